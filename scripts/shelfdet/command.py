@@ -1,0 +1,20 @@
+"""What the command line of every script shares: how it ends."""
+
+import sys
+
+from shelfdet import UserError
+
+
+def run(main):
+    """Runs ``main()`` and exits as a well-behaved command: 0, 1 with a one-paragraph message, or 130 after Ctrl-C.
+
+    Args:
+      main: callable without arguments that may return an exit status (None is 0).
+    """
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit("error: {}".format(error))
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,122 @@
+"""Files are put in place whole or not at all: written beside the target, then moved over it."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+import shutil
+
+from shelfdet import UserError
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a path beside ``path`` to write a file or a folder at; on success moves it there, on any failure removes it.
+
+    A step that is killed leaves the old file, or none. What a kill leaves behind is a dot file that ends in ``.partial``;
+    the next run of the same step writes over it.
+
+    Args:
+      path: the target; a folder is replaced whole. Missing parent folders are made.
+
+    Yields:
+      pathlib.Path of the partial file. Nothing is there yet.
+
+    Raises:
+      UserError: the folder cannot be written, the disk is full, a folder stands where the file belongs or the reverse.
+    """
+    path = pathlib.Path(path)
+    if not path.name:
+        raise UserError("{}: is no file name; expected the path of what to write.".format(path))
+    partial = path.with_name(".{}.partial".format(path.name))
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):     # /dev/null would be replaced, as root
+            raise OSError(errno.EINVAL, "is a device or a pipe")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        yield partial
+        if partial.is_dir():
+            if path.is_dir():
+                _swap_folder(partial, path)
+            else:
+                os.replace(str(partial), str(path))
+        else:
+            with open(str(partial), "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(str(partial), str(path))
+    except OSError as error:
+        raise UserError(writing_failed(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):       # where the partial file could not be made, it cannot be looked for either
+            _remove(partial)
+
+
+@contextlib.contextmanager
+def replacing_together(targets):
+    """``replacing`` for several files that belong together: none is moved into place before all are written.
+
+    Yields:
+      list of pathlib.Path, one to write each target at.
+
+    Raises:
+      UserError: as ``replacing``; also a folder that stands where a file belongs.
+    """
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(replacing(target)) for target in targets]
+        yield partials
+        for target, partial in zip(targets, partials):
+            if not partial.is_file():
+                raise FileNotFoundError("{} was not written".format(partial))
+            if target.is_dir():
+                raise UserError(writing_failed(target, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
+
+
+def writing_failed(path, error):
+    """The message for an OSError met while writing ``path``, which may be the partial file that ``replacing`` gave."""
+    path = pathlib.Path(path)
+    while path.name.startswith(".") and path.name.endswith(".partial"):
+        path = path.with_name(path.name[1:-len(".partial")])
+    return ("{}: cannot be written ({}). Expected a folder that can be written with room on its disk; whatever stood "
+            "there before is unchanged. Free some space, mend the permissions or name another place, then run the "
+            "step again.".format(path, error.strerror or error))
+
+
+def write_text(path, text):
+    """Writes ``text`` as UTF-8 to ``path``, whole or not at all."""
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:          # a file name that is not UTF-8 on disk
+        raise UserError("{}: cannot hold {!a}; expected text. Rename the file of that name.".format(
+            path, text[max(0, error.start - 40):error.end + 40])) from error
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def sha256(path):
+    """The SHA-256 of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(str(path), "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _swap_folder(partial, path):
+    # A folder cannot be moved over one that is not empty: the old one steps aside first.
+    old = path.with_name(".{}.old".format(path.name))
+    _remove(old)
+    os.replace(str(path), str(old))
+    try:
+        os.replace(str(partial), str(path))
+    except OSError:
+        os.replace(str(old), str(path))
+        raise
+    _remove(old)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path))
+    elif path.exists() or path.is_symlink():
+        path.unlink()

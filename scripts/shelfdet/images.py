@@ -1,0 +1,205 @@
+"""Pictures as TensorFlow will see them: which files they are, their size, their pixels, their orientation."""
+
+import collections
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from shelfdet import UserError
+from shelfdet.reading import Problems, name_problem
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")   # what tf.image.decode_image reads
+EXIF_ORIENTATION = 0x0112
+UPRIGHT = 1
+# Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a shelf.
+MAX_PIXELS = 178956970
+
+Image.MAX_IMAGE_PIXELS = None         # our own limit, with our own message
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+ImageInfo = collections.namedtuple("ImageInfo", "size_wh orientation format mode")
+ImageInfo.__doc__ = """What a fully decoded picture is.
+
+size_wh: raw pixels, EXIF not applied. orientation: its EXIF flag, 1 to 8 (1 where it has none).
+format: "JPEG", "PNG", ... by content, not by name. mode: Pillow's ("RGB", "L", "CMYK", "I;16", ...)."""
+
+
+def list_images(folder):
+    """The picture files directly in ``folder``, sorted by name, as a list of pathlib.Path; dot files are left out.
+
+    Raises:
+      UserError: no such folder, or a file stands there.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise UserError("{}: {}; expected a folder of pictures. Check the path.".format(
+            folder, "is a file" if folder.exists() else "does not exist"))
+    try:
+        return sorted(path for path in folder.iterdir()
+                      if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file())
+    except OSError as error:
+        raise UserError("{}: cannot be read ({}); expected a folder of pictures. Mend its permissions.".format(
+            folder, error.strerror)) from error
+
+
+def locate(folder, filenames, split):
+    """Where each of ``filenames`` lies: in ``folder`` itself, or in its ``test`` or ``train`` (where validation is, too).
+
+    Returns:
+      list of pathlib.Path, in the order of ``filenames``.
+
+    Raises:
+      UserError: no such folder, or pictures that are not there, by name.
+    """
+    folder = pathlib.Path(folder)
+    side = folder / ("test" if split == "test" else "train")
+    # A split grouped by planogram takes pictures from both sides: the other one is looked in last.
+    places = [place for place in (side, folder, folder / "train", folder / "test") if place.is_dir()]
+    if not places:
+        raise UserError("{}: no such folder; expected pictures, or train/ and test/ with pictures. Run step 01, or check the "
+                        "path.".format(folder))
+    found = [next((place / name for place in places if (place / name).is_file()), None) for name in filenames]
+    missing = [name for name, path in zip(filenames, found) if path is None]
+    if missing:
+        raise UserError("{}: {} of {} pictures are not there: {}{}. Run steps 01 and 02 again, or check the path.".format(
+            folder, len(missing), len(filenames), ", ".join(missing[:10]), " ..." if len(missing) > 10 else ""))
+    return found
+
+
+def sides(folder):
+    """The pictures of a dataset: ``folder`` holds ``train`` and ``test``, or ``ShelfImages`` with the two.
+
+    Returns:
+      {"train": {name: path}, "test": {name: path}}, sorted by name.
+
+    Raises:
+      UserError: no such folders; a name that stands on both sides, twice but for upper and lower case, or that no label file
+      can hold.
+    """
+    folder = pathlib.Path(folder)
+    root = next((place for place in (folder / "ShelfImages", folder) if (place / "train").exists()), None)
+    if root is None:
+        raise UserError("{}: holds neither ShelfImages/train nor train/; expected train/ and test/ with pictures. Run step 01, "
+                        "which also divides a flat folder, or check the path.".format(folder))
+    found = {side: {path.name: path for path in list_images(root / side)} for side in ("train", "test")}
+    problems = Problems(root)
+    first = {}
+    for path in [path for side in ("train", "test") for path in found[side].values()]:
+        problem = name_problem(path.name)
+        if problem:
+            problems.add(path.parent.name, problem + ".")
+        other = first.setdefault(path.name.lower(), path)
+        if other is not path:
+            problems.add("", "{0}/{1} and {2}/{3} have the same name{4}; expected every name once. Rename or delete one.".format(
+                other.parent.name, other.name, path.parent.name, path.name,
+                "" if other.name == path.name else " but for upper and lower case"))
+    problems.refuse()
+    return found
+
+
+def inspect(path):
+    """Decodes the picture at ``path`` fully and tells what it is.
+
+    Returns:
+      ImageInfo.
+
+    Raises:
+      UserError: missing, empty, truncated, huge, or no picture that TensorFlow reads.
+    """
+    with _opened(path) as image:
+        info = ImageInfo(image.size, _orientation(image), image.format, image.mode)
+        _decode(image, path)
+    return info
+
+
+def load(path, max_side=None, exif="ignore"):
+    """The picture's pixels, as the network is shown them.
+
+    Args:
+      path: a picture file of any format in SUFFIXES (the content counts, not the name).
+      max_side: shrink, with a good filter, so that the longer side is at most this many pixels; None or 0 leaves it.
+      exif: "ignore" gives the raw pixels, as TensorFlow's decoder does; "apply" turns them as the EXIF flag says.
+
+    Returns:
+      (pixels, size_wh, orientation): uint8 RGB of shape (height, width, 3) after shrinking; the size before shrinking (of the
+      turned picture, with "apply"); the EXIF flag.
+
+    Raises:
+      UserError: as ``inspect``.
+    """
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        full_wh = image.size
+        shrunk_wh = shrunk_size(full_wh, max_side)
+        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; never below twice the wanted size, so that the filter
+        # below still has something to average. The part of the draft that the picture fills is not always whole pixels.
+        draft = image.draft(None, [2 * side for side in shrunk_wh]) if shrunk_wh != full_wh else None
+        _decode(image, path)
+        image = _as_rgb(image)
+        if shrunk_wh != full_wh:
+            image = image.resize(shrunk_wh, Image.LANCZOS, box=draft and draft[1], reducing_gap=3.0)
+        if exif == "apply" and orientation != UPRIGHT:
+            image = image.transpose(_TURNS[orientation])
+            if orientation >= 5:
+                full_wh = full_wh[::-1]
+        return np.asarray(image), full_wh, orientation
+
+
+def shrunk_size(size_wh, max_side):
+    """(width, height) with the longer side at most ``max_side`` and the same aspect; unchanged where it is small enough."""
+    longest = max(size_wh)
+    if not max_side or longest <= max_side:
+        return tuple(size_wh)
+    return tuple(max(1, int(round(side * max_side / longest))) for side in size_wh)
+
+
+def _opened(path):
+    try:
+        if os.path.getsize(str(path)) == 0:
+            raise UserError("{}: the file is empty; expected a picture. Copy it anew from where it came.".format(path))
+        image = Image.open(str(path))
+    except FileNotFoundError:
+        raise UserError("{}: no such file; expected a picture.".format(path)) from None
+    except (OSError, SyntaxError, ValueError) as error:      # Pillow raises all three on broken headers
+        raise UserError("{}: is no picture that can be read ({}); expected JPEG, PNG, BMP or GIF.".format(path, error)) from error
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        image.close()
+        raise UserError("{}: {} x {} pixels; expected at most {} million. Save it smaller.".format(
+            path, image.size[0], image.size[1], MAX_PIXELS // 10 ** 6))
+    if image.format not in ("JPEG", "MPO", "PNG", "BMP", "GIF"):
+        image.close()
+        raise UserError("{}: is a {} file; expected JPEG, PNG, BMP or GIF, which are what TensorFlow decodes. Save it as "
+                        "JPEG.".format(path, image.format))
+    return image
+
+
+def _decode(image, path):
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError("{}: cannot be decoded to its end ({}); expected a whole picture. Copy it anew, or leave it and its "
+                        "annotation rows out.".format(path, error)) from error
+
+
+def _orientation(image):
+    try:
+        flag = image.getexif().get(EXIF_ORIENTATION, UPRIGHT)
+    except (OSError, SyntaxError, ValueError, TypeError):    # a broken EXIF block does not spoil the pixels
+        return UPRIGHT
+    return flag if flag in range(1, 9) else UPRIGHT
+
+
+def _as_rgb(image):
+    if image.mode.startswith("I"):
+        # 16-bit grey PNG: Pillow cuts the values at 255, where TensorFlow keeps the upper byte.
+        image = Image.fromarray(np.uint8(np.asarray(image) >> 8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")         # then drop alpha, as TensorFlow does
+    return image.convert("RGB")
+
+
+# What undoes each EXIF orientation (EXIF 2.32, tag 0x0112): where row 0 and column 0 of the file lie in the upright picture.
+_TURNS = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
+          6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}

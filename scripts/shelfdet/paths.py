@@ -1,0 +1,46 @@
+"""Every path of the workspace, from the repository root."""
+
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+MODELS = ROOT / "models"
+RESEARCH = MODELS / "research"
+OBJECT_DETECTION = RESEARCH / "object_detection"
+
+WORKSPACE = ROOT / "workspace" / "training_demo"
+IMAGES = WORKSPACE / "images"                    # step 01 puts ShelfImages/{train,test} and annotations.csv here
+SHELF_IMAGES = IMAGES / "ShelfImages"
+RAW_ANNOTATIONS = IMAGES / "annotations.csv"
+ANNOTATIONS = WORKSPACE / "annotations"
+LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"
+PRETRAINED = WORKSPACE / "pre-trained-model"
+TRAINING = WORKSPACE / "training"
+DEFAULT_CONFIG = TRAINING / "ssd_inception_v2_scratch.config"
+GRAPHS = WORKSPACE / "trained-inference-graphs"
+DEFAULT_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
+EVALUATION = WORKSPACE / "evaluation"
+FIGURES = EVALUATION / "figures"
+RESULTS = EVALUATION / "results"
+
+METRICS = ROOT / "metrics.json"
+IMAGE_TO_PRODUCTS = ROOT / "image2products.json"
+
+
+def labels(split):
+    """The label file of ``split`` ("train", "val" or "test")."""
+    return ANNOTATIONS / "{}_labels.csv".format(split)
+
+
+def record(split):
+    """The TFRecord of ``split`` ("train", "val" or "test")."""
+    return ANNOTATIONS / "{}.record".format(split)
+
+
+def shown(path):
+    """``path`` as a person should read it: from the repository root where it lies inside, else absolute."""
+    path = pathlib.Path(path).resolve()
+    try:
+        return str(path.relative_to(ROOT))
+    except ValueError:
+        return str(path)

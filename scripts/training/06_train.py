@@ -1,0 +1,296 @@
+#!/usr/bin/env python
+"""Step 06: train, by object_detection's own model_main.py in a process of its own, and watch over it.
+
+Reads   a training/*.config, and what it names: the records and the label map (paths from the repository root).
+Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for TensorBoard, pipeline.config (a copy
+        of the config), train.log (every line that model_main.py printed), evaluations.jsonl (COCO AP on validation) and best/ (the
+        checkpoint with the highest of them).
+
+The same command goes on from the last checkpoint, however the training ended. Shown are the loss, steps a second, the time left and
+the latest validation AP; the rest is in train.log. Step 05, which `make train` runs first, says what is wrong with a config.
+
+    python scripts/training/06_train.py
+    python scripts/training/06_train.py --config workspace/training_demo/training/mine.config --run-dir /data/runs/mine
+"""
+
+import argparse
+import collections
+import fcntl
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
+from shelfdet import UserError, command, files, paths
+
+LAUNCHER = pathlib.Path(__file__).resolve().parent / "launcher.py"
+# What a failed training printed -> what to do about it.
+ADVICE = (
+    (r"NaN loss|loss is Inf or Nan|LossTensor is inf or nan",
+     "The loss became NaN. Run step 05; then lower the learning rate or lengthen its warm-up."),
+    (r"No space left on device|ResourceExhausted.*(write|append)|File too large",
+     "The disk is full. Free some space, or put the run elsewhere with --run-dir; the same command goes on."),
+    (r"OOM when allocating|Cannot allocate memory|MemoryError|std::bad_alloc",
+     "Memory ran out. Lower batch_size, or shuffle_buffer_size and num_parallel_batches of the train_input_reader."),
+    (r"shapes of both tensors to match|not found in checkpoint",
+     "The run's folder, or fine_tune_checkpoint, holds another network than the config describes. Use another --run-dir."),
+    (r"DataLossError|truncated record|corrupted record",
+     "A record or checkpoint is damaged. Run step 04 again; if a checkpoint is, remove its files and the line in `checkpoint`."),
+)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("--config", type=pathlib.Path, default=paths.DEFAULT_CONFIG, metavar="FILE",
+                        help="(default: %(default)s)")
+    parser.add_argument("--run-dir", type=pathlib.Path, metavar="FOLDER",
+                        help="checkpoints and logs (default: {}/NAME-OF-THE-CONFIG)".format(paths.shown(paths.TRAINING)))
+    parser.add_argument("--save-seconds", type=positive, default=300, metavar="S",
+                        help="between checkpoints: what a kill can cost (default: %(default)s)")
+    parser.add_argument("--eval-seconds", type=positive, default=600, metavar="S",
+                        help="at least, between evaluations on validation (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of weights and augmentation; two runs still differ a little, for threads race (default: %(default)s)")
+    return parser.parse_args(argv)
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("{}: expected a whole number of at least 1".format(text))
+    return value
+
+
+def main(argv=None):
+    args = parse(argv)
+    config, target = read_config(args.config)
+    run = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
+    start = newest_step(run)
+    if start is not None and start >= target:
+        print("{}: the run's newest checkpoint is already at step {} of {} (num_steps of {}): nothing is left to train.\n"
+              "To export it: scripts/training/07_export_inference_graph.py --run-dir {}\nTo train on, raise num_steps (and total_steps "
+              "of a cosine schedule); to start over, name another folder with --run-dir.".format(
+                  paths.shown(run), start, target, paths.shown(args.config), paths.shown(run)))
+        return 0
+    with lock(run):
+        keep_config(args.config, config, run)
+        return train(args, run, start or 0, target)
+
+
+def read_config(path):
+    """The parsed config and its num_steps."""
+    from shelfdet import pipeline
+    config = pipeline.read(path)
+    if config.train_config.num_steps < 1:
+        raise UserError("{}: train_config.num_steps: found {}, expected at least 1. Without it model_main.py trains for ever: "
+                        "write num_steps: 2300.".format(path, config.train_config.num_steps))
+    return config, config.train_config.num_steps
+
+
+def newest_step(run):
+    """The step of the newest checkpoint in ``run`` as TensorFlow will resume it, or None."""
+    state = run / "checkpoint"
+    if not state.is_file():
+        return None
+    found = re.search(r'^model_checkpoint_path: ".*?model\.ckpt-(\d+)"', state.read_text(), re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
+class lock:
+    """Only one training at a time in a folder: the kernel drops the lock when its holder dies, however it dies."""
+
+    def __init__(self, run):
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            self._file = open(str(run / ".lock"), "w")
+        except OSError as error:
+            raise UserError(files.writing_failed(run, error)) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("{}: another training is under way in this folder. Wait for it or stop it, or name another folder with "
+                            "--run-dir.".format(run)) from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def keep_config(path, config, run):
+    """Copies the config into the run's folder; refuses to go on with checkpoints of another network.
+
+    Raises:
+      UserError: the folder's earlier config has another ``model``.
+    """
+    from shelfdet import pipeline
+    kept = run / "pipeline.config"
+    if kept.exists() and newest_step(run) and pipeline.read(kept).model != config.model:
+        raise UserError("{}: its checkpoints were trained with another `model` than {} describes now (compare {}). Put the config "
+                        "back, or start a new run with --run-dir.".format(run, path, kept))
+    if path.resolve() != kept:
+        files.write_text(kept, path.read_text(encoding="utf-8"))
+
+
+def train(args, run, start, target):
+    """Runs the launcher to its end, showing progress.
+
+    Returns:
+      0.
+
+    Raises:
+      UserError: the training failed; the message holds its first traceback.
+    """
+    flags = ["--model_dir={}".format(run), "--pipeline_config_path={}".format(args.config.resolve())]
+    line = [sys.executable, str(LAUNCHER), "--save-seconds", str(args.save_seconds), "--eval-seconds", str(args.eval_seconds),
+            "--log-steps", str(max(1, min(10, target // 20))), "--seed", str(args.seed), "--"] + flags
+    print("{} from step {} to {} in {}".format("going on" if start else "training", start, target, paths.shown(run)))
+    print("  " + " ".join(line))
+    print("  (plain: python {} {})".format(paths.shown(paths.OBJECT_DETECTION / "model_main.py"), " ".join(flags)))
+    log_path = run / "train.log"
+    crash = Crash()
+    with open(str(log_path), "a") as log, Progress(start, target) as progress:
+        process = subprocess.Popen(line, cwd=str(paths.ROOT), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   universal_newlines=True, errors="replace")
+        try:
+            for text in process.stdout:
+                log.write(text)
+                log.flush()
+                crash.read(text)
+                progress.read(text)
+            status = process.wait()
+        except BaseException:         # Ctrl-C above all: never leave the child alone
+            process.kill()
+            process.wait()
+            progress.close()
+            step = newest_step(run)
+            print("\nstopped; {}; the same command goes on from there".format(
+                "no checkpoint was saved yet" if step is None else "the newest checkpoint is at step {}".format(step)))
+            raise
+    if status:
+        raise UserError(failure(status, crash, log_path))
+    report(run)
+    return 0
+
+
+def environment():
+    """The child's: Intel's build wants its OpenMP threads to be as many as the cores and not to spin; the stock one ignores both."""
+    from shelfdet import parallel
+    env = {"OMP_NUM_THREADS": str(parallel.workers()), "KMP_BLOCKTIME": "1", "KMP_SETTINGS": "0", "TF_CPP_MIN_LOG_LEVEL": "1"}
+    env.update(os.environ)
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+class Crash:
+    """Keeps the first traceback of a stream of lines, and the end of the stream.
+
+    TensorFlow prints pages of follow-up errors ("Object was never used", exceptions met while handling the first) after it.
+    """
+
+    def __init__(self):
+        self.first = []
+        self.tail = collections.deque(maxlen=15)
+        self._inside = False
+
+    def read(self, line):
+        self.tail.append(line)
+        if line.startswith("Traceback (most recent call last)") and not self.first:
+            self._inside = True
+        if self._inside:
+            # An exception's own message may run over several lines; the first empty one, or a sensible number, ends it.
+            message_lines = sum(not text.startswith(" ") for text in self.first)
+            if not line.strip() or message_lines > 12:
+                self._inside = False
+            else:
+                self.first.append(line)
+
+
+def failure(status, crash, log_path):
+    """The message for a training that ended with ``status``."""
+    told = "".join(crash.first or crash.tail).rstrip()
+    if status == -9 and not crash.first:
+        advice = ADVICE[2][1].replace("Memory ran out", "It was killed from outside, most often because memory ran out")
+    else:
+        advice = next((text for pattern, text in ADVICE if re.search(pattern, told)), "Step 05 finds the common mistakes.")
+    return "{}: model_main.py ended with status {}. {}\n\n{}\n\nThe steps up to the newest checkpoint are kept; the same command goes on " \
+           "from there.".format(log_path, status, advice, told)
+
+
+class Progress:
+    """Turns model_main.py's lines into a bar, or, where there is no terminal, into a line a minute."""
+
+    def __init__(self, start, target):
+        import tqdm
+        self._start, self._step, self._target = start, start, target
+        self._loss, self._validation, self._state = None, "", "building the graph"
+        self._began = self._said = None
+        self._bar = tqdm.tqdm(total=target, initial=start, unit="step", smoothing=0.05, dynamic_ncols=True,
+                              disable=not sys.stderr.isatty())
+        self._show()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._bar.close()
+
+    def read(self, line):
+        found = re.search(r"INFO:tensorflow:loss = ([\d.e+-]+|nan), step = (\d+)", line)
+        if found:
+            step, self._loss, self._state = int(found.group(2)), float(found.group(1)), "training"
+            if self._began is None:
+                self._start, self._began = step, time.time()
+            self._bar.update(max(0, step - self._step))
+            self._step = max(step, self._step)
+        elif "INFO:tensorflow:Starting evaluation" in line or "INFO:tensorflow:Starting training" in line:
+            self._state = "evaluating" if "evaluation" in line else "training"
+        elif "INFO:tensorflow:Saving dict for global step" in line:
+            value = re.search(r"DetectionBoxes_Precision/mAP = ([\d.e-]+)", line)
+            step = re.search(r"global step (\d+)", line).group(1)
+            self._validation = "validation AP {:.3f} at step {}".format(float(value.group(1)), step) if value else ""
+            self._said = None
+        else:
+            return
+        self._show()
+
+    def _show(self):
+        if not self._bar.disable:
+            self._bar.set_description(self._state)
+            self._bar.set_postfix_str(", ".join(filter(None, [
+                "loss {:.2f}".format(self._loss) if self._loss is not None else "", self._validation])))
+        elif self._said is None or time.time() - self._said > 60:
+            self._said = time.time()
+            print("  " + ", ".join(filter(None, [
+                "{}: step {} of {}".format(self._state, self._step, self._target),
+                "loss {:.2f}".format(self._loss) if self._loss is not None else "", self._rate(), self._validation])), flush=True)
+
+    def _rate(self):
+        if self._began is None or self._step == self._start:
+            return ""
+        rate = (self._step - self._start) / (time.time() - self._began)
+        minutes, seconds = divmod(int((self._target - self._step) / rate), 60)
+        return "{:.2f} steps a second, {}:{:02d}:{:02d} left".format(rate, minutes // 60, minutes % 60, seconds)
+
+
+def report(run):
+    """Prints how the run ended."""
+    print("done: step {}; every line is in {}".format(newest_step(run), paths.shown(run / "train.log")))
+    best = run / "best" / "evaluation.json"
+    if best.exists():
+        values = json.loads(best.read_text())
+        print("best on validation: step {step}, COCO AP {AP:.3f}, AP50 {AP50:.3f}, AP75 {AP75:.3f}".format(**values))
+    print("next: scripts/training/07_export_inference_graph.py --run-dir {}".format(paths.shown(run)))
+
+
+if __name__ == "__main__":
+    command.run(main)

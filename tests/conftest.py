@@ -1,0 +1,44 @@
+"""What the tests share: the scripts as modules, and the real photographs where there are any."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def load_script(name):
+    """The numbered script ``name`` (without .py) as a module: its name starts with a digit, so `import` cannot."""
+    path, = list(ROOT.glob("scripts/*/{}.py".format(name))) + list(ROOT.glob("workspace/*/evaluation/{}.py".format(name)))
+    spec = importlib.util.spec_from_file_location("script_" + name, str(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def script():
+    return load_script
+
+
+def _data(variable):
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip("{} is not set: this test needs the real photographs".format(variable))
+    return pathlib.Path(folder).resolve()
+
+
+@pytest.fixture
+def shelf_data():
+    """Folder with annotations.csv and ShelfImages/{train,test}, shorter side 640 px."""
+    return _data("SHELF_DATA")
+
+
+@pytest.fixture
+def shelf_data_original():
+    """The same at full size, where only some of the annotated pictures are there."""
+    return _data("SHELF_DATA_ORIGINAL")
