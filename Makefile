@@ -1,0 +1,82 @@
+# The running order, in one runnable place. Bare `make` lists the targets; options are given as `make train CONFIG=...`.
+# Every step is a script that can be run by hand too: .venv/bin/python scripts/.../NN_step.py --help
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON_HERE := .venv/bin/python
+PREPROCESSING := $(PYTHON_HERE) scripts/preprocessing
+TRAINING := $(PYTHON_HERE) scripts/training
+EVALUATION := $(PYTHON_HERE) workspace/training_demo/evaluation
+WORKSPACE := workspace/training_demo
+LABELS := $(WORKSPACE)/annotations
+RESULTS := $(WORKSPACE)/evaluation/results
+
+# $(call option,--flag,VALUE): the flag with its value, if there is one
+option = $(if $(2),$(1) "$(2)")
+
+# A config trains into the folder of its name, and is exported from there, unless RUN_DIR says otherwise.
+RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(basename $(notdir $(CONFIG)))))
+GRAPH_FOLDER := $(if $(GRAPH),$(WORKSPACE)/trained-inference-graphs/$(GRAPH))
+# intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
+export KMP_BLOCKTIME ?= 1
+
+.PHONY: help setup demo test data anchors check train export pretrained eval report predict tensorboard bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Python 3.7, .venv, models/research; nothing if all is there (CPU=intel|stock PYTHON=path)
+	@CPU="$(CPU)" PYTHON="$(PYTHON)" bash scripts/setup.sh
+
+demo: setup  ## everything on a small synthetic dataset, in its own folder, about 10 minutes
+	@bash scripts/demo.sh
+
+test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs those that need the real photographs too)
+	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
+
+data: setup  ## steps 01, 02, 04: pictures and annotations to records (FROM=folder SPLIT=official|grouped FOLD=0..3 SEED= VAL_SHARE=)
+	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM))
+	$(PREPROCESSING)/02_split_annotations.py $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) \
+	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE))
+	$(PREPROCESSING)/04_generate_tfrecords.py
+
+anchors: setup  ## step 03: how well a config's anchors meet the products, and which would be best (CONFIG=file)
+	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG))
+
+check: setup  ## step 05: is this config fit to train with? (CONFIG=file)
+	$(TRAINING)/05_check_config.py $(call option,--config,$(CONFIG))
+
+train: check  ## steps 05, 06: train, or go on where training stopped (CONFIG=file RUN_DIR=folder)
+	$(TRAINING)/06_train.py $(call option,--config,$(CONFIG)) $(call option,--run-dir,$(RUN_DIR))
+
+export: setup  ## step 07: best checkpoint to a frozen graph (CONFIG= RUN_DIR= as for train, CHECKPOINT=best|newest|prefix GRAPH=name)
+	$(TRAINING)/07_export_inference_graph.py $(call option,--run-dir,$(RUN_OF_CONFIG)) \
+	    $(call option,--checkpoint,$(CHECKPOINT)) $(call option,--name,$(GRAPH))
+
+pretrained: setup  ## fetch the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
+	$(TRAINING)/fetch_pretrained.py
+
+eval: setup  ## steps 08, 09: score a frozen graph on val and test; writes metrics.json, image2products.json (GRAPH=name)
+	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/val_labels.csv
+	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/test_labels.csv
+	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
+
+report: setup  ## step 10: one HTML page of the test pictures with hits, misses and false alarms (after make eval; GRAPH=name)
+	$(EVALUATION)/10_report.py $(if $(GRAPH),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
+
+predict: setup  ## step 08 on anyone's photographs: boxes drawn, products counted (IMAGES=folder GRAPH=name EXIF=apply DRAW=folder)
+	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
+	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
+	    --draw "$(or $(DRAW),$(RESULTS)/drawn)"
+
+tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
+	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"
+
+bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on real ones)
+	$(PYTHON_HERE) scripts/bench.py
+
+clean:  ## remove what can be made again in minutes: labels, records, results, the demo; never pictures, runs, graphs
+	rm -rf $(WORKSPACE)/demo $(RESULTS) $(LABELS)/*.csv $(LABELS)/*.record .pytest_cache .hypothesis
+	find scripts tests workspace -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,288 @@
+"""The rules of the house: who imports whom, what every script owes, what is tracked, and that README's tree is true."""
+
+import ast
+import fnmatch
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "scripts" / "shelfdet"
+EVALUATION = ROOT / "workspace" / "training_demo" / "evaluation"
+SCRIPTS = sorted(list(ROOT.glob("scripts/*.py")) + list(ROOT.glob("scripts/preprocessing/*.py")) +
+                 list(ROOT.glob("scripts/training/*.py")) + list(EVALUATION.glob("*.py")))
+STEPS = {"00_make_demo_shelves", "01_fetch_dataset", "02_split_annotations", "03_estimate_anchors", "04_generate_tfrecords",
+         "05_check_config", "06_train", "07_export_inference_graph", "08_detect", "09_score", "10_report"}
+
+# Anyone may import these; they need nothing but Python itself.
+FREE = {"command", "files", "parallel", "paths", "reading"}
+
+# Who may import whom besides. Data flows one way: a module imports only modules that stand above it here.
+MAY_IMPORT = {
+    "splits": set(),
+    "download": set(),
+    "findings": set(),
+    "boxes": set(),
+    "images": set(),
+    "annotations": {"boxes", "images"},
+    "anchors": {"boxes"},
+    "metrics": {"boxes"},
+    "formats": {"annotations"},
+    "intake": {"annotations", "boxes", "formats", "images"},
+    "dataset": {"formats", "images", "splits"},
+    "detection_formats": {"annotations", "boxes"},
+    "detections": {"annotations", "boxes", "detection_formats", "images"},
+    "drawing": {"boxes", "images"},
+    "statistics": {"metrics"},
+    "search": {"anchors"},
+    "anchor_figure": {"anchors", "boxes", "drawing"},
+    "records": {"annotations", "boxes", "images"},
+    "pipeline": {"anchors", "annotations", "boxes"},
+    "inference": {"boxes", "images"},
+    "check_anchors": {"anchors", "pipeline", "search"},
+    "check_files": {"annotations"},
+    "check_training": set(),
+    "checks": {"annotations", "check_anchors", "check_files", "check_training", "findings", "pipeline"},
+}
+
+TENSORFLOW = {"tensorflow", "object_detection", "nets", "tf_slim"}
+# records, pipeline and inference are where TensorFlow lives; 05's checks open checkpoints and records with it.
+MAY_IMPORT_TENSORFLOW = {"records", "pipeline", "inference", "check_files", "check_training"}
+HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}
+
+FIRST_LINES = 'import runpy, sys, json; sys.argv = [sys.argv[1], "--help"]\n'
+HELP = FIRST_LINES + '''
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    print(json.dumps({"status": end.code, "modules": sorted(sys.modules)}))
+'''
+
+MEBIBYTE = 2 ** 20
+
+
+def identifier(path):
+    return str(path.relative_to(ROOT))
+
+
+def imports(path, whole=True):
+    """What ``path`` imports, as dotted names: {"shelfdet.boxes", "numpy", ...}; without ``whole`` only at its top level."""
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(module) if whole else module.body:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "{}: relative import".format(path)
+            found.update("{}.{}".format(node.module, alias.name) for alias in node.names)
+    return found
+
+
+def modules_of_package(found):
+    names = {name.split(".")[1] for name in found if name.startswith("shelfdet.")}
+    return names - {"UserError"}
+
+
+def packages(found):
+    return {name.split(".")[0] for name in found}
+
+
+def tracked():
+    """The files that are, or would be, committed: paths from the root."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=str(ROOT),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if listed.returncode:
+        pytest.skip("no git work tree here, so nothing says what is tracked: {}".format(listed.stderr.decode().strip()))
+    names = listed.stdout.decode("utf-8").split("\0")
+    return sorted({name for name in names if name and (ROOT / name).is_file()})
+
+
+# --- who imports whom ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=identifier)
+def test_modules_import_only_what_they_may(path):
+    name = path.stem
+    found = imports(path)
+    if name == "__init__":
+        assert packages(found) == {"sys"}
+    elif name in FREE:
+        assert modules_of_package(found) <= FREE
+        assert not packages(found) & HEAVY
+    else:
+        assert name in MAY_IMPORT, "a new module: say in this test what it may import"
+        assert modules_of_package(found) <= FREE | MAY_IMPORT[name]
+    if name not in MAY_IMPORT_TENSORFLOW:
+        assert not packages(found) & TENSORFLOW
+
+
+def test_data_flows_one_way():
+    above = set()
+    for name, may in MAY_IMPORT.items():
+        assert may <= above, "{} may only import modules above it".format(name)
+        above.add(name)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
+def test_scripts_import_modules_but_no_script_and_nothing_heavy_at_the_top(path):
+    known = {module.stem for module in PACKAGE.glob("*.py")}
+    others = {script.stem for script in SCRIPTS}
+    assert modules_of_package(imports(path)) <= known
+    assert not packages(imports(path)) & others
+    at_the_top = imports(path, whole=False)
+    assert modules_of_package(at_the_top) <= FREE
+    assert not packages(at_the_top) & HEAVY
+
+
+def test_there_are_no_star_imports_and_no_utils():
+    for path in list(ROOT.glob("scripts/**/*.py")) + list(ROOT.glob("tests/*.py")) + list(EVALUATION.glob("*.py")):
+        assert not any(name.endswith(".*") for name in imports(path)), path
+        assert path.stem not in ("utils", "util", "helpers", "common"), path
+
+
+# --- scripts ---------------------------------------------------------------------------------------------------------
+
+def test_the_steps_are_there():
+    assert STEPS <= {path.stem for path in SCRIPTS}
+    assert all(re.match(r"\d\d_", path.stem) for path in SCRIPTS if path.parent in (EVALUATION, ROOT / "scripts" / "preprocessing"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
+def test_help_answers_from_any_folder_and_loads_nothing_heavy(path, tmp_path):
+    done = subprocess.run([sys.executable, "-c", HELP, str(path)], cwd=str(tmp_path), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout, done.stderr
+    text, _, report = done.stdout.strip().rpartition("\n")
+    report = json.loads(report)
+    assert not report["status"]
+    assert not set(report["modules"]) & HEAVY
+    assert text.startswith("usage: " + path.name)
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring.splitlines()[0] in text, "--help shows the script's docstring"
+    assert path.name in docstring, "the docstring shows the command line"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=identifier)
+def test_an_unknown_option_is_refused(path, tmp_path):
+    done = subprocess.run([sys.executable, str(path), "--no-such-option"], cwd=str(tmp_path), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "allow_abbrev=False" in path.read_text(encoding="utf-8")
+
+
+# --- make ------------------------------------------------------------------------------------------------------------
+
+def make(*arguments):
+    done = subprocess.run(["make", "--no-print-directory"] + list(arguments), cwd=str(ROOT), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def targets():
+    text = (ROOT / "Makefile").read_text()
+    named = re.search(r"^\.PHONY:(.*)$", text, re.MULTILINE).group(1).split()
+    assert sorted(named) == sorted(set(re.findall(r"^([a-z]+):", text, re.MULTILINE)))
+    return named
+
+
+def test_bare_make_lists_every_target_with_one_line():
+    lines = make().splitlines()
+    assert sorted(line.split()[1] for line in lines) == sorted(targets())
+    assert all(re.match(r"  make [a-z]+ +\S.{5,}", line) and len(line) <= 140 for line in lines)
+
+
+@pytest.mark.parametrize("target", targets())
+def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
+    commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
+                    "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "EXIF=x", "DRAW=x").replace("\\\n", " ")
+    for script, options in re.findall(r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE):
+        assert (ROOT / script).is_file()
+        text = (ROOT / script).read_text(encoding="utf-8")
+        for option in re.findall(r"(--[a-z-]+)", options):
+            assert '"{}"'.format(option) in text, "{} does not know {}".format(script, option)
+
+
+def test_every_target_sets_up_first():
+    for target in set(targets()) - {"help", "clean"}:
+        assert "scripts/setup.sh" in make("--dry-run", target, "IMAGES=x")
+
+
+# --- what is tracked -------------------------------------------------------------------------------------------------
+
+def test_no_tracked_file_names_a_path_of_somebodys_machine():
+    # Written so that this line does not match itself. Only .ci/run knows where its machine keeps the photographs.
+    machine_path = re.compile(r"(?<![\w.$}/-])/(?:root|work|home/\w+|Users/\w+)\b(?![\w-])|\.\./shared")
+    found = []
+    for name in tracked():
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        if name != ".ci/run":
+            found += ["{}: {}".format(name, match.group()) for match in machine_path.finditer(text)
+                      if name != "tests/test_layout.py"]
+    assert not found
+
+
+def test_no_large_file_is_tracked_but_the_graph_and_its_checkpoint():
+    shipped = "workspace/training_demo/trained-inference-graphs/*/"
+    allowed = [shipped + "frozen_inference_graph.pb", shipped + "model.ckpt*"]
+    large = [name for name in tracked() if (ROOT / name).stat().st_size > 2 * MEBIBYTE]
+    assert not [name for name in large if not any(fnmatch.fnmatch(name, pattern) for pattern in allowed)]
+
+
+def test_no_photograph_and_no_annotation_is_tracked():
+    suffixes = (".jpg", ".jpeg", ".record", ".csv")
+    assert not [name for name in tracked() if name.lower().endswith(suffixes)]
+
+
+# --- README ----------------------------------------------------------------------------------------------------------
+
+def readme_tree():
+    """The entries of the tree in README.md: paths from the root; a folder ends in "/".
+
+    The tree is the fenced block in which a line starts with "Makefile". An entry's place is told by its indentation; its
+    description, and the further lines of it, stand at least two blanks after its name.
+    """
+    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    trees = [block for block in blocks if re.search(r"^Makefile\b", block, re.MULTILINE)]
+    assert len(trees) == 1, "README.md holds one fenced block with the tree"
+    entries, folders = [], []       # folders: (indentation, name) of those the line lies in
+    for line in trees[0].splitlines():
+        indentation = len(line) - len(line.lstrip())
+        if not line.strip() or indentation > 8:
+            continue
+        name = line.split()[0]
+        while folders and folders[-1][0] >= indentation:
+            folders.pop()
+        entries.append("".join(folder for _, folder in folders) + name)
+        if name.endswith("/"):
+            folders.append((indentation, name))
+    return entries
+
+
+def test_readmes_tree_is_what_is_tracked():
+    files = tracked()
+    entries = readme_tree()
+    top = {name.split("/")[0] for name in files if not name.startswith(".")}
+    assert {entry.split("/")[0] for entry in entries if not entry.startswith(".")} == top
+    scripts = {name for name in files
+               if name.startswith(("scripts/", "workspace/")) and name.endswith((".py", ".sh", ".config", ".html"))}
+    scripts -= {name for name in files if "trained-inference-graphs" in name}
+    assert scripts <= set(entries), "tracked, but not in README's tree"
+    for entry in entries:
+        if re.search(r"[*{<]", entry):
+            continue
+        there = entry in files or any(name.startswith(entry) for name in files if entry.endswith("/"))
+        assert there or is_ignored(entry), "in README's tree, but not there: " + entry
+
+
+def is_ignored(entry):
+    """Whether git ignores ``entry``: a folder that the steps make."""
+    inside = entry + "anything" if entry.endswith("/") else entry
+    return subprocess.run(["git", "check-ignore", "-q", inside], cwd=str(ROOT)).returncode == 0

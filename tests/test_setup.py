@@ -1,0 +1,343 @@
+"""scripts/setup.sh against stand-ins for pyenv, conda, uv, pip and a clone of tensorflow/models: nothing is fetched.
+
+Each test has a machine of its own: a folder with a workspace, a home and a PATH that holds only the tools set-up needs.
+The real thing, with the real packages, is what `make test` does before any of this runs.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TOOLS = "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env ln".split()
+
+GOOD = 'exec "{}" "$@"'.format(sys.executable)          # a Python 3.7 that runs
+BROKEN_SHIM = 'echo "pyenv: python3.7: command not found" >&2; exit 127'
+
+# A Python that makes an "environment" (itself, copied) and takes down what pip is asked for, and leaves all else to the real one.
+WITHOUT_NETWORK = '''
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin" "$3/lib/python3.7/site-packages"; cp "$0" "$3/bin/python" ;;
+    *"pip "*"download"*)
+        while [ "$1" != --dest ]; do shift; done
+        mkdir -p "$2"; cp "{wheel}" "$2" ;;
+    *"pip "*"--target"*) echo "$*" >>"{calls}" ;;
+    *"pip "*)
+        if [ -e "{broken}" ]; then echo "no route to the index"; exit 1; fi
+        echo "$*" >>"{calls}" ;;
+    *grpc_tools*) touch object_detection/protos/a_pb2.py ;;
+    *"import tensorflow"*) echo "imports" >>"{calls}" ;;
+    *) exec "{python}" "$@" ;;
+esac
+'''
+
+
+class Machine:
+    """A machine of stand-ins below ``folder``."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.root = folder / "work space"          # a blank in the path is no reason to fail
+        self.research = self.root / "models" / "research"
+        self.log = self.root / ".setup.log"
+        self.calls = folder / "calls"
+        self.broken = folder / "the-network-is-broken"
+        for made in (self.root / "scripts", self.root / "models", folder / "bin", folder / "home"):
+            made.mkdir(parents=True)
+        shutil.copy(str(ROOT / "scripts" / "setup.sh"), str(self.root / "scripts"))
+        shutil.copy(str(ROOT / "requirements.txt"), str(self.root))
+        for tool in TOOLS:
+            (folder / "bin" / tool).symlink_to(shutil.which(tool))
+
+    def program(self, path, body):
+        """Writes a program at ``path`` (below the machine's folder), and gives its absolute path as text."""
+        path = self.folder / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!{}\n{}\n".format(self.folder / "bin" / "sh", body))
+        path.chmod(0o755)
+        return str(path)
+
+    def python_without_network(self, path):
+        wheel = self.folder / "package-0.0.3-py3-none-any.whl"
+        self._write_wheel(wheel)
+        return self.program(path, WITHOUT_NETWORK.format(
+            wheel=wheel, calls=self.calls, broken=self.broken, python=sys.executable))
+
+    def _write_wheel(self, path):
+        with zipfile.ZipFile(str(path), "w") as wheel:
+            for name in ("object_detection/model_main.py", "object_detection/export_inference_graph.py", "nets/inception_v2.py",
+                         "deployment/model_deploy.py", "package-0.0.3.dist-info/LICENSE", "package-0.0.3.dist-info/RECORD"):
+                wheel.writestr(name, name)
+
+    def setup(self, *arguments, **environment):
+        """Runs setup.sh; gives (exit status, stdout, stderr)."""
+        environment = dict({"PATH": str(self.folder / "bin"), "HOME": str(self.folder / "home")}, **environment)
+        done = subprocess.run(["bash", str(self.root / "scripts" / "setup.sh")] + list(arguments), env=environment,
+                              cwd=str(self.folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def found(self, **environment):
+        status, out, err = self.setup("--find-python", **environment)
+        assert status == 0, err
+        return out.strip()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+# --- which Python ----------------------------------------------------------------------------------------------------
+
+def test_a_python37_that_answers_is_taken(machine):
+    python = machine.program("bin/python3.7", GOOD)
+    machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
+    assert machine.found() == python
+
+
+@pytest.mark.parametrize("pyenv_is_on_the_path", [True, False])
+def test_pyenvs_failing_shim_is_passed_over_for_pyenvs_own_python(machine, pyenv_is_on_the_path):
+    machine.program("bin/python3.7", BROKEN_SHIM)
+    if pyenv_is_on_the_path:
+        machine.program("bin/pyenv", 'echo "{}"'.format(machine.folder / "elsewhere"))
+        python = machine.program("elsewhere/versions/3.7.16/bin/python", GOOD)
+    else:
+        python = machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
+    assert machine.found() == python
+
+
+def test_the_workspaces_own_environment_cannot_make_itself(machine):
+    inside = machine.program("work space/.venv/bin/python3.7", GOOD)
+    outside = machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
+    path = "{}:{}".format(os.path.dirname(inside), machine.folder / "bin")
+    assert machine.found(PATH=path) == outside
+
+
+def test_condas_environments_are_looked_through(machine):
+    machine.program("bin/conda", 'echo "{}"'.format(machine.folder / "conda"))
+    machine.program("conda/bin/python", "echo it is cpython 3.12 >&2; exit 1")
+    python = machine.program("conda/envs/old/bin/python", GOOD)
+    assert machine.found() == python
+
+
+def test_conda_makes_one_where_there_is_none(machine):
+    good = machine.program("good", GOOD)
+    machine.program("bin/conda", '[ "$1" = create ] || exit 0\nmkdir -p "$5/bin"; cp "{}" "$5/bin/python3.7"'.format(good))
+    assert machine.found() == str(machine.root / ".python3.7" / "conda" / "bin" / "python3.7")
+
+
+UV = '''
+case "$*" in
+    "python install 3.7") mkdir -p "$UV_PYTHON_INSTALL_DIR/cpython-3.7.9/bin"
+                          cp "{good}" "$UV_PYTHON_INSTALL_DIR/cpython-3.7.9/bin/python3.7" ;;
+    *) exit 1 ;;
+esac
+'''
+
+
+def test_uv_fetches_one_where_there_is_none(machine):
+    machine.program("bin/uv", UV.format(good=machine.program("good", GOOD)))
+    fetched = str(machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7")
+    assert machine.found() == fetched
+    (machine.folder / "bin" / "uv").unlink()
+    assert machine.found() == fetched, "what was fetched once is found again"
+
+
+def test_a_uv_that_no_longer_offers_it_gives_way_to_the_pinned_one(machine):
+    pinned = machine.program("pinned-uv", UV.format(good=machine.program("good", GOOD)))
+    machine.program("bin/uv", "echo 'error: No download found for request: cpython-3.7-linux' >&2; exit 2")
+    machine.program("bin/python3", '''
+        case "$*" in *"pip install"*uv==0.6.17*) while [ "$1" != --target ]; do shift; done
+            mkdir -p "$2/bin"; cp "{}" "$2/bin/uv" ;; *) echo it is cpython 3.11 >&2; exit 1 ;; esac'''.format(pinned))
+    assert machine.found() == str(machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7")
+
+
+def test_without_any_python37_there_is_one_message_with_the_ways_to_get_it(machine):
+    shim = machine.program("bin/python3.7", BROKEN_SHIM)
+    newer = machine.program("bin/python3", "echo it is cpython 3.11 >&2; exit 1")
+    status, out, err = machine.setup()
+    assert status == 1
+    assert out == "[1/4] Python 3.7\n"
+    assert err.count("error: ") == 1 and "no working Python 3.7" in err
+    assert "{}: pyenv: python3.7: command not found".format(shim) in err
+    assert "{}: it is cpython 3.11".format(newer) in err
+    for way in ("pyenv install 3.7", "conda create", "uv python install 3.7", "python3.7-venv", "make setup PYTHON="):
+        assert way in err
+    assert not (machine.root / ".venv").exists()
+
+
+def test_the_python_that_is_named_is_the_one(machine):
+    machine.program("bin/python3.7", GOOD)
+    named = machine.program("my python", GOOD)
+    assert machine.found(PYTHON=named) == named
+
+
+def test_a_named_python_that_is_none_is_an_error(machine):
+    machine.program("bin/python3.7", GOOD)
+    status, _, err = machine.setup("--find-python", PYTHON="/no/such/python")
+    assert status == 1
+    assert "PYTHON=/no/such/python is not a working Python 3.7" in err
+
+
+# --- the whole run ---------------------------------------------------------------------------------------------------
+
+def test_first_run_second_run_and_change_of_cpu(machine):
+    machine.python_without_network("bin/python3.7")
+    status, out, err = machine.setup(CPU="")
+    assert status == 0, err
+    assert [line[:5] for line in out.splitlines() if line.startswith("[")] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    calls = machine.calls.read_text()
+    assert "pip==24.0" in calls and calls.endswith("imports\n")
+    wanted = machine.root / ".venv" / "requirements.txt"
+    assert "\ntensorflow==1.15.5\n" in wanted.read_text()
+
+    machine.calls.unlink()
+    assert machine.setup() == (0, "", ""), "a second run has nothing to do, and says nothing"
+    assert not machine.calls.exists()
+
+    assert machine.setup(CPU="intel")[0] == 0
+    assert "\nintel-tensorflow==1.15.2\n" in wanted.read_text()
+    assert not re.search("^tensorflow==", wanted.read_text(), re.MULTILINE)
+    assert "uninstall -y -q tensorflow intel-tensorflow" in machine.calls.read_text()
+    assert machine.setup() == (0, "", ""), "the choice stays until another is made"
+
+    with open(str(machine.root / "requirements.txt"), "a") as requirements:
+        requirements.write("one-more==1.0\n")
+    assert machine.setup()[0] == 0
+    assert "\nintel-tensorflow==1.15.2\n" in wanted.read_text() and "one-more" in wanted.read_text()
+
+
+def test_an_unknown_cpu_is_refused_before_anything_is_done(machine):
+    machine.python_without_network("bin/python3.7")
+    status, _, err = machine.setup(CPU="arm")
+    assert (status, err) == (1, "error: CPU=arm: expected intel or stock\n")
+    assert not (machine.root / ".venv").exists()
+
+
+def test_a_set_up_that_broke_off_says_why_and_goes_on_next_time(machine):
+    machine.python_without_network("bin/python3.7")
+    machine.broken.touch()
+    status, _, err = machine.setup()
+    assert status == 1
+    assert "no route to the index" in err and str(machine.log) in err, "the end of the log, and where the rest is"
+    half = machine.root / ".venv" / "lib" / "python3.7" / "site-packages" / "half-a-package"
+    half.touch()
+    machine.broken.unlink()
+    assert machine.setup()[0] == 0
+    assert not half.exists(), "half an environment is not built upon"
+
+
+def test_an_environment_of_other_making_is_not_touched(machine):
+    machine.python_without_network("bin/python3.7")
+    (machine.root / ".venv").mkdir()
+    (machine.root / ".venv" / "mine").touch()
+    status, _, err = machine.setup()
+    assert status == 1 and "did not make it" in err
+    assert [path.name for path in (machine.root / ".venv").iterdir()] == ["mine"]
+
+
+# --- models/research -------------------------------------------------------------------------------------------------
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def clone(folder, compiled):
+    """What stands in for the research folder of a clone of tensorflow/models."""
+    for name in ("object_detection/model_main.py", "object_detection/export_inference_graph.py",
+                 "object_detection/protos/a.proto", "slim/nets/inception_v2.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    if compiled:
+        (folder / "object_detection" / "protos" / "a_pb2.py").touch()
+    return folder
+
+
+def test_the_packages_folders_take_the_places_they_have_in_tensorflow_models(machine):
+    machine.python_without_network("work space/.venv/bin/python")
+    status, out, err = machine.setup("--models")
+    assert status == 0, err
+    for name in ("object_detection/model_main.py", "slim/nets/inception_v2.py", "slim/deployment/model_deploy.py", "LICENSE"):
+        assert (machine.research / name).is_file()
+    assert not list(machine.research.rglob("*.dist-info"))
+    assert [path.name for path in (machine.root / "models").iterdir()] == ["research"]
+    before = tree(machine.research)
+    assert machine.setup("--models")[0] == 0
+    assert tree(machine.research) == before
+
+
+def test_another_version_of_the_package_replaces_what_set_up_put_there(machine):
+    machine.python_without_network("work space/.venv/bin/python")
+    assert machine.setup("--models")[0] == 0
+    marker = machine.research / ".made-by-make-setup"
+    wanted = marker.read_text()
+    marker.write_text("tf-object-detection==0.0.2")
+    (machine.research / "object_detection" / "of_the_old_one.py").touch()
+    assert machine.setup("--models")[0] == 0
+    assert marker.read_text() == wanted
+    assert not (machine.research / "object_detection" / "of_the_old_one.py").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_your_own_clone_is_used_and_left_as_it_is(machine, linked):
+    machine.python_without_network("bin/python3.7")
+    if linked:
+        machine.research.symlink_to(clone(machine.folder / "my clone", compiled=True))
+    else:
+        clone(machine.research, compiled=True)
+    before = tree(machine.research)
+    status, out, err = machine.setup()
+    assert status == 0, err
+    assert "your own clone of tensorflow/models, left as it is" in out
+    assert tree(machine.research) == before
+    assert machine.research.is_symlink() == linked
+    assert machine.setup() == (0, "", "")
+
+
+def test_the_proto_files_of_a_clone_are_compiled_where_that_is_missing(machine):
+    machine.python_without_network("work space/.venv/bin/python")
+    clone(machine.research, compiled=False)
+    before = tree(machine.research)
+    status, out, err = machine.setup("--models")
+    assert status == 0, err
+    assert "compiling object_detection/protos" in out
+    assert "grpcio-tools==" in machine.calls.read_text()
+    assert tree(machine.research) == dict(before, **{"object_detection/protos/a_pb2.py": b""})
+
+
+def test_a_folder_that_is_no_clone_is_an_error_and_stays(machine):
+    machine.python_without_network("work space/.venv/bin/python")
+    machine.research.mkdir()
+    (machine.research / "thesis.txt").write_text("mine")
+    status, _, err = machine.setup("--models")
+    assert status == 1
+    assert str(machine.research) in err and "holds no object_detection" in err
+    assert tree(machine.research) == {"thesis.txt": b"mine"}
+
+
+def test_a_clone_that_is_not_whole_is_named(machine):
+    machine.python_without_network("bin/python3.7")
+    clone(machine.research, compiled=True)
+    shutil.rmtree(str(machine.research / "slim"))
+    status, _, err = machine.setup()
+    assert status == 1
+    assert str(machine.research / "slim" / "nets") in err and "not a whole clone" in err
+
+
+# --- the pins --------------------------------------------------------------------------------------------------------
+
+def test_every_pin_stands_once():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = [line.split("#")[0].strip() for line in lines if line and not line.startswith("#")]
+    pins += [word for line in lines if line.startswith("#@") for word in line.split()[1:] if not word.startswith("--")]
+    assert all(re.match(r"^[\w.-]+==[\w.]+$", pin) for pin in pins), pins
+    names = [re.sub("[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins]
+    assert len(names) == len(set(names))
+    for file in (ROOT / "Makefile", ROOT / "scripts" / "setup.sh"):
+        assert not re.findall(r"\w+==\d\S*", file.read_text()), "versions stand in requirements.txt"
