@@ -1,4 +1,4 @@
-"""Arithmetic of boxes: area, IoU, clipping, and the two coordinate systems. Boxes are xyxy (see shelfdet/__init__.py)."""
+"""Arithmetic of boxes: area, IoU, clipping, and the two coordinate systems. Boxes are xyxy: see __init__.py."""
 
 import numpy as np
 
@@ -39,7 +39,8 @@ def scale(boxes_xyxy, from_wh, to_wh):
     """Boxes of a picture of size ``from_wh`` in the frame of the same picture resized to ``to_wh``, shape (N, 4)."""
     # Multiplied before it is divided, so that the picture's edge stays exactly the edge: 49 * (300 / 49) is above 300.
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    return boxes_xyxy * np.tile(np.asarray(to_wh, dtype=np.float64), 2) / np.tile(np.asarray(from_wh, dtype=np.float64), 2)
+    from_whwh, to_whwh = (np.tile(np.asarray(size_wh, dtype=np.float64), 2) for size_wh in (from_wh, to_wh))
+    return boxes_xyxy * to_whwh / from_whwh
 
 
 def to_normalised_yxyx(boxes_xyxy, size_wh):

@@ -12,10 +12,10 @@ from shelfdet import UserError
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives a path beside ``path`` to write a file or a folder at; on success moves it there, on any failure removes it.
+    """Gives a path beside ``path`` to write a file or folder at; on success moves it there, on any failure removes it.
 
-    A step that is killed leaves the old file, or none. What a kill leaves behind is a dot file that ends in ``.partial``;
-    the next run of the same step writes over it.
+    A step that is killed leaves the old file, or none. What a kill leaves behind is a dot file that ends in
+    ``.partial``; the next run of the same step writes over it.
 
     Args:
       path: the target; a folder is replaced whole. Missing parent folders are made.
@@ -48,7 +48,7 @@ def replacing(path):
     except OSError as error:
         raise UserError(writing_failed(path, error)) from error
     finally:
-        with contextlib.suppress(OSError):       # where the partial file could not be made, it cannot be looked for either
+        with contextlib.suppress(OSError):       # where it could not be made, it cannot be looked for either
             _remove(partial)
 
 
@@ -78,8 +78,8 @@ def writing_failed(path, error):
     while path.name.startswith(".") and path.name.endswith(".partial"):
         path = path.with_name(path.name[1:-len(".partial")])
     return ("{}: cannot be written ({}). Expected a folder that can be written with room on its disk; whatever stood "
-            "there before is unchanged. Free some space, mend the permissions or name another place, then run the "
-            "step again.".format(path, error.strerror or error))
+            "there before is unchanged. Free some space, mend the permissions or name another place, then run the step "
+            "again.".format(path, error.strerror or error))
 
 
 def write_text(path, text):

@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import warnings
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -13,11 +14,13 @@ from shelfdet.reading import Problems, name_problem
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")   # what tf.image.decode_image reads
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = 1
-# Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a shelf.
+# Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a
+# shelf.
 MAX_PIXELS = 178956970
 
 Image.MAX_IMAGE_PIXELS = None         # our own limit, with our own message
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")      # of broken EXIF blocks, which spoil nothing here
 
 ImageInfo = collections.namedtuple("ImageInfo", "size_wh orientation format mode")
 ImageInfo.__doc__ = """What a fully decoded picture is.
@@ -45,7 +48,7 @@ def list_images(folder):
 
 
 def locate(folder, filenames, split):
-    """Where each of ``filenames`` lies: in ``folder`` itself, or in its ``test`` or ``train`` (where validation is, too).
+    """Where each of ``filenames`` lies: in ``folder`` itself, its ``test`` or ``train`` (which holds validation, too).
 
     Returns:
       list of pathlib.Path, in the order of ``filenames``.
@@ -58,12 +61,12 @@ def locate(folder, filenames, split):
     # A split grouped by planogram takes pictures from both sides: the other one is looked in last.
     places = [place for place in (side, folder, folder / "train", folder / "test") if place.is_dir()]
     if not places:
-        raise UserError("{}: no such folder; expected pictures, or train/ and test/ with pictures. Run step 01, or check the "
-                        "path.".format(folder))
+        raise UserError("{}: no such folder; expected pictures, or train/ and test/ with pictures. Run step 01, or "
+                        "check the path.".format(folder))
     found = [next((place / name for place in places if (place / name).is_file()), None) for name in filenames]
     missing = [name for name, path in zip(filenames, found) if path is None]
     if missing:
-        raise UserError("{}: {} of {} pictures are not there: {}{}. Run steps 01 and 02 again, or check the path.".format(
+        raise UserError("{}: {} of {} pictures are not there: {}{}. Run steps 01 and 02, or check the path.".format(
             folder, len(missing), len(filenames), ", ".join(missing[:10]), " ..." if len(missing) > 10 else ""))
     return found
 
@@ -75,13 +78,17 @@ def sides(folder):
       {"train": {name: path}, "test": {name: path}}, sorted by name.
 
     Raises:
-      UserError: no such folders; a name that stands on both sides, twice but for upper and lower case, or that no label file
-      can hold.
+      UserError: no such folders; a name that stands on both sides, twice but for upper and lower case, or that no label
+      file can hold.
     """
     folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise UserError("{}: {}; expected a folder with train/ and test/. Run step 01, or check the path.".format(
+            folder, "is a file" if folder.exists() else "does not exist"))
     root = next((place for place in (folder / "ShelfImages", folder) if (place / "train").exists()), None)
     if root is None:
-        raise UserError("{}: holds neither ShelfImages/train nor train/; expected train/ and test/ with pictures. Run step 01, "
+        raise UserError("{}: holds neither ShelfImages/train nor train/; expected train/ and test/ with pictures. "
+                        "Run step 01, "
                         "which also divides a flat folder, or check the path.".format(folder))
     found = {side: {path.name: path for path in list_images(root / side)} for side in ("train", "test")}
     problems = Problems(root)
@@ -92,7 +99,8 @@ def sides(folder):
             problems.add(path.parent.name, problem + ".")
         other = first.setdefault(path.name.lower(), path)
         if other is not path:
-            problems.add("", "{0}/{1} and {2}/{3} have the same name{4}; expected every name once. Rename or delete one.".format(
+            problems.add("", "{0}/{1} and {2}/{3} have the same name{4}; expected every name once. Rename or delete "
+                             "one.".format(
                 other.parent.name, other.name, path.parent.name, path.name,
                 "" if other.name == path.name else " but for upper and lower case"))
     problems.refuse()
@@ -123,8 +131,8 @@ def load(path, max_side=None, exif="ignore"):
       exif: "ignore" gives the raw pixels, as TensorFlow's decoder does; "apply" turns them as the EXIF flag says.
 
     Returns:
-      (pixels, size_wh, orientation): uint8 RGB of shape (height, width, 3) after shrinking; the size before shrinking (of the
-      turned picture, with "apply"); the EXIF flag.
+      (pixels, size_wh, orientation): uint8 RGB of shape (height, width, 3) after shrinking; the size before shrinking
+      (of the turned picture, with "apply"); the EXIF flag.
 
     Raises:
       UserError: as ``inspect``.
@@ -133,8 +141,9 @@ def load(path, max_side=None, exif="ignore"):
         orientation = _orientation(image)
         full_wh = image.size
         shrunk_wh = shrunk_size(full_wh, max_side)
-        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; never below twice the wanted size, so that the filter
-        # below still has something to average. The part of the draft that the picture fills is not always whole pixels.
+        # JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; never below twice the wanted size, so that the
+        # filter below still has something to average. The part of the draft that the picture fills is not always whole
+        # pixels.
         draft = image.draft(None, [2 * side for side in shrunk_wh]) if shrunk_wh != full_wh else None
         _decode(image, path)
         image = _as_rgb(image)
@@ -148,7 +157,7 @@ def load(path, max_side=None, exif="ignore"):
 
 
 def shrunk_size(size_wh, max_side):
-    """(width, height) with the longer side at most ``max_side`` and the same aspect; unchanged where it is small enough."""
+    """(width, height) of the same aspect with the longer side at most ``max_side``; small ones stay as they are."""
     longest = max(size_wh)
     if not max_side or longest <= max_side:
         return tuple(size_wh)
@@ -163,15 +172,16 @@ def _opened(path):
     except FileNotFoundError:
         raise UserError("{}: no such file; expected a picture.".format(path)) from None
     except (OSError, SyntaxError, ValueError) as error:      # Pillow raises all three on broken headers
-        raise UserError("{}: is no picture that can be read ({}); expected JPEG, PNG, BMP or GIF.".format(path, error)) from error
+        raise UserError("{}: is no picture that can be read ({}); expected JPEG, PNG, BMP or GIF.".format(
+            path, error)) from error
     if image.size[0] * image.size[1] > MAX_PIXELS:
         image.close()
         raise UserError("{}: {} x {} pixels; expected at most {} million. Save it smaller.".format(
             path, image.size[0], image.size[1], MAX_PIXELS // 10 ** 6))
     if image.format not in ("JPEG", "MPO", "PNG", "BMP", "GIF"):
         image.close()
-        raise UserError("{}: is a {} file; expected JPEG, PNG, BMP or GIF, which are what TensorFlow decodes. Save it as "
-                        "JPEG.".format(path, image.format))
+        raise UserError("{}: is a {} file; expected JPEG, PNG, BMP or GIF, which are what TensorFlow decodes. Save it "
+                        "as JPEG.".format(path, image.format))
     return image
 
 
@@ -179,8 +189,8 @@ def _decode(image, path):
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError("{}: cannot be decoded to its end ({}); expected a whole picture. Copy it anew, or leave it and its "
-                        "annotation rows out.".format(path, error)) from error
+        raise UserError("{}: cannot be decoded to its end ({}); expected a whole picture. Copy it anew, or leave it "
+                        "and its annotation rows out.".format(path, error)) from error
 
 
 def _orientation(image):
@@ -200,6 +210,7 @@ def _as_rgb(image):
     return image.convert("RGB")
 
 
-# What undoes each EXIF orientation (EXIF 2.32, tag 0x0112): where row 0 and column 0 of the file lie in the upright picture.
+# What undoes each EXIF orientation (EXIF 2.32, tag 0x0112): where row 0 and column 0 of the file lie in the upright
+# picture.
 _TURNS = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
           6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
