@@ -1,0 +1,247 @@
+#!/usr/bin/env python
+"""Step 01: brings the pictures and their annotations to where the next steps look, and verifies them.
+
+Reads   --from FOLDER, a dataset that is already on this machine; without it, what an earlier run put into place; and where
+        there is nothing, the network: the Grocery Dataset's ShelfImages.tar.gz and annotations.csv.
+Writes  OUT/ShelfImages/{train,test}/, links to the pictures (copies with --copy)
+        OUT/annotations.csv, OUT/annotations/ (Pascal VOC XML) or OUT/annotations.json (COCO), whichever there is
+        OUT/download/, only what was fetched
+
+Your own pictures are as welcome: in train/ and test/ folders, or flat, and then a seeded share of them (by whole shelves,
+where names tell the shelf) becomes the test side. Every picture is decoded to its end, every annotated picture must be there,
+and every picture must be annotated; what is missing is named, and nothing is put into place.
+
+    python scripts/preprocessing/01_fetch_dataset.py
+    python scripts/preprocessing/01_fetch_dataset.py --from ~/GroceryDataset
+    python scripts/preprocessing/01_fetch_dataset.py --from ~/my-shelves --annotations ~/my-shelves/labels.json
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
+from shelfdet import UserError, command, files, paths
+
+IMAGES_URL = "https://storage.googleapis.com/open_source_datasets/ShelfImages.tar.gz"
+ANNOTATIONS_URL = "https://raw.githubusercontent.com/gulvarol/grocerydataset/HEAD/annotations.csv"
+FORMATS = ("grocery", "labels", "voc", "coco")
+TARGETS = {"grocery": "annotations.csv", "labels": "annotations.csv", "voc": "annotations", "coco": "annotations.json"}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("--from", dest="source", type=pathlib.Path, metavar="FOLDER", help="a dataset that is already here")
+    parser.add_argument("--annotations", type=pathlib.Path, metavar="PATH",
+                        help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)")
+    parser.add_argument("--format", choices=FORMATS + ("auto",), default="auto",
+                        help="of --annotations; auto: .csv is grocery, a folder is voc, .json is coco (default: %(default)s)")
+    parser.add_argument("--out", type=pathlib.Path, default=paths.IMAGES, metavar="FOLDER",
+                        help="where the next steps look (default: %(default)s)")
+    parser.add_argument("--copy", action="store_true", help="copy pictures and annotations instead of linking to them")
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="go on without pictures that are missing, broken or not annotated, and say which")
+    parser.add_argument("--test-share", type=float, default=0.2, metavar="SHARE",
+                        help="of a flat folder's pictures, above 0 and below 1 (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which of them (default: %(default)s)")
+    parser.add_argument("--images-url", default=IMAGES_URL, metavar="URL", help="(default: %(default)s)")
+    parser.add_argument("--annotations-url", default=ANNOTATIONS_URL, metavar="URL", help="(default: %(default)s)")
+    args = parser.parse_args(argv)
+    if not 0 < args.test_share < 1:
+        parser.error("--test-share {}: expected above 0 and below 1".format(args.test_share))
+    if args.format != "auto" and args.annotations is None:
+        parser.error("--format says what --annotations is; give both")
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    from shelfdet import dataset
+    if os.path.isfile(str(args.out)):
+        raise UserError("{}: is a file; expected a folder to put the dataset into. Name another with --out.".format(args.out))
+    source, named = args.source, args.annotations
+    if source is None and os.path.exists(str(args.out / "ShelfImages")):
+        source = args.out
+        print("verifying what is in {}; --from FOLDER puts another dataset there".format(paths.shown(source)))
+    elif source is None:
+        source, named = download(args)
+    sides = dataset.find_pictures(source)
+    pictures = collections.OrderedDict((name, path) for side in sides.values() for name, path in side.items())
+    if named is None:
+        annotations = dataset.find_annotations(source, {path.parent: None for path in pictures.values()})
+    else:
+        annotations = dataset.named_annotations(named, args.format)
+    findings = dataset.verify(pictures, annotations)
+    report(sides, annotations, findings)
+    left_out = missing(sides, annotations, findings, args.allow_missing)
+    sides = divided(sides, left_out, args)
+    try:
+        put_into_place(sides, annotations, args)
+    except OSError as error:
+        raise UserError(files.writing_failed(args.out, error)) from error
+
+
+def download(args):
+    """Fetches the archive and the CSV, unpacks the archive; returns (folder of the pictures, path of the CSV)."""
+    from shelfdet import download as network
+    folder = args.out / "download"
+    unpacked = folder / "unpacked"
+    archive = folder / "ShelfImages.tar.gz"
+    if fetch(network, args.images_url, archive) or not unpacked.is_dir():
+        print("unpacking {}".format(paths.shown(archive)))
+        network.extract(archive, unpacked)
+    if args.annotations is not None:
+        return unpacked, args.annotations
+    fetch(network, args.annotations_url, folder / "annotations.csv")
+    return unpacked, folder / "annotations.csv"
+
+
+def fetch(network, url, path):
+    """Downloads unless the same address was fetched to ``path`` before; True where something came. Prints the SHA-256."""
+    note = path.with_name("." + path.name + ".url")           # which address the file is from
+    if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == url:
+        print("already here: {}, sha256 {}".format(paths.shown(path), files.sha256(path)))
+        return False
+    print("fetching {}".format(url))
+    digest = network.fetch(url, path)
+    files.write_text(note, url)
+    print("fetched {}, {} bytes, sha256 {}".format(paths.shown(path), path.stat().st_size, digest))
+    return True
+
+
+def report(sides, annotations, findings):
+    """Prints what is there."""
+    print("found {}".format("{} pictures in one folder".format(len(sides["all"])) if "all" in sides else
+                            "{} train and {} test pictures".format(len(sides["train"]), len(sides["test"]))))
+    what = annotations.files[0]
+    if annotations.format == "voc":
+        print("annotations: {} XML files (Pascal VOC) in {}".format(len(annotations.files), what.parent))
+    else:
+        print("annotations: {}, sha256 {}".format(what, files.sha256(what)))
+    print("they hold {} boxes on {} pictures".format(sum(findings.boxes.values()), len(findings.boxes)))
+    print("{} pictures decode to their end".format(len(findings.infos)))
+    flags = collections.Counter(info.orientation for info in findings.infos.values() if info.orientation != 1)
+    if flags:
+        print("{} carry an EXIF orientation ({}), which is not applied: boxes belong to the raw pixels. If yours were drawn in a "
+              "viewer that turns pictures, give --exif apply to steps 02, 04 and 08.".format(
+                  sum(flags.values()), ", ".join("flag {}: {}".format(flag, flags[flag]) for flag in sorted(flags))))
+
+
+def missing(sides, annotations, findings, allowed):
+    """Names what is missing, broken or too much, and refuses, or goes on without; returns the names to leave out."""
+    from shelfdet import dataset
+    problems = []
+    if dataset.is_grocery_dataset([name for names in sides.values() for name in names], findings.boxes):
+        expected = (dataset.GROCERY_TRAIN, dataset.GROCERY_TEST)
+        if "all" in sides:
+            print("this is the Grocery Dataset, but flat: the test side will not be the official one, which is in the folders "
+                  "of {}".format(IMAGES_URL))
+        elif (len(sides["train"]), len(sides["test"])) != expected:
+            problems.append("{} train and {} test pictures; the Grocery Dataset has {} and {}".format(
+                len(sides["train"]), len(sides["test"]), *expected))
+        else:
+            print("this is the Grocery Dataset with its official split: {} train, {} test".format(*expected))
+    for names, what in ((findings.without_picture, "annotated but not there"), (findings.without_rows, "there but not annotated"),
+                        (findings.broken, "broken")):
+        if names:
+            problems.append("{} of {} pictures are {}: {}".format(
+                len(names), len(findings.boxes) if names is findings.without_picture else len(findings.infos) + len(findings.broken),
+                what, dataset.listed(names)))
+    problems += ["  " + reason for reason in list(findings.broken.values())[:dataset.NAMED]]
+    if not problems:
+        return set()
+    if not allowed:
+        raise UserError("{}: not complete\n  {}\nExpected every annotated picture, whole, and annotations for every picture; nothing "
+                        "was put into place. Get what is missing, or give --allow-missing to go on without.".format(
+                            annotations.files[0], "\n  ".join(problems)))
+    print("\n".join(problems))
+    left_out = set(findings.broken) | set(findings.without_rows)
+    kept = [name for name in findings.infos if name not in left_out]
+    print("going on without them: {} pictures with {} boxes (give --allow-missing to step 02, too)".format(
+        len(kept), sum(findings.boxes[name] for name in kept)))
+    return left_out
+
+
+def divided(sides, left_out, args):
+    """{"train": {name: path}, "test": ...} without ``left_out``; a flat folder is divided here."""
+    from shelfdet import dataset
+    sides = {side: collections.OrderedDict((name, path) for name, path in names.items() if name not in left_out)
+             for side, names in sides.items()}
+    if "all" in sides:
+        test = dataset.hold_out(list(sides["all"]), args.test_share, args.seed)
+        sides = {side: collections.OrderedDict((name, path) for name, path in sides["all"].items() if (name in test) == (side == "test"))
+                 for side in ("train", "test")}
+        print("divided into {} train and {} test pictures (seed {})".format(len(sides["train"]), len(sides["test"]), args.seed))
+    empty = [side for side in sides if not sides[side]]
+    if empty:
+        raise UserError("no picture is left in {}; expected some on both sides.".format(" and ".join(empty)))
+    return sides
+
+
+def put_into_place(sides, annotations, args):
+    """Links or copies to OUT what is not there yet; refuses to replace anything that is not a link."""
+    pictures = {args.out / "ShelfImages" / side / name: path for side, names in sides.items() for name, path in names.items()}
+    target = args.out / TARGETS[annotations.format]
+    if annotations.format == "voc":
+        notes = {target / path.name: path for path in annotations.files}
+    else:
+        notes = {target: annotations.files[0]}
+    others = [args.out / name for name in sorted(set(TARGETS.values())) if args.out / name != target]
+    changes = [(root, plan) for root, plan in ((args.out / "ShelfImages", pictures), (target, notes)) if not in_place(root, plan, args.copy)]
+    for path in [root for root, _ in changes] + others:
+        refuse_to_replace(path)
+    for root, plan in changes:
+        with files.replacing(root) as partial:
+            for final, path in plan.items():
+                put(path, partial / final.relative_to(root) if final != root else partial, args)
+    for path in others:                   # links to an earlier dataset's annotations: step 02 must not take them for this one's
+        if path.is_symlink():
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(str(path))
+    if changes:
+        print("{} into {}: {}".format("copied" if args.copy else "linked", paths.shown(args.out), ", ".join(
+            root.name for root, _ in changes)))
+    else:
+        print("all in place in {}".format(paths.shown(args.out)))
+
+
+def in_place(root, plan, copy):
+    """Whether exactly the planned files stand under ``root``: links to them, or copies of the same size."""
+    there = {root} if root.is_file() else {path for path in root.rglob("*") if not path.is_dir()}
+    if there != set(plan):
+        return False
+    for final, path in plan.items():
+        if final.is_symlink() and (copy or not final.exists() or not final.samefile(path)):
+            return False
+        if not final.is_symlink() and final.stat().st_size != path.stat().st_size:
+            return False
+    return True
+
+
+def refuse_to_replace(path):
+    """Raises UserError where something else than links would be lost."""
+    found = [path] if path.is_symlink() or path.is_file() else path.rglob("*") if path.is_dir() else []
+    for item in found:
+        if not item.is_symlink() and not item.is_dir():
+            raise UserError("{}: stands where this step would put links; expected nothing, or links, which can be replaced without "
+                            "loss. Move {} away, or name another folder with --out.".format(item, path))
+
+
+def put(source, target, args):
+    # A link into OUT itself is relative, so that the workspace can be moved; --copy takes the bytes alone, not the permissions.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()
+    if args.copy:
+        shutil.copyfile(str(source), str(target))
+        return
+    inside = args.out.resolve() in source.parents
+    target.symlink_to(os.path.relpath(str(source), str(target.parent.resolve())) if inside else str(source))
+
+
+if __name__ == "__main__":
+    command.run(main)
