@@ -1,0 +1,200 @@
+#!/usr/bin/env python
+"""Benchmark: how fast steps 04, 08 and 09 are, and how much memory they take. `make bench` runs it.
+
+Reads   the pictures of SHELF_DATA (copies with a shorter side of 640 px) and of SHELF_DATA_ORIGINAL (full size), folders in the
+        dataset's layout, where these variables are set; else synthetic pictures of the same sizes, which it makes;
+        a frozen graph (step 07).
+Writes  nothing that stays; prints a table.
+
+Each step runs as its own process, as a user runs it. Its start-up is the time it takes for one picture; the rate is that of all
+the further ones. The memory is that of the step's largest process.
+
+    python scripts/bench.py
+    python scripts/bench.py --only score
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))     # scripts/, where shelfdet lives
+from shelfdet import UserError, command, paths
+
+RECORDS = paths.ROOT / "scripts" / "preprocessing" / "04_generate_tfrecords.py"
+DETECT = paths.EVALUATION / "08_detect.py"
+SCORE = paths.EVALUATION / "09_score.py"
+PARTS = ("records", "detect", "score")
+SOURCES = (("640 px", "SHELF_DATA", (853, 640)), ("full size", "SHELF_DATA_ORIGINAL", (3264, 2448)))
+BOXES_A_PICTURE = 37            # the Grocery Dataset's mean
+SCORED_BOXES = 50
+SCORED_WH = (1000, 1000)
+SYNTHETIC = 8                   # different synthetic pictures of each size; more would only take longer to make
+
+Run = collections.namedtuple("Run", "seconds peak_mb")
+Row = collections.namedtuple("Row", "step source count seconds start_up rate peak_mb")
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("--graph", type=pathlib.Path, default=paths.DEFAULT_GRAPH, metavar="PATH",
+                        help="frozen graph, or its folder (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=100, metavar="N", help="pictures a run (default: %(default)s)")
+    parser.add_argument("--scored", type=int, default=10000, metavar="N",
+                        help="pictures to score, with 50 boxes each (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="of records, detect, score")
+    args = parser.parse_args(argv)
+    if args.pictures < 2:
+        parser.error("--pictures {}: expected at least 2".format(args.pictures))
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        folder = pathlib.Path(folder)
+        for source, variable, size_wh in SOURCES:
+            if "records" in args.only or "detect" in args.only:
+                rows += bench_source(args, folder / source.replace(" ", "-"), source, variable, size_wh)
+        if "score" in args.only:
+            rows.append(bench_score(args, folder / "score"))
+    print_machine()
+    print_table(rows)
+
+
+def bench_source(args, folder, source, variable, size_wh):
+    """Steps 04 and 08 on pictures of one size: a list of Row; ``folder`` is there for what they read and write."""
+    data = os.environ.get(variable)
+    pictures = real_pictures(pathlib.Path(data)) if data else synthetic_pictures(folder / "made", size_wh)
+    source += "" if data else ", synthetic"
+    all_of_them, one = (lay_out(folder / name, pictures, count) for name, count in (("all", args.pictures), ("one", 1)))
+    commands = {
+        "records": lambda place: [RECORDS, "--annotations", place, "--images", place, "--splits", "test"],
+        "detect": lambda place: [DETECT, "--graph", args.graph, "--labels", place / "test_labels.csv", "--images", place,
+                                 "--output", place / "test_detections.json"]}
+    return [timed(step, source, args.pictures, commands[part](all_of_them), commands[part](one))
+            for step, part in (("04 records", "records"), ("08 detect", "detect")) if part in args.only]
+
+
+def bench_score(args, folder):
+    """Step 09 on made-up boxes: a Row."""
+    for name, count in (("all", args.scored), ("one", 1)):
+        make_scored(folder / name, count)
+    commands = [[SCORE, "--ground-truth", folder / name / "labels.csv", "--ground-truth-format", "csv", "--threshold", "0.5",
+                 "--detections", folder / name / "found.json", "--output", folder / name / "metrics.json"] for name in ("all", "one")]
+    return timed("09 score", "{} boxes and {} detections each".format(SCORED_BOXES, SCORED_BOXES), args.scored, *commands)
+
+
+def make_scored(folder, count):
+    """labels.csv and found.json of ``count`` pictures with SCORED_BOXES boxes each: most near their product, some anywhere."""
+    import numpy as np
+    from shelfdet import annotations, boxes, detections
+    random = np.random.RandomState(0)
+    truth, found = [], []
+    for number in range(count):
+        corners = random.uniform(0, 900, (SCORED_BOXES, 2))
+        boxes_xyxy = np.hstack([corners, corners + random.uniform(30, 90, (SCORED_BOXES, 2))])
+        shifted = np.where(random.uniform(size=(SCORED_BOXES, 1)) < 0.9, random.normal(0, 4, (SCORED_BOXES, 4)), 200)
+        name, classes = "{:06d}.jpg".format(number), ("product",) * SCORED_BOXES
+        truth.append(annotations.LabelledImage(name, SCORED_WH, boxes_xyxy, classes))
+        found.append(detections.Detections(name, SCORED_WH, boxes.clip(boxes_xyxy + shifted, SCORED_WH),
+                                           random.uniform(size=SCORED_BOXES), classes))
+    annotations.write_labels(truth, folder / "labels.csv")
+    detections.write_detections(found, folder / "found.json")
+
+
+def timed(step, source, count, command_all, command_one):
+    """A Row from a run over ``count`` pictures and one over a single picture."""
+    start_up = measure(command_one)
+    full = measure(command_all)
+    rate = (count - 1) / max(full.seconds - start_up.seconds, 1e-3)
+    return Row(step, source, count, full.seconds, start_up.seconds, rate, full.peak_mb)
+
+
+def real_pictures(folder):
+    """The pictures of a folder in the dataset's layout, test first."""
+    from shelfdet import images
+    found = [path for split in ("test", "train") for path in images.list_images(folder / "ShelfImages" / split)]
+    if not found:
+        raise UserError("{}: no pictures in ShelfImages/{{train,test}}. Check the variable.".format(folder))
+    return found
+
+
+def synthetic_pictures(folder, size_wh):
+    """Makes JPEGs that compress like photographs: soft shapes under a little noise."""
+    import numpy as np
+    from PIL import Image
+    folder.mkdir(parents=True)
+    random = np.random.RandomState(0)
+    for number in range(SYNTHETIC):
+        coarse = Image.fromarray(random.randint(0, 256, (24, 32, 3)).astype(np.uint8)).resize(size_wh, Image.BICUBIC)
+        noisy = np.asarray(coarse, dtype=np.int16) + random.randint(-12, 13, (size_wh[1], size_wh[0], 1))
+        Image.fromarray(np.uint8(np.clip(noisy, 0, 255))).save(str(folder / "{}.jpg".format(number)), quality=92)
+    return sorted(folder.iterdir())
+
+
+def lay_out(folder, pictures, count):
+    """A folder with ``count`` links to the pictures, in turn, and a test_labels.csv of boxes in a grid."""
+    import numpy as np
+    from shelfdet import annotations, images
+    folder.mkdir(parents=True)
+    labelled = []
+    sizes = {}
+    for number in range(count):
+        path = pictures[number % len(pictures)].resolve()
+        if path not in sizes:
+            sizes[path] = images.inspect(path).size_wh
+        link = folder / "{:05d}{}".format(number, path.suffix)
+        link.symlink_to(path)
+        width, height = sizes[path]
+        lefts = np.linspace(0, width * 0.97, BOXES_A_PICTURE)
+        rows = [("product", (left, height * 0.4, left + width * 0.02, height * 0.5)) for left in lefts]
+        labelled.append(annotations.labelled(link.name, sizes[path], rows))
+    annotations.write_labels(labelled, folder / "test_labels.csv")
+    return folder
+
+
+def measure(arguments):
+    """Runs a script to its end: a Run. Its output is shown only if it fails."""
+    arguments = [sys.executable] + [str(argument) for argument in arguments]
+    began = time.time()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)           # rusage of this child alone, and of those it waited for
+        process.returncode = status
+        seconds = time.time() - began
+        if status:
+            output.seek(0)
+            raise UserError("{} failed:\n{}".format(" ".join(arguments), output.read().decode("utf-8", "replace")[-2000:]))
+    return Run(seconds, usage.ru_maxrss / 1024.0)
+
+
+def print_machine():
+    import numpy
+    import PIL
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    from shelfdet import parallel
+    import pkg_resources
+    tensorflow = next((found for found in pkg_resources.working_set if found.key in ("tensorflow", "intel-tensorflow")), "no TensorFlow")
+    print("{}, {} cores; Python {}, {}, NumPy {}, Pillow {}".format(
+        name, parallel.workers(), platform.python_version(), tensorflow, numpy.__version__, PIL.__version__))
+
+
+def print_table(rows):
+    print("\n| step | pictures | number | seconds | of these start-up | pictures a second | peak memory, MB |\n|---|---|---|---|---|---|---|")
+    for row in rows:
+        print("| {} | {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.0f} |".format(*row))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,119 @@
+"""Runs a frozen graph: pixels in, boxes, scores and classes out. The only module that does; it imports TensorFlow."""
+
+import os
+import pathlib
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow tells of the processor's instructions otherwise
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from shelfdet import UserError
+
+# The names that object_detection/exporter.py gives to a detection graph's input and outputs.
+INPUT = "image_tensor:0"
+OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
+REMEDY = "Name a frozen_inference_graph.pb as step 07 writes it, or write it anew with `make export`."
+
+
+class Detector:
+    """A frozen detection graph, loaded once.
+
+    ``detect`` may be called from several threads at a time: the session runs each call's operations on its caller's share of
+    the cores, which for a small network is faster than splitting every operation over all of them.
+    """
+
+    def __init__(self, graph_path, parallel=1):
+        """Loads the graph.
+
+        Args:
+          graph_path: a frozen_inference_graph.pb with the inputs and outputs of object_detection's exporter.
+          parallel: how many threads will call ``detect`` at a time. One per core is fastest; with 1, a call gets all cores.
+
+        Raises:
+          UserError: missing, truncated, no graph, or a graph that does not detect.
+        """
+        self.path = pathlib.Path(graph_path)
+        graph = _import(self.path, _read(self.path))
+        cores = os.cpu_count() or 1
+        # Variables are constants in a frozen graph, so the session starts without any initialisation.
+        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=max(1, cores // parallel),
+                                          inter_op_parallelism_threads=parallel)
+        config.gpu_options.allow_growth = True       # TF 1 otherwise takes the whole card
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._run = self._session.make_callable([graph.get_tensor_by_name(name) for name in OUTPUTS],
+                                                feed_list=[graph.get_tensor_by_name(INPUT)])
+
+    def detect(self, pixels):
+        """Everything the network finds in one picture, whatever the score.
+
+        Args:
+          pixels: uint8 RGB of shape (height, width, 3), any size; the graph resizes it itself.
+
+        Returns:
+          (boxes_yxyx, scores, class_ids): float64 (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of the picture, float64 (N,) falling,
+          int64 (N,) as in the label map.
+
+        Raises:
+          UserError: the graph cannot run on the picture.
+        """
+        try:
+            boxes_yxyx, scores, class_ids, count = self._run(pixels[None])       # each with a leading batch axis of 1
+        except (tf.errors.OpError, ValueError) as error:
+            raise UserError("{}: fails on a picture of {} x {} pixels: {}. Expected a graph that takes uint8 pictures of any size. {}"
+                            .format(self.path, pixels.shape[1], pixels.shape[0], _first_line(error), REMEDY)) from error
+        count = int(count[0])                  # the rest is padding up to max_total_detections
+        order = np.argsort(-scores[0, :count], kind="stable")
+        return (boxes_yxyx[0, order].astype(np.float64), scores[0, order].astype(np.float64),
+                class_ids[0, order].astype(np.int64))
+
+    def close(self):
+        """Frees the session."""
+        self._session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _read(path):
+    """The GraphDef in the file at ``path``."""
+    if not path.is_file():
+        raise UserError("{}: {}; expected a frozen graph. {}".format(
+            path, "is a folder" if path.is_dir() else "no such file", REMEDY))
+    data = path.read_bytes()
+    if data.startswith(b"version https://git-lfs"):
+        raise UserError("{}: is a Git LFS pointer of {} bytes, not the graph itself. Run `git lfs pull`.".format(path, len(data)))
+    definition = tf.compat.v1.GraphDef()
+    try:
+        definition.ParseFromString(data)
+    except DecodeError as error:
+        raise UserError("{}: {} bytes that are no TensorFlow graph, or only part of one; expected a frozen graph. {}".format(
+            path, len(data), REMEDY)) from error
+    if not definition.node:
+        raise UserError("{}: {} bytes, a graph without any operation; expected a frozen graph. {}".format(path, len(data), REMEDY))
+    return definition
+
+
+def _import(path, definition):
+    """The tf.Graph of ``definition``, which has the input and the outputs of a detector."""
+    names = {node.name for node in definition.node}
+    missing = [name for name in (INPUT,) + OUTPUTS if name.split(":")[0] not in names]
+    if missing:
+        raise UserError("{}: a graph of {} operations without {}; expected object_detection's frozen detection graph, or this file "
+                        "was cut off. {}".format(path, len(names), ", ".join(missing), REMEDY))
+    graph = tf.Graph()
+    try:
+        with graph.as_default():
+            tf.import_graph_def(definition, name="")
+    except ValueError as error:
+        raise UserError("{}: a graph that TensorFlow {} cannot build: {}. {}".format(
+            path, tf.__version__, _first_line(error), REMEDY)) from error
+    return graph
+
+
+def _first_line(error):
+    return str(getattr(error, "message", None) or error).strip().split("\n")[0]

@@ -1,0 +1,201 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import toy_graph
+from shelfdet import UserError, annotations, detections, files
+
+LABEL_MAP = "item { id: 1 name: 'product' }\n"
+BOX = (40.0, 30.0, 120.0, 150.0)
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    return toy_graph.write(tmp_path_factory.mktemp("graph") / "frozen_inference_graph.pb")
+
+
+@pytest.fixture
+def run(script, graph, tmp_path):
+    (tmp_path / "label_map.pbtxt").write_text(LABEL_MAP)
+
+    def run(*options):
+        return script("08_detect").main([
+            "--graph", str(graph), "--label-map", str(tmp_path / "label_map.pbtxt"), "--metrics", str(tmp_path / "metrics.json"),
+            "--output", str(tmp_path / "out.json")] + [str(option) for option in options])
+    return run
+
+
+def save(path, size_wh=(400, 300), box_xyxy=BOX, orientation=None):
+    pixels = np.zeros((size_wh[1], size_wh[0], 3), dtype=np.uint8)
+    xmin, ymin, xmax, ymax = (int(side) for side in box_xyxy)
+    pixels[ymin:ymax, xmin:xmax] = 255
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(str(path), "JPEG", quality=95, exif=exif)
+
+
+def label(path, names, size_wh=(400, 300)):
+    annotations.write_labels([annotations.labelled(name, size_wh, [("product", BOX)]) for name in names], path)
+
+
+def test_boxes_come_back_in_the_pixels_of_the_picture_on_disk(run, tmp_path):
+    save(tmp_path / "in" / "large.JPG", (2000, 1000), (400, 200, 800, 900))
+    save(tmp_path / "in" / "small.JPG")
+    run("--images", tmp_path / "in", "--max-side", 500)
+    large, small = detections.read_detections(tmp_path / "out.json")
+    assert (large.filename, large.size_wh) == ("large.JPG", (2000, 1000))
+    np.testing.assert_allclose(large.boxes_xyxy, [[400, 200, 800, 900], [0, 0, 2000, 1000]], atol=8)     # 4 pixels to one
+    np.testing.assert_allclose(small.boxes_xyxy, [BOX, [0, 0, 400, 300]], atol=1.01)
+    assert small.scores.tolist() == [0.75, 0.25]                # all of them
+    assert small.classes == ("product", "product")
+
+
+def test_the_pictures_of_a_label_file_are_found_in_train_and_test_in_its_order(run, tmp_path):
+    for place in ("train/b.JPG", "test/a.JPG", "train/not labelled.JPG"):
+        save(tmp_path / "ShelfImages" / place)
+    label(tmp_path / "val_labels.csv", ["b.JPG", "a.JPG"])
+    run("--labels", tmp_path / "val_labels.csv", "--images", tmp_path / "ShelfImages")
+    assert [image.filename for image in detections.read_detections(tmp_path / "out.json")] == ["b.JPG", "a.JPG"]
+
+
+def test_the_output_says_what_it_was_made_with(run, graph, tmp_path):
+    save(tmp_path / "in" / "a.JPG", orientation=3)
+    label(tmp_path / "test_labels.csv", ["a.JPG"])
+    config = graph.with_name("pipeline.config")
+    config.write_text("model { }")
+    run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in", "--max-side", 0)
+    info = json.loads((tmp_path / "out.json").read_text())["info"]
+    assert info["graph_sha256"] == files.sha256(graph)
+    assert info["config_sha256"] == files.sha256(config)
+    assert info["labels_sha256"] == files.sha256(tmp_path / "test_labels.csv")
+    assert (info["max_side"], info["exif"], info["exif_flagged"]) == (0, "ignore", {"a.JPG": 3})
+
+
+def test_exif_is_ignored_unless_asked_and_named_either_way(run, tmp_path, capsys):
+    save(tmp_path / "in" / "plain.JPG")
+    save(tmp_path / "in" / "turned.JPG", orientation=6)
+    run("--images", tmp_path / "in")
+    turned = detections.read_detections(tmp_path / "out.json")[1]
+    assert turned.size_wh == (400, 300)
+    np.testing.assert_allclose(turned.boxes_xyxy[0], BOX, atol=1.01)
+    printed = capsys.readouterr().out
+    assert "1 picture with an EXIF orientation: turned.JPG (6)" in printed and "--exif apply" in printed
+
+    run("--images", tmp_path / "in", "--exif", "apply")          # flag 6: the raw top left is the shown top right
+    turned = detections.read_detections(tmp_path / "out.json")[1]
+    assert turned.size_wh == (300, 400)
+    np.testing.assert_allclose(turned.boxes_xyxy[0], [300 - BOX[3], BOX[0], 300 - BOX[1], BOX[2]], atol=1.01)
+    assert "those of the turned pictures" in capsys.readouterr().out
+
+
+def test_drawings_and_counts(run, tmp_path, capsys):
+    for name in ("b c.JPG", "a.JPG", "rafğ.jpeg"):
+        save(tmp_path / "in" / name)
+    Image.new("L", (50, 40), 255).save(str(tmp_path / "in" / "grey.png"))
+    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", 0.2)
+    with open(str(tmp_path / "drawn" / "counts.csv"), encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["filename", "products"], ["a.JPG", "2"], ["b c.JPG", "2"], ["grey.png", "2"], ["rafğ.jpeg", "2"]]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "a.JPG", "b c.JPG", "counts.csv", "grey.png.jpg", "rafğ.jpeg"]
+    assert Image.open(str(tmp_path / "drawn" / "a.JPG")).width == 400
+    assert "8 products in 4 pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metrics, count, words", [
+    (None, "1", "from score 0.5 on: .*metrics.json is not there"),
+    ({"graph_sha256": "of another", "threshold": 0.1}, "1", "made with another graph"),
+    ({"graph_sha256": "SAME", "threshold": 0.1}, "2", "from score 0.100 on: the threshold in"),
+    ({"graph_sha256": "SAME", "threshold": 0.9}, "0", "from score 0.900 on"),
+    ("no JSON", "1", "names no threshold"),
+])
+def test_the_threshold_is_that_of_this_graphs_metrics_or_said_aloud(run, graph, tmp_path, capsys, metrics, count, words):
+    save(tmp_path / "in" / "a.JPG")
+    if metrics is not None:
+        text = metrics if isinstance(metrics, str) else json.dumps(metrics).replace("SAME", files.sha256(graph))
+        (tmp_path / "metrics.json").write_text(text)
+    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
+    assert (tmp_path / "drawn" / "counts.csv").read_text().splitlines()[1] == "a.JPG," + count
+    import re
+    assert re.search(words, capsys.readouterr().out)
+
+
+def test_a_broken_picture_ends_the_step_by_name_and_writes_nothing(run, tmp_path):
+    save(tmp_path / "in" / "a.JPG")
+    save(tmp_path / "in" / "broken.JPG")
+    whole = (tmp_path / "in" / "broken.JPG").read_bytes()
+    (tmp_path / "in" / "broken.JPG").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="broken.JPG: cannot be decoded to its end.*--skip-bad"):
+        run("--images", tmp_path / "in")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_skip_bad_goes_on_and_lists(run, tmp_path, capsys):
+    save(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "empty.JPG").write_bytes(b"")
+    (tmp_path / "in" / "text.jpg").write_bytes(b"no picture")
+    run("--images", tmp_path / "in", "--skip-bad")
+    assert [image.filename for image in detections.read_detections(tmp_path / "out.json")] == ["a.JPG"]
+    assert sorted(json.loads((tmp_path / "out.json").read_text())["info"]["skipped"]) == ["empty.JPG", "text.jpg"]
+    told = capsys.readouterr().err
+    assert "empty.JPG: the file is empty" in told and "text.jpg: is no picture" in told and "skipped 2 pictures" in told
+
+
+def test_a_size_that_differs_from_the_label_files_is_told(run, tmp_path):
+    save(tmp_path / "in" / "a.JPG", (400, 310))
+    label(tmp_path / "test_labels.csv", ["a.JPG"])
+    with pytest.raises(UserError, match="a.JPG: 400 x 310 pixels; .*test_labels.csv says 400 x 300"):
+        run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in")
+
+
+def test_a_missing_picture_is_told(run, tmp_path):
+    save(tmp_path / "in" / "a.JPG")
+    label(tmp_path / "test_labels.csv", ["a.JPG", "lost.JPG"])
+    with pytest.raises(UserError, match="lost.JPG"):
+        run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in")
+
+
+def test_a_class_that_the_label_map_lacks_is_told(run, tmp_path):
+    save(tmp_path / "in" / "a.JPG")
+    graph = toy_graph.write(tmp_path / "graph" / "frozen_inference_graph.pb", class_ids=(1, 4))
+    with pytest.raises(UserError, match="label_map.pbtxt: the graph found class 4; expected 1"):
+        run("--images", tmp_path / "in", "--graph", graph.parent)
+
+
+def test_the_users_pictures_are_never_drawn_over(run, tmp_path):
+    save(tmp_path / "in" / "a.JPG")
+    before = (tmp_path / "in" / "a.JPG").read_bytes()
+    with pytest.raises(UserError, match="would be written over"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "out" / ".." / "in")
+    assert (tmp_path / "in" / "a.JPG").read_bytes() == before
+
+
+def test_an_empty_folder_and_a_file_for_a_folder_are_told(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="no picture in it"):
+        run("--images", tmp_path / "in")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file; expected a folder"):
+        run("--images", tmp_path / "file")
+    save(tmp_path / "in" / "a.JPG")
+    with pytest.raises(UserError, match="cannot be written"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "file")
+
+
+@pytest.mark.parametrize("options", [(), ("--images", "x", "--thresh", "0.5"), ("--images", "x", "--threshold", "5"),
+                                     ("--images", "x", "--max-side", "-1")])
+def test_wrong_options_are_refused(script, options):
+    with pytest.raises(SystemExit) as error:
+        script("08_detect").main(list(options))
+    assert error.value.code == 2
+
+
+def test_real_pictures_of_both_sizes(run, tmp_path, shelf_data_original):
+    run("--images", shelf_data_original / "ShelfImages" / "test", "--draw", tmp_path / "drawn")
+    info = json.loads((tmp_path / "out.json").read_text())["info"]
+    assert sorted(info["exif_flagged"]) == ["C1_P03_N1_S2_1.JPG", "C1_P12_N1_S5_1.JPG"]
+    assert all(max(Image.open(str(path)).size[0:1]) <= 1024 for path in (tmp_path / "drawn").glob("*.JPG"))

@@ -1,0 +1,275 @@
+#!/usr/bin/env python
+"""Step 09: how good the detections are.
+
+Reads   test_labels.csv (step 02) and results/test_detections.json (step 08); val_labels.csv and results/val_detections.json for the
+        score threshold, which is never chosen on the test pictures.
+Writes  metrics.json and image2products.json in the repository's root: the figures, and how many products each picture shows.
+
+    python workspace/training_demo/evaluation/09_score.py
+    python workspace/training_demo/evaluation/09_score.py --ground-truth truth/ --detections found/ --format text --threshold 0.5
+    python workspace/training_demo/evaluation/09_score.py --compare one.json other.json --threshold 0.5
+
+Any detector's boxes can be scored: --format names what they come in, coco (the workspace's JSON, or COCO's list of results), csv, voc
+(a folder of Pascal VOC XML) or text (a folder with one file a picture: "class score x1 y1 x2 y2", pixels; without the score for ground
+truth). With --detections or --compare nothing is written unless --output names a file.
+"""
+
+import argparse
+import collections
+import functools
+import json
+import math
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))     # where shelfdet lives
+from shelfdet import UserError, command, files, paths
+
+FORMATS = ("coco", "csv", "voc", "text")
+GRAPH_FILES = (("graph_sha256", "frozen_inference_graph.pb"), ("config_sha256", "pipeline.config"))
+MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif")      # what step 08 notes and two sets of detections must share
+DIGITS = 6
+SHOWN = collections.OrderedDict([
+    ("mAP", "AP at IoU 0.5 (mAP)"), ("precision", "precision"), ("recall", "recall"), ("f1", "F1"),
+    ("AP", "COCO AP, IoU 0.50 to 0.95"), ("AP75", "COCO AP at IoU 0.75"), ("mean_absolute_count_error", "mean |count error|"), ("mean_count_error", "mean count error")])
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    path = {"type": pathlib.Path, "metavar": "PATH"}
+    parser.add_argument("--ground-truth", help="labels of the pictures (default: {})".format(paths.labels("test")), **path)
+    parser.add_argument("--detections", help="detections in the same pictures (default: {})".format(
+        paths.RESULTS / "test_detections.json"), **path)
+    parser.add_argument("--format", choices=FORMATS, help="of the detections, and of a --ground-truth that is named "
+                        "(default: coco, and csv for ground truth)")
+    parser.add_argument("--ground-truth-format", choices=FORMATS, help="where ground truth and detections differ")
+    parser.add_argument("--val-ground-truth", help="labels of the validation pictures, in the same format (default: {})".format(
+        paths.labels("val")), **path)
+    parser.add_argument("--val-detections", nargs="+", help="detections in the validation pictures, which choose the threshold; two with "
+                        "--compare (default: {}, unless --detections or --compare is given)".format(
+                            paths.RESULTS / "val_detections.json"), **path)
+    parser.add_argument("--threshold", type=float, metavar="SCORE", help="count detections from this score on, in place of choosing it")
+    parser.add_argument("--compare", nargs=2, help="two detectors' detections in the same pictures: the difference of their figures, "
+                        "with the interval of a paired bootstrap", **path)
+    parser.add_argument("--graph-dir", help="folder of the graph that the detections must be made with", **path)
+    parser.add_argument("--one-class", action="store_true", help="match boxes whatever their class")
+    parser.add_argument("--clip", action="store_true", help="cut boxes that reach outside their picture, in place of refusing them")
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap, 0 for no intervals (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--output", help="figures (default: {}, unless --detections or --compare is given)".format(paths.METRICS), **path)
+    parser.add_argument("--counts-output", help="products in each picture (default: {}, likewise)".format(paths.IMAGE_TO_PRODUCTS), **path)
+    args = parser.parse_args(argv)
+    check(args, parser)
+    return with_defaults(args)
+
+
+def check(args, parser):
+    if args.compare and (args.detections or args.counts_output or args.graph_dir):
+        parser.error("--compare takes the place of --detections, --counts-output and --graph-dir")
+    if args.threshold is not None and args.val_detections:
+        parser.error("--threshold and --val-detections both give the threshold; expected one of them")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        parser.error("--threshold {}: expected a finite number".format(args.threshold))
+    if args.val_detections and len(args.val_detections) != (2 if args.compare else 1):
+        parser.error("--val-detections: expected {}, found {}".format("two files with --compare" if args.compare else "one file",
+                                                                      len(args.val_detections)))
+    if args.resamples < 0:
+        parser.error("--resamples {}: expected 0 or more".format(args.resamples))
+
+
+def with_defaults(args):
+    args.ground_truth_format = args.ground_truth_format or (args.format if args.ground_truth and args.format else "csv")
+    args.format = args.format or "coco"
+    args.ground_truth = args.ground_truth or paths.labels("test")
+    args.val_ground_truth = args.val_ground_truth or paths.labels("val")
+    if not args.detections and not args.compare:
+        args.detections = paths.RESULTS / "test_detections.json"
+        args.output, args.counts_output = args.output or paths.METRICS, args.counts_output or paths.IMAGE_TO_PRODUCTS
+        chosen = paths.RESULTS / "val_detections.json"
+        if args.threshold is None and not args.val_detections and chosen.is_file():
+            args.val_detections = [chosen]
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    if args.compare:
+        compare(args)
+    else:
+        score(args)
+
+
+def score(args):
+    from shelfdet import metrics, statistics
+    info = check_made_with(args)
+    matches = read_matches(args.ground_truth, args.detections, args)
+    validation = read_matches(args.val_ground_truth, args.val_detections[0], args) if args.val_detections else None
+    threshold, origin = choose(args, validation, 0)
+    resamples = min(args.resamples, statistics.resamples_for(matches))
+    figures = statistics.summary(matches, threshold)
+    content = collections.OrderedDict((name, figures[name]) for name in SHOWN)
+    content.update(zip(("TP", "FP", "FN"), statistics.tally_sums(matches, threshold)))
+    content.update([("threshold", threshold), ("threshold_from", origin), ("rules", metrics.RULES)])
+    content.update(read_on(matches, info, args))
+    content["intervals_95"] = statistics.bootstrap(matches, threshold, resamples, args.seed, progress(resamples))
+    content["bootstrap"] = {"resamples": resamples, "seed": args.seed, "over": "pictures"}
+    content["validation"] = statistics.row(validation, threshold) if validation else None
+    content.update(breakdowns(matches, threshold))
+    show(content, args)
+    if args.output:
+        write_json(args.output, content)
+    if args.counts_output:
+        write_counts(args.counts_output, matches, threshold)
+
+
+def compare(args):
+    from shelfdet import metrics, statistics
+    both = [read_matches(args.ground_truth, path, args) for path in args.compare]
+    chosen = [choose(args, read_matches(args.val_ground_truth, args.val_detections[index], args) if args.val_detections else None, index)
+              for index in range(2)]
+    resamples = min([args.resamples] + [statistics.resamples_for(matches) for matches in both])
+    rows = statistics.compare(both[0], both[1], [threshold for threshold, _ in chosen], resamples, args.seed, progress(resamples))
+    print("{} pictures; A {}, B {}; B - A with the 95 % interval of a paired bootstrap ({} resamples)\n".format(
+        len(both[0]), args.compare[0].name, args.compare[1].name, resamples))
+    print("{:28}{:>9}{:>9}{:>10}".format("", "A", "B", "B - A"))
+    for name, text in SHOWN.items():
+        one, other, difference, interval = rows[name]
+        print("{:28}{:>9}{:>9}{:>10}   {}".format(text, number(one), number(other), number(difference), span(interval)))
+    if args.output:
+        keys = ("A", "B", "difference", "interval_95")
+        write_json(args.output, {
+            "A": args.compare[0].name, "B": args.compare[1].name, "pictures": len(both[0]), "rules": metrics.RULES,
+            "thresholds": [{"threshold": threshold, "threshold_from": origin} for threshold, origin in chosen],
+            "bootstrap": {"resamples": resamples, "seed": args.seed, "over": "pictures, paired"},
+            "figures": collections.OrderedDict((name, collections.OrderedDict(zip(keys, row))) for name, row in rows.items())})
+
+
+def read_matches(ground_truth, found, args):
+    """The Matches of two files (or folders). Text files, which do not tell their picture's suffix, are read second."""
+    from shelfdet import detections, metrics
+    read_truth = functools.partial(detections.read_detections, ground_truth, args.ground_truth_format, scored=False)
+    read_found = functools.partial(detections.read_detections, found, args.format, clip=args.clip,
+                                   coco_ground_truth=ground_truth if args.ground_truth_format == "coco" else None)
+    if args.ground_truth_format == "text" and args.format != "text":
+        boxes = read_found()
+        return metrics.match(read_truth(known=boxes), boxes, args.one_class)
+    truth = read_truth()
+    return metrics.match(truth, read_found(known=truth), args.one_class)
+
+
+def choose(args, validation, index):
+    """(threshold or None, where it is from), on the ``index``-th of --val-detections."""
+    from shelfdet import metrics
+    if args.threshold is not None:
+        return args.threshold, "given"
+    if validation is None:
+        return None, "not chosen: there are no validation detections, and test pictures never choose it"
+    threshold = metrics.best_threshold(validation)
+    if threshold is None:
+        raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with --threshold.".format(
+            args.val_detections[index], args.val_ground_truth))
+    return threshold, "highest score that maximises F1 on {}, {} pictures".format(args.val_detections[index].name, len(validation))
+
+
+def check_made_with(args):
+    """The "info" of the detections, once they are known to be of one graph: that of the validation detections, and --graph-dir's."""
+    from shelfdet import detections
+    if args.format != "coco":
+        return {}
+    info = detections.read_info(args.detections)
+    for path in args.val_detections or ():
+        other = detections.read_info(path)
+        for key in MADE_WITH:
+            if info.get(key) != other.get(key):
+                raise UserError("{}: {} is {!r}; expected {!r} as in {}. Run step 08 on both sets of pictures with the same graph.".format(
+                    path, key, other.get(key), info.get(key), args.detections))
+    for key, name in GRAPH_FILES if args.graph_dir else ():
+        file = args.graph_dir / name
+        if not file.is_file():
+            raise UserError("{}: no such file; expected the graph that {} was made with.".format(file, args.detections))
+        if files.sha256(file) != info.get(key):
+            raise UserError("{}: has the sha256 {}; expected {}, with which {} was made. Run step 08 again.".format(
+                file, files.sha256(file), info.get(key), args.detections))
+    return info
+
+
+def read_on(matches, info, args):
+    """What the figures were read on, and with which graph."""
+    sides = [min(image.size_wh) for image in matches if image.size_wh]
+    return collections.OrderedDict([
+        ("pictures", len(matches)), ("boxes", sum(len(image.truth_xyxy) for image in matches)),
+        ("detections", sum(len(image.scores) for image in matches)),
+        ("shorter_side_px", [min(sides), max(sides)] if sides else None), ("graph", info.get("graph")),
+        ("graph_sha256", info.get("graph_sha256")), ("config_sha256", info.get("config_sha256")), ("labels", args.ground_truth.name),
+        ("labels_sha256", files.sha256(args.ground_truth) if args.ground_truth.is_file() else None)])
+
+
+def breakdowns(matches, threshold):
+    from shelfdet import splits, statistics
+    scenes = [splits.scene(image.filename) or ("other", "other") for image in matches]
+    result = collections.OrderedDict()
+    for index, name in enumerate(("by_camera", "by_planogram")):
+        result[name] = statistics.by_group(matches, threshold, [scene[index] for scene in scenes])
+    result["by_box_size"] = statistics.by_box_size(matches, threshold)
+    result["errors"] = collections.OrderedDict((kind, collections.OrderedDict([("number", count), ("mAP_cost", cost)]))
+                                               for kind, (count, cost) in statistics.error_kinds(matches, threshold).items())
+    return result
+
+
+def write_counts(path, matches, threshold):
+    if threshold is None:
+        print("{} is not written: counting needs a threshold".format(paths.shown(path)), file=sys.stderr)
+        return
+    write_json(path, {image.filename: int((image.scores >= threshold).sum()) for image in matches})
+
+
+def show(content, args):
+    print("{}: {} pictures, {} products, {} detections of any score\n".format(
+        args.detections.name, content["pictures"], content["boxes"], content["detections"]))
+    print("{:28}{:>9}   {}".format("", "value", "95 % interval"))
+    for name, text in SHOWN.items():
+        print("{:28}{:>9}   {}".format(text, number(content[name]), span(content["intervals_95"].get(name))))
+    if content["threshold"] is None:
+        print("\nthreshold {}. Give --val-detections, or --threshold.".format(content["threshold_from"]))
+        return
+    print("\nfrom score {:.4f} on ({}): {TP} hits, {FP} false alarms, {FN} missed".format(
+        content["threshold"], content["threshold_from"], **{key: content[key] for key in ("TP", "FP", "FN")}))
+    print("errors (cost in mAP): " + ", ".join("{} {} ({})".format(error["number"], kind, number(error["mAP_cost"]))
+                                               for kind, error in content["errors"].items()))
+
+
+def number(value):
+    return "-" if value is None or math.isnan(value) else "{:.4f}".format(value)
+
+
+def span(interval):
+    return "" if interval is None or math.isnan(interval[0]) else "{:.4f} to {:.4f}".format(*interval)
+
+
+def progress(total):
+    import tqdm
+    return functools.partial(tqdm.tqdm, total=total, desc="intervals", unit="draw", delay=2, leave=False, disable=None)
+
+
+def write_json(path, content):
+    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = re.sub(r"\[\n\s+([^\[\]{}\n]+),\n\s+([^\[\]{}\n]+)\n\s+\]", r"[\1, \2]", text)      # an interval on one line
+    files.write_text(path, text + "\n")
+    print("wrote {}".format(paths.shown(path)))
+
+
+def plain(value, key=None):
+    """The same nested value with NaN as None and rounded floats; a threshold is kept whole, since scores are compared with it."""
+    if isinstance(value, dict):
+        return collections.OrderedDict((name, plain(part, name)) for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else value if key == "threshold" else round(value, DIGITS)
+    return value
+
+
+if __name__ == "__main__":
+    command.run(main)
