@@ -1,0 +1,77 @@
+"""ssd_inception_v2_coco.config takes the feature extractor from a zoo checkpoint, and nothing else.
+
+The zoo's own file is large and elsewhere; this makes one of its names and shapes: the zoo's model (90 classes, six layers, its anchors,
+depth 1.0), every weight and statistic filled with values that no initialiser gives.
+"""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from shelfdet import annotations, records
+
+CONFIG = ROOT / "workspace" / "training_demo" / "training" / "ssd_inception_v2_coco.config"
+ZOO_ANCHORS = "ssd_anchor_generator { num_layers: 6 aspect_ratios: [1.0, 2.0, 0.5, 3.0, 0.3333] reduce_boxes_in_lowest_layer: true }"
+MADE = 0.0078125
+
+
+def substitute(text, *pairs):
+    for pattern, new in pairs:
+        text, count = re.subn(pattern, new, text)
+        assert count, pattern
+    return text
+
+
+def make_zoo_checkpoint(prefix):
+    """Saves the zoo's model, every variable MADE, under ``prefix``; returns the names and shapes of its variables."""
+    import tensorflow as tf
+    from google.protobuf import text_format
+    from object_detection.builders import model_builder
+    from object_detection.protos import pipeline_pb2
+    text = substitute(CONFIG.read_text(), (r"num_classes: 1\b", "num_classes: 90"), (r"num_layers: 2\b", "num_layers: 6"),
+                      (r"ssd_anchor_generator \{[^}]*\}", ZOO_ANCHORS))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = model_builder.build(text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig()).model, is_training=False)
+        pixels, true_shapes = model.preprocess(tf.zeros([1, 300, 300, 3]))
+        model.predict(pixels, true_shapes)
+        variables = tf.compat.v1.global_variables()
+        session.run([variable.assign(tf.fill(variable.shape, MADE)) for variable in variables])
+        tf.compat.v1.train.Saver(variables).save(session, str(prefix))
+        return {variable.op.name: variable.shape.as_list() for variable in variables}
+
+
+def make_record(folder):
+    import tensorflow as tf
+    from PIL import Image
+    (folder / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (96, 96, 3)).astype(np.uint8)).save(str(folder / "a.jpg"))
+    labelled = annotations.LabelledImage("a.jpg", (96, 96), np.array([[10., 10., 40., 60.]]), ("product",))
+    with tf.io.TFRecordWriter(str(folder / "a.record")) as writer:
+        writer.write(records.to_example(labelled, (folder / "a.jpg").read_bytes(), (96, 96), {"product": 1}).SerializeToString())
+
+
+def test_feature_extractor_is_restored_and_predictors_are_not(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    shapes = make_zoo_checkpoint(tmp_path / "model.ckpt")
+    # Names and shapes as the zoo's ssd_inception_v2_coco_2018_01_28 has them
+    assert shapes["FeatureExtractor/InceptionV2/Mixed_4c/Branch_0/Conv2d_0a_1x1/weights"] == [1, 1, 576, 192]
+    assert shapes["BoxPredictor_0/ClassPredictor/weights"] == [3, 3, 576, 3 * 91]
+    make_record(tmp_path)
+    config = tmp_path / "fine_tune.config"
+    config.write_text(substitute(
+        CONFIG.read_text(), (r'"[^"]*/label_map.pbtxt"', '"{}"'.format(tmp_path / "label_map.pbtxt")),
+        (r'"[^"]*\.record"', '"{}"'.format(tmp_path / "a.record")), (r'"[^"]*/model.ckpt"', '"{}"'.format(tmp_path / "model.ckpt")),
+        (r"height: 512", "height: 96"), (r"width: 512", "width: 96"), (r"batch_size: 8", "batch_size: 1"),
+        (r"num_steps: 6000", "num_steps: 1"), (r"initial_learning_rate: 0.004", "initial_learning_rate: 1e-30")))
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "training" / "06_train.py"), "--config", str(config), "--run-dir",
+                    str(tmp_path / "run")], check=True)
+    reader = tf.compat.v1.train.load_checkpoint(str(tmp_path / "run" / "model.ckpt-1"))
+    trained = [name for name in reader.get_variable_to_shape_map() if name in shapes and "moving_" not in name]
+    extractor = [name for name in trained if name.startswith("FeatureExtractor/")]
+    assert len(extractor) > 100 and all(np.allclose(reader.get_tensor(name), MADE) for name in extractor)
+    predictor = [name for name in trained if name.startswith("BoxPredictor_") and name.endswith("/weights")]
+    assert len(predictor) == 4 and not any(np.allclose(reader.get_tensor(name), MADE) for name in predictor)

@@ -1,0 +1,133 @@
+"""Step 06 and its launcher: what they say, keep and refuse. tests/test_walkthrough.py trains for real."""
+
+import json
+
+import pytest
+
+from conftest import ROOT, load_script
+from shelfdet import UserError
+
+CONFIG = ROOT / "workspace" / "training_demo" / "training" / "ssd_inception_v2_scratch.config"
+
+
+@pytest.fixture(scope="module")
+def train():
+    return load_script("06_train")
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    return load_script("launcher")
+
+
+def checkpoint(run, step):
+    run.mkdir(exist_ok=True)
+    for suffix in ("index", "data-00000-of-00001", "meta"):
+        (run / "model.ckpt-{}.{}".format(step, suffix)).write_text("weights of {}".format(step))
+    (run / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-{0}"\nall_model_checkpoint_paths: "model.ckpt-7"\n'
+                                    'all_model_checkpoint_paths: "model.ckpt-{0}"\n'.format(step))
+    return run
+
+
+@pytest.mark.parametrize("text, step", [
+    ('model_checkpoint_path: "model.ckpt-2300"\nall_model_checkpoint_paths: "model.ckpt-0"\n', 2300),
+    ('model_checkpoint_path: "/some/where/model.ckpt-12"\n', 12), ("", None)])
+def test_newest_step_is_the_one_tensorflow_resumes_from(train, tmp_path, text, step):
+    (tmp_path / "checkpoint").write_text(text)
+    assert train.newest_step(tmp_path) == step
+
+
+def test_a_run_that_is_at_its_last_step_says_so(train, tmp_path, capsys):
+    assert train.main(["--config", str(CONFIG), "--run-dir", str(checkpoint(tmp_path / "run", 2300))]) == 0
+    assert "already at step 2300 of 2300" in capsys.readouterr().out
+
+
+def test_checkpoints_of_another_network_are_not_trained_on(train, tmp_path):
+    run = checkpoint(tmp_path / "run", 10)
+    (run / "pipeline.config").write_text(CONFIG.read_text().replace("depth_multiplier: 0.5", "depth_multiplier: 0.25"))
+    with pytest.raises(UserError, match="trained with another `model`"):
+        train.main(["--config", str(CONFIG), "--run-dir", str(run)])
+
+
+def test_two_trainings_in_one_folder_are_refused(train, tmp_path):
+    with train.lock(tmp_path / "run"):
+        with pytest.raises(UserError, match="another training is under way"):
+            train.lock(tmp_path / "run")
+    train.lock(tmp_path / "run")
+
+
+def test_no_num_steps_is_refused(train, tmp_path):
+    (tmp_path / "a.config").write_text(CONFIG.read_text().replace("num_steps: 2300", ""))
+    with pytest.raises(UserError, match=r"a.config: train_config.num_steps: found 0, expected at least 1"):
+        train.main(["--config", str(tmp_path / "a.config")])
+
+
+def test_a_run_folder_that_is_a_file(train, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="run: cannot be written"):
+        train.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / "run")])
+
+
+def test_a_crash_shows_its_first_traceback(train):
+    crash = train.Crash()
+    for line in ["INFO:tensorflow:loss = 3.1, step = 1\n", "Traceback (most recent call last):\n", '  File "a.py", line 1\n',
+                 "InvalidArgumentError: the cause\n", "\n", "During handling of the above exception, another exception occurred:\n",
+                 "Traceback (most recent call last):\n", "ValueError: the noise\n"]:
+        crash.read(line)
+    message = train.failure(1, crash, "train.log")
+    assert "InvalidArgumentError: the cause" in message and "noise" not in message and "status 1" in message
+
+
+@pytest.mark.parametrize("line, advice", [
+    ("tensorflow.python.training.basic_session_run_hooks.NanLossDuringTrainingError: NaN loss during training.", "learning rate"),
+    ("OSError: [Errno 28] No space left on device", "disk is full"),
+    ("ResourceExhaustedError: OOM when allocating tensor with shape[8,64,256,256]", "batch_size"),
+    ("InvalidArgumentError: Assign requires shapes of both tensors to match.", "--run-dir"),
+    ("tensorflow.python.framework.errors_impl.DataLossError: corrupted record at 0", "step 04")])
+def test_a_known_crash_comes_with_advice(train, line, advice):
+    crash = train.Crash()
+    crash.read("Traceback (most recent call last):\n")
+    crash.read(line + "\n")
+    assert advice in train.failure(1, crash, "train.log")
+
+
+def test_a_kill_from_outside_suspects_memory(train):
+    assert "memory ran out" in train.failure(-9, train.Crash(), "train.log")
+
+
+def test_progress_tells_loss_rate_time_left_and_validation(train, capsys, monkeypatch):
+    clock = iter(range(0, 10000, 100))
+    monkeypatch.setattr(train.time, "time", lambda: next(clock))
+    progress = train.Progress(0, 110)
+    progress.read("INFO:tensorflow:loss = 12.5, step = 1\n")
+    progress.read("INFO:tensorflow:loss = 2.5, step = 11 (20.1 sec)\n")
+    progress.read("INFO:tensorflow:Saving dict for global step 11: DetectionBoxes_Precision/mAP = 0.25, "
+                  "DetectionBoxes_Precision/mAP@.50IOU = 0.5, global_step = 11\n")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "step 11 of 110" in last and "loss 2.50" in last and "left" in last and "validation AP 0.250 at step 11" in last
+
+
+def evaluated(step, ap):
+    return {"global_step": step, "DetectionBoxes_Precision/mAP": ap, "DetectionBoxes_Precision/mAP@.50IOU": ap,
+            "DetectionBoxes_Precision/mAP@.75IOU": ap}
+
+
+def test_the_best_checkpoint_is_kept_and_a_worse_one_is_not(launcher, tmp_path):
+    for step, ap in ((10, 0.2), (20, 0.5), (30, 0.4)):
+        checkpoint(tmp_path, step)
+        launcher.keep_best(tmp_path, tmp_path / "model.ckpt-{}".format(step), evaluated(step, ap))
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
+        "checkpoint", "evaluation.json", "model.ckpt-20.data-00000-of-00001", "model.ckpt-20.index", "model.ckpt-20.meta"]
+    assert json.loads((tmp_path / "best" / "evaluation.json").read_text()) == {"step": 20, "AP": 0.5, "AP50": 0.5, "AP75": 0.5}
+    assert [json.loads(line)["step"] for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--run-dir", "{}/none"], "holds no best checkpoint. Train first"),
+    (["--run-dir", "{}/run"], "No evaluation has ended yet: name one with --checkpoint newest"),
+    (["--run-dir", "{}/run", "--checkpoint", "{}/run/model.ckpt-99"], r"model.ckpt-99.index: no such file; expected the prefix"),
+    (["--run-dir", "{}/run", "--checkpoint", "newest"], "holds no pipeline.config")])
+def test_step_07_says_what_it_cannot_find(tmp_path, argv, message):
+    checkpoint(tmp_path / "run", 10)
+    with pytest.raises(UserError, match=message):
+        load_script("07_export_inference_graph").main([word.format(tmp_path) for word in argv] + ["--output", str(tmp_path)])
