@@ -11,12 +11,14 @@ from shelfdet import anchors, boxes, search
 
 IMAGE_WH = (64, 64)
 GRIDS_WH = [(4, 4), (2, 2)]
-LAYERS = anchors.ssd_layers(GRIDS_WH, IMAGE_WH, [0.25, 0.5], 1.0)          # 16 x 16 px in 16 px cells, 32 x 32 px in 32 px cells
+# 16 x 16 px in 16 px cells, 32 x 32 px in 32 px cells
+LAYERS = anchors.ssd_layers(GRIDS_WH, IMAGE_WH, [0.25, 0.5], 1.0)
 
 
 def slow_iou(box, anchor):
     """IoU of two boxes, one number at a time."""
-    shared = max(0, min(box[2], anchor[2]) - max(box[0], anchor[0])) * max(0, min(box[3], anchor[3]) - max(box[1], anchor[1]))
+    shared = max(0, min(box[2], anchor[2]) - max(box[0], anchor[0])) * max(0, min(box[3], anchor[3]) - max(box[1],
+                                                                                                           anchor[1]))
     union = (box[2] - box[0]) * (box[3] - box[1]) + (anchor[2] - anchor[0]) * (anchor[3] - anchor[1]) - shared
     return shared / union if union > 0 else 0.0
 
@@ -61,7 +63,8 @@ def test_no_layers_lay_no_anchors():
 @pytest.mark.parametrize("box, iou, layer", [
     ([0, 0, 16, 16], 1, 0),                                # a cell of the first layer
     ([0, 0, 32, 32], 1, 1),                                # a cell of the second
-    ([8, 8, 24, 24], Fraction(256, 1024), 1),              # on a corner: 64 / 448 with the first layer, wholly inside one of the second
+    # on a corner: 64 / 448 with the first layer, wholly inside one of the second
+    ([8, 8, 24, 24], Fraction(256, 1024), 1),
     ([0, 0, 16, 8], Fraction(1, 2), 0),                    # half a cell
     ([-100, -100, 164, 164], Fraction(32 * 32, 264 * 264), 1),     # larger than the picture
     ([5, 5, 5, 5], 0, 0),                                  # no area
@@ -76,10 +79,12 @@ def test_best_iou_worked_out_by_hand(box, iou, layer):
 coordinate = st.floats(-20, 90, allow_nan=False, width=32)
 
 
-@given(st.lists(st.tuples(coordinate, coordinate, coordinate, coordinate), max_size=6), st.floats(0.02, 1.5), st.floats(0.1, 5))
+@given(st.lists(st.tuples(coordinate, coordinate, coordinate, coordinate), max_size=6), st.floats(0.02, 1.5),
+       st.floats(0.1, 5))
 @settings(max_examples=60, deadline=None)
 def test_best_iou_equals_the_slow_reference(corners, scale, ratio):
-    boxes_xyxy = [(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) for x0, y0, x1, y1 in corners]      # degenerate ones too
+    # degenerate ones too
+    boxes_xyxy = [(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) for x0, y0, x1, y1 in corners]
     layers = anchors.ssd_layers([(4, 3), (2, 1)], (64, 48), [scale, 0.3], ratio)
     tiled, _ = anchors.tile(layers)
     expected = [max(slow_iou(box, anchor) for anchor in tiled.tolist()) for box in boxes_xyxy]
@@ -89,7 +94,8 @@ def test_best_iou_equals_the_slow_reference(corners, scale, ratio):
 @given(st.integers(0, 5), st.integers(1, 6), st.booleans(), st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
 def test_match_equals_the_slow_reference_ties_included(rows, columns, force, random):
-    iou = np.array([[random.choice([0.0, 0.3, 0.4, 0.5, 0.5, 0.9]) for _ in range(columns)] for _ in range(rows)]).reshape(rows, columns)
+    iou = np.array([[random.choice([0.0, 0.3, 0.4, 0.5, 0.5, 0.9]) for _ in range(columns)]
+                    for _ in range(rows)]).reshape(rows, columns)
     matcher = anchors.Matcher(0.5, 0.4, force, True)
     expected = slow_match(iou.tolist(), 0.5, 0.4, force) if rows else [anchors.BACKGROUND] * columns
     assert anchors.match(iou, matcher).tolist() == expected
@@ -108,14 +114,17 @@ def test_a_forced_match_overrides_a_threshold_match():
 
 def test_matcher_fields():
     iou = np.array([[0.45, 0.6, 0.1]])
-    assert anchors.match(iou, anchors.Matcher(0.5, 0.4, False, True)).tolist() == [anchors.IGNORED, 0, anchors.BACKGROUND]
-    assert anchors.match(iou, anchors.Matcher(0.5, 0.4, False, False)).tolist() == [anchors.BACKGROUND, 0, anchors.IGNORED]
+    assert anchors.match(iou, anchors.Matcher(0.5, 0.4, False, True)).tolist() == [anchors.IGNORED, 0,
+                                                                                   anchors.BACKGROUND]
+    assert anchors.match(iou, anchors.Matcher(0.5, 0.4, False, False)).tolist() == [anchors.BACKGROUND, 0,
+                                                                                    anchors.IGNORED]
     assert anchors.match(iou, anchors.Matcher(None, None, False, True)).tolist() == [0, 0, 0]
 
 
 def test_coverage_of_two_products_in_one_cell():
     tiled, index = anchors.tile(LAYERS)
-    # Both fit the first cell best (IoU 3/4 and 1); nothing else reaches 0.5 for the second one, which is the lower row's victim.
+    # Both fit the first cell best (IoU 3/4 and 1); nothing else reaches 0.5 for the second one, which is the lower
+    # row's victim.
     covered = anchors.coverage([np.array([[0, 0, 16, 12], [0, 0, 16, 16]])], tiled, index, IMAGE_WH)
     assert covered.best_iou == pytest.approx([0.75, 1])
     assert covered.lost.tolist() == [False, True]
@@ -157,7 +166,8 @@ def test_similarity_equals_boxes_iou():
 
 def planted(sizes, image_wh=(256, 256), grids_wh=((16, 16), (8, 8))):
     """Boxes of the given sizes (one for each layer) in the middle of every third cell of its layer."""
-    layers = [anchors.Layer(grid_wh, *[(side / grid_wh[0] / part,) * 2 for part, side in ((1, 256), (2, 256))], anchor_wh)
+    layers = [anchors.Layer(grid_wh, *[(side / grid_wh[0] / part,) * 2 for part, side in ((1, 256), (2, 256))],
+                            anchor_wh)
               for grid_wh, anchor_wh in zip(grids_wh, sizes)]
     return np.concatenate([anchors.tile([layer])[0][::3] for layer in layers])
 
@@ -184,7 +194,8 @@ def test_the_search_on_one_layer_beats_every_point_of_a_grid():
     boxes_xyxy = np.hstack([low, low + random.lognormal(3.4, 0.3, (150, 2))])
     advice = search.ssd(boxes_xyxy, [(16, 16)], (256, 256))
     reached = anchors.shares(advice.best_iou, [0.5])[0]
-    tried = [anchors.shares(anchors.best_iou(boxes_xyxy, anchors.ssd_layers([(16, 16)], (256, 256), [scale], ratio))[0], [0.5])[0]
+    tried = [anchors.shares(anchors.best_iou(boxes_xyxy, anchors.ssd_layers([(16, 16)], (256, 256), [scale],
+                                                                            ratio))[0], [0.5])[0]
              for scale, ratio in itertools.product(np.geomspace(0.05, 0.4, 25), np.geomspace(0.4, 2.5, 15))]
     assert reached >= max(tried) - 0.01
 

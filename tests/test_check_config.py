@@ -35,7 +35,8 @@ def pictures(prefix, count, products=12):
     for number in range(count):
         low = random.uniform(0, 440, (products, 2))
         wh = np.array([37.0, 68.0]) * random.uniform(0.9, 1.1, (products, 2))
-        images.append(annotations.LabelledImage("{}{}.jpg".format(prefix, number), (512, 512), np.hstack([low, low + wh]),
+        images.append(annotations.LabelledImage("{}{}.jpg".format(prefix, number), (512, 512),
+                                                np.hstack([low, low + wh]),
                                                 ("product",) * products))
     return images
 
@@ -83,8 +84,10 @@ def changed(pattern, replacement, text=TEXT):
 
 
 GENERATOR = r"ssd_anchor_generator \{.*?interpolated_scale_aspect_ratio[^\n]*\n *\}"
-FLEXIBLE = ("flexible_grid_anchor_generator {{ anchor_grid {{ base_sizes: 50 aspect_ratios: 0.55 height_stride: {0} width_stride: {0} "
-            "height_offset: {1} width_offset: {1} }} anchor_grid {{ base_sizes: 82 aspect_ratios: 0.55 height_stride: 32 width_stride: 32 "
+FLEXIBLE = ("flexible_grid_anchor_generator {{ anchor_grid {{ base_sizes: 50 aspect_ratios: 0.55 height_stride: {0} "
+            "width_stride: {0} "
+            "height_offset: {1} width_offset: {1} }} anchor_grid {{ base_sizes: 82 aspect_ratios: 0.55 height_stride: "
+            "32 width_stride: 32 "
             "height_offset: 16 width_offset: 16 }} {2} }}")
 
 
@@ -105,23 +108,28 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
 
 @pytest.mark.parametrize("pattern, replacement, key, write", [
     # anchors
-    (r"reduce_boxes_in_lowest_layer: false", "reduce_boxes_in_lowest_layer: true", SSD + ".reduce_boxes_in_lowest_layer",
+    (r"reduce_boxes_in_lowest_layer: false", "reduce_boxes_in_lowest_layer: true", SSD +
+     ".reduce_boxes_in_lowest_layer",
      "reduce_boxes_in_lowest_layer: false"),
-    (r"reduce_boxes_in_lowest_layer: false", "", SSD + ".reduce_boxes_in_lowest_layer", "reduce_boxes_in_lowest_layer: false"),
-    (r"interpolated_scale_aspect_ratio: 0.0", "", SSD + ".interpolated_scale_aspect_ratio", "interpolated_scale_aspect_ratio: 0.0"),
+    (r"reduce_boxes_in_lowest_layer: false", "", SSD + ".reduce_boxes_in_lowest_layer", "reduce_boxes_in_lowest_layer: "
+                                                                                        "false"),
+    (r"interpolated_scale_aspect_ratio: 0.0", "", SSD + ".interpolated_scale_aspect_ratio",
+     "interpolated_scale_aspect_ratio: 0.0"),
     (r"aspect_ratios: 0.55", "aspect_ratios: 0.5 aspect_ratios: 1.0", SSD + ".aspect_ratios", "aspect_ratios: 1"),
     (r"aspect_ratios: 0.55", "", SSD + ".aspect_ratios", "aspect_ratios: 0.55"),
     (r"aspect_ratios: 0.55", "aspect_ratios: 0", SSD + ".aspect_ratios", "aspect_ratios: 0.55"),
     (r"aspect_ratios: 0.55", "scales: 0.3 aspect_ratios: 0.55", SSD + ".scales", "scales: "),
     (r"(aspect_ratios: 0.55)", r"\1 height_stride: 16", SSD + ".height_stride", "delete"),
-    (r"ssd_anchor_generator \{\s*num_layers: 2", "ssd_anchor_generator {\nnum_layers: 3", SSD + ".num_layers", "num_layers: 2"),
+    (r"ssd_anchor_generator \{\s*num_layers: 2", "ssd_anchor_generator {\nnum_layers: 3", SSD + ".num_layers",
+     "num_layers: 2"),
     (GENERATOR, "ssd_anchor_generator { num_layers: 2 scales: 0.1 aspect_ratios: 1 reduce_boxes_in_lowest_layer: false "
      "interpolated_scale_aspect_ratio: 0 }", SSD + ".scales", "scales: 0.1\nscales: 0.1"),
     (GENERATOR, "ssd_anchor_generator { num_layers: 1 aspect_ratios: 1 reduce_boxes_in_lowest_layer: false "
      "interpolated_scale_aspect_ratio: 0 }", SSD + ".scales", "scales: 0.1"),
     (GENERATOR, FLEXIBLE.format(0, 0, ""), "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[0]",
      "height_stride: 16\nwidth_stride: 16\nheight_offset: 8\nwidth_offset: 8"),
-    (GENERATOR, FLEXIBLE.format(16, 0, ""), "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[0]", "height_offset: 8"),
+    (GENERATOR, FLEXIBLE.format(16, 0, ""), "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[0]",
+     "height_offset: 8"),
     (GENERATOR, FLEXIBLE.format(16, 8, "anchor_grid { base_sizes: 9 aspect_ratios: 1 }"),
      "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid", "num_layers: 3"),
     (GENERATOR, FLEXIBLE.format(16, 8, "normalize_coordinates: false"),
@@ -133,42 +141,57 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
     (r'type: "ssd_inception_v2"', 'type: "ssd_inception_v9"', "model", ""),
     # label map, classes, records
     (r"num_classes: 1 ", "num_classes: 2 ", "model.ssd.num_classes", "num_classes: 1"),
-    (r'(train_input_reader \{\s*label_map_path: )"[^"]*"', r'\1"nowhere/map.pbtxt"', "train_input_reader.label_map_path", LABEL_MAP),
+    (r'(train_input_reader \{\s*label_map_path: )"[^"]*"', r'\1"nowhere/map.pbtxt"',
+     "train_input_reader.label_map_path", LABEL_MAP),
     (r'(eval_input_reader \{\s*)label_map_path: "[^"]*"', r"\1", "eval_input_reader.label_map_path", LABEL_MAP),
-    (r"annotations/train.record", "annotations/none.record", "train_input_reader.tf_record_input_reader.input_path", "train.record"),
-    (r"annotations/val.record", "annotations/train.record", "eval_input_reader.tf_record_input_reader.input_path", "val.record"),
+    (r"annotations/train.record", "annotations/none.record", "train_input_reader.tf_record_input_reader.input_path",
+     "train.record"),
+    (r"annotations/val.record", "annotations/train.record", "eval_input_reader.tf_record_input_reader.input_path",
+     "val.record"),
     (r"annotations/val.record", "annotations/label_map.pbtxt", "eval_input_reader.tf_record_input_reader.input_path",
      "04_generate_tfrecords.py"),
     (r"workspace/training_demo/annotations/train.record", "PATH_TO_BE_CONFIGURED/train.record", "input_path", "path"),
     # limits
-    (r"(train_input_reader.*?max_number_of_boxes: )200", r"\g<1>11", "train_input_reader.max_number_of_boxes", "max_number_of_boxes: 50"),
-    (r"(eval_input_reader.*?max_number_of_boxes: )200", r"\g<1>11", "eval_input_reader.max_number_of_boxes", "max_number_of_boxes: 50"),
-    (r"max_detections_per_class: 300", "max_detections_per_class: 11", NMS + ".max_detections_per_class", "max_detections_per_class: 50"),
-    (r"max_total_detections: 300", "max_total_detections: 11", NMS + ".max_total_detections", "max_total_detections: 50"),
+    (r"(train_input_reader.*?max_number_of_boxes: )200", r"\g<1>11", "train_input_reader.max_number_of_boxes",
+     "max_number_of_boxes: 50"),
+    (r"(eval_input_reader.*?max_number_of_boxes: )200", r"\g<1>11", "eval_input_reader.max_number_of_boxes",
+     "max_number_of_boxes: 50"),
+    (r"max_detections_per_class: 300", "max_detections_per_class: 11", NMS + ".max_detections_per_class",
+     "max_detections_per_class: 50"),
+    (r"max_total_detections: 300", "max_total_detections: 11", NMS + ".max_total_detections",
+     "max_total_detections: 50"),
     # steps and learning rate
     (r"num_steps: \d+", "", "train_config.num_steps", "num_steps"),
-    (r"total_steps: \d+", "total_steps: 99", "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.total_steps",
+    (r"total_steps: \d+", "total_steps: 99",
+     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.total_steps",
      "total_steps: "),
     (r"warmup_steps: \d+", "warmup_steps: 99999",
      "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.warmup_steps", "warmup_steps: "),
     (r"warmup_learning_rate: [\d.e-]+", "warmup_learning_rate: 1.0",
-     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.warmup_learning_rate", "warmup_learning_rate: "),
+     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.warmup_learning_rate",
+     "warmup_learning_rate: "),
     (r"adam_optimizer \{.*?(use_moving_average)", r"\1", "train_config.optimizer", "adam_optimizer"),
     # fine-tuning
     (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "nowhere/model.ckpt" fine_tune_checkpoint_type: "detection"',
      "train_config.fine_tune_checkpoint", "make pretrained"),
-    (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "nowhere/model.ckpt"', "train_config.fine_tune_checkpoint_type", "detection"),
-    (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "a" fine_tune_checkpoint_type: "detect"', "train_config.fine_tune_checkpoint_type",
+    (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "nowhere/model.ckpt"', "train_config.fine_tune_checkpoint_type",
+     "detection"),
+    (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "a" fine_tune_checkpoint_type: "detect"',
+     "train_config.fine_tune_checkpoint_type",
      "detection"),
     # augmentation
-    (r"max_area: 1.0", "", "train_config.data_augmentation_options[{crop}].ssd_random_crop.operations[0].max_area", "max_area: 1"),
-    (r"min_aspect_ratio: [\d.]+", "", "train_config.data_augmentation_options[{crop}].ssd_random_crop.operations[0].min_aspect_ratio",
+    (r"max_area: 1.0", "", "train_config.data_augmentation_options[{crop}].ssd_random_crop.operations[0].max_area",
+     "max_area: 1"),
+    (r"min_aspect_ratio: [\d.]+", "",
+     "train_config.data_augmentation_options[{crop}].ssd_random_crop.operations[0].min_aspect_ratio",
      "min_aspect_ratio: 0.6"),
     # evaluation and the rest
-    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "coco_metrics"', "eval_config.metrics_set", "coco_detection_metrics"),
+    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "coco_metrics"', "eval_config.metrics_set",
+     "coco_detection_metrics"),
     (r"score_converter: SIGMOID", "", "model.ssd.post_processing.score_converter", "score_converter: SIGMOID"),
     (r"override_base_feature_extractor_hyperparams: true", "",
-     "model.ssd.feature_extractor.override_base_feature_extractor_hyperparams", "override_base_feature_extractor_hyperparams: true"),
+     "model.ssd.feature_extractor.override_base_feature_extractor_hyperparams",
+     "override_base_feature_extractor_hyperparams: true"),
 ])
 def test_an_error_is_told_with_its_key_and_a_line_to_write(root, pattern, replacement, key, write):
     text = changed(pattern, replacement)
@@ -185,19 +208,26 @@ def test_an_error_is_told_with_its_key_and_a_line_to_write(root, pattern, replac
     (r"(eval_config \{)", r"\1 num_examples: 71", "eval_config.num_examples", "delete"),
     (r"(eval_config \{)", r"\1 eval_interval_secs: 60", "eval_config.eval_interval_secs", "delete"),
     (r"decay: 0.9\d+", "decay: 0.9997", "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay", "decay: 0.97"),
-    (r"cosine_decay_learning_rate \{.*?\}", "exponential_decay_learning_rate { decay_steps: 800720 decay_factor: 0.95 }",
-     "train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate.decay_steps", "decay_steps: "),
+    (r"cosine_decay_learning_rate \{.*?\}", "exponential_decay_learning_rate { decay_steps: 800720 decay_factor: 0.95 "
+                                            "}",
+     "train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate.decay_steps",
+     "decay_steps: "),
     (r"max_num_boxes_to_visualize: \d+", "max_num_boxes_to_visualize: 5", "eval_config.max_num_boxes_to_visualize",
      "max_num_boxes_to_visualize: 50"),
-    (r"ssd_random_crop \{.*?\n    \}\n", "ssd_random_crop { }\n", "train_config.data_augmentation_options[{crop}].ssd_random_crop", "operations {"),
+    (r"ssd_random_crop \{.*?\n    \}\n", "ssd_random_crop { }\n",
+     "train_config.data_augmentation_options[{crop}].ssd_random_crop", "operations {"),
     (r"batch_size: \d+", "batch_size: 64", "train_config.batch_size", "batch_size: 6"),
-    (r"annotations/val.record", "annotations/test.record", "eval_input_reader.tf_record_input_reader.input_path", "val.record"),
+    (r"annotations/val.record", "annotations/test.record", "eval_input_reader.tf_record_input_reader.input_path",
+     "val.record"),
     (r"(train_input_reader \{)", r"\1 num_epochs: 2", "train_input_reader.num_epochs", "delete"),
     (r"min_depth: 16", "min_depth: 64", "model.ssd.feature_extractor.min_depth", "min_depth: 16"),
-    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "pascal_voc_detection_metrics"', "eval_config.metrics_set", "coco"),
+    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "pascal_voc_detection_metrics"',
+     "eval_config.metrics_set", "coco"),
     (r"score_threshold: [\d.e-]+", "score_threshold: 0.3", NMS + ".score_threshold", "score_threshold: 1e-8"),
-    (r"scales: 0.0\d+", "scales: 0.03", "model.ssd.anchor_generator", "scales: "),                              # poor coverage
-    (r"(model \{)", r"# coverage: 0.31 of the train boxes meet an anchor at IoU >= 0.5\n\1", "model.ssd.anchor_generator", "# coverage: "),
+    # poor coverage
+    (r"scales: 0.0\d+", "scales: 0.03", "model.ssd.anchor_generator", "scales: "),
+    (r"(model \{)", r"# coverage: 0.31 of the train boxes meet an anchor at IoU >= 0.5\n\1",
+     "model.ssd.anchor_generator", "# coverage: "),
 ])
 def test_a_warning_is_told_with_its_key_and_a_line_to_write(root, pattern, replacement, key, write):
     crop = [step.WhichOneof("preprocessing_step") for step in
@@ -217,7 +247,8 @@ def test_poor_coverage_is_mended_by_the_lines_that_are_told(root):
 
 def test_an_input_too_small_for_the_products_is_told(root):
     checked = check(root, changed(r"height: 512(.*?)width: 512", r"height: 128\1width: 128"))
-    assert "03_estimate_anchors" in told(checked, "model.ssd.image_resizer.fixed_shape_resizer", findings.WARNING)[0].write
+    assert "03_estimate_anchors" in told(checked, "model.ssd.image_resizer.fixed_shape_resizer",
+                                         findings.WARNING)[0].write
 
 
 def test_flexible_grids_on_their_cells_centres_pass(root):
@@ -237,7 +268,8 @@ def test_every_problem_is_told_in_one_go(root):
 def test_a_checkpoint_file_instead_of_its_prefix(root):
     (root / "model.ckpt.index").write_bytes(b"")
     for written in ("model.ckpt.index", "model.ckp"):
-        text = changed(r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "detection"' % written)
+        text = changed(r"(num_steps: \d+)",
+                       r'\1 fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "detection"' % written)
         found = told(check(root, text), "train_config.fine_tune_checkpoint")[0]
         assert found.write == 'fine_tune_checkpoint: "model.ckpt"'
 
@@ -277,7 +309,8 @@ def test_a_class_that_the_label_map_lacks(root, tmp_path):
 @pytest.mark.parametrize("spoil, where", [
     (lambda path: path.write_bytes(path.read_bytes()[:-9]), "fails after"),
     (lambda path: path.write_bytes(b""), "no pictures"),
-    (lambda path: path.write_bytes(b"not a record at all, only text that is long enough to be read as a length"), "fails after 0"),
+    (lambda path: path.write_bytes(b"not a record at all, only text that is long enough to be read as a length"),
+     "fails after 0"),
 ])
 def test_a_spoilt_record_is_told(root, spoil, where):
     path = root / "workspace" / "training_demo" / "annotations" / "spoilt.record"
@@ -291,7 +324,8 @@ def test_a_record_that_is_older_than_the_labels_is_told(root):
     path = root / "workspace" / "training_demo" / "annotations" / "old.record"
     write_record(path, pictures("val", 3), {"product": 1})
     checked = check(root, TEXT.replace("annotations/val.record", "annotations/old.record"))
-    assert "04_generate" in told(checked, "eval_input_reader.tf_record_input_reader.input_path", findings.WARNING)[0].write
+    assert "04_generate" in told(checked, "eval_input_reader.tf_record_input_reader.input_path",
+                                 findings.WARNING)[0].write
 
 
 def test_a_picture_twice_in_a_record_is_told(root):
@@ -309,11 +343,14 @@ def test_a_class_id_outside_the_label_map_is_told(root):
 
 
 def test_the_line_of_a_key_is_found_through_comments_strings_and_repeated_blocks():
-    text = ('# model {\nmodel { ssd {\n  num_classes: 1  # num_classes: 9 {\n} }\ntrain_config {\n  data_augmentation_options {\n'
-            '    random_horizontal_flip { }\n  }\n  data_augmentation_options {\n    ssd_random_crop { operations { max_area: 1 } }\n  }\n'
+    text = ('# model {\nmodel { ssd {\n  num_classes: 1  # num_classes: 9 {\n} }\ntrain_config {\n  '
+            'data_augmentation_options {\n'
+            '    random_horizontal_flip { }\n  }\n  data_augmentation_options {\n    ssd_random_crop { operations { '
+            'max_area: 1 } }\n  }\n'
             '  fine_tune_checkpoint: "a { b"\n  num_steps: 5\n}\n')
     found = findings.Findings("a.config", text)
-    for key in ("model.ssd.num_classes", "train_config.data_augmentation_options[1].ssd_random_crop.operations[0].max_area",
+    for key in ("model.ssd.num_classes",
+                "train_config.data_augmentation_options[1].ssd_random_crop.operations[0].max_area",
                 "train_config.num_steps", "train_config.batch_size", "eval_config.metrics_set"):
         found.error(key, "", "")
     assert [one.line for one in found] == [3, 10, 13, 5, None]
@@ -325,7 +362,8 @@ def test_the_script_prints_and_ends_with_a_status(root, script, capsys, monkeypa
     good, bad = root / "good.config", root / "bad.config"
     good.write_text(TEXT)
     bad.write_text(changed("reduce_boxes_in_lowest_layer: false", ""))
-    named = ["--{}-labels={}".format(split, inside / "{}_labels.csv".format(split)) for split in ("train", "val", "test")]
+    named = ["--{}-labels={}".format(split, inside / "{}_labels.csv".format(split)) for split in ("train", "val",
+                                                                                                  "test")]
     main = script("05_check_config").main
     assert main(["--config", str(good)] + named) == 0
     shown = capsys.readouterr().out

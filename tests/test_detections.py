@@ -10,6 +10,7 @@ from shelfdet import UserError, annotations, detections
 from shelfdet.detections import Detections
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax,score\n"
+VOC = "<annotation><filename>a.jpg</filename><size><width>9</width><height>9</height></size>{}</annotation>"
 
 
 def made(name="a.jpg", boxes=((1, 2, 11, 22),), scores=(0.5,), classes=None, size_wh=(100, 50)):
@@ -26,7 +27,8 @@ def assert_same(one, other):
 
 
 def coco(**changes):
-    content = {"images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 50}], "categories": [{"id": 3, "name": "product"}],
+    content = {"images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 50}],
+               "categories": [{"id": 3, "name": "product"}],
                "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20], "score": 0.5}]}
     content.update(changes)
     return content
@@ -36,24 +38,27 @@ def annotation(**changes):
     return [dict({"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20], "score": 0.5}, **changes)]
 
 
-# ------------------------------------------------------------------------------------------------------------ there and back
+# ------------------------------------------------------------------------------------------------ there and back
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.tuples(st.floats(0, 90), st.floats(0, 40), st.floats(0.5, 10), st.floats(0.5, 10), st.floats(0, 1)), max_size=5),
+@given(st.lists(st.lists(st.tuples(st.floats(0, 90), st.floats(0, 40), st.floats(0.5, 10), st.floats(0.5, 10),
+                                   st.floats(0, 1)), max_size=5),
                 max_size=4))
 def test_what_is_written_is_read(tmp_path_factory, pictures):
     path = tmp_path_factory.mktemp("written") / "d.json"
     images = []
     for number, rows in enumerate(pictures):
         rows = sorted(rows, key=lambda row: -row[4])
-        images.append(made("{}.jpg".format(number), [(x, y, x + w, y + h) for x, y, w, h, _ in rows], [row[4] for row in rows]))
+        images.append(made("{}.jpg".format(number), [(x, y, x + w, y + h) for x, y, w, h, _ in rows],
+                           [row[4] for row in rows]))
     detections.write_detections(images, path, {"graph": "g"})
     assert_same(detections.read_detections(path), images)
     assert detections.read_info(path) == {"graph": "g"}
 
 
 def test_written_file_is_coco_and_the_same_each_time(tmp_path):
-    images = [made("Regal Süd 1.JPG", [(1, 2, 11, 22), (5, 5, 9, 9), (3, 3, 3, 9)], [0.25, 0.75, 0.5]), made("empty.jpg", [], [])]
+    images = [made("Regal Süd 1.JPG", [(1, 2, 11, 22), (5, 5, 9, 9), (3, 3, 3, 9)], [0.25, 0.75, 0.5]),
+              made("empty.jpg", [], [])]
     detections.write_detections(images, tmp_path / "a.json")
     detections.write_detections(images, tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -69,12 +74,15 @@ def test_written_file_is_coco_and_the_same_each_time(tmp_path):
 def test_every_format_gives_the_same(tmp_path):
     expected = [made("a.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.25], ["big box", "tin"]), made("b.jpg", [], [])]
     detections.write_detections(expected, tmp_path / "d.json")
-    (tmp_path / "d.csv").write_text(HEADER + "a.jpg,100,50,tin,5,5,9,9,0.25\na.jpg,100,50,big box,1,2,11,22,0.75\nb.jpg,100,50,,,,,,\n")
+    (tmp_path / "d.csv").write_text(HEADER + "a.jpg,100,50,tin,5,5,9,9,0.25\n"
+                                    "a.jpg,100,50,big box,1,2,11,22,0.75\nb.jpg,100,50,,,,,,\n")
     for name in ("voc", "text"):
         (tmp_path / name).mkdir()
     xml = "<annotation><filename>{}</filename><size><width>100</width><height>50</height></size>{}</annotation>"
-    box = ("<object><name>{}</name><score>{}</score><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>")
-    (tmp_path / "voc" / "a.xml").write_text(xml.format("a.jpg", box.format("tin", 0.25, 5, 5, 9, 9) + box.format("big box", 0.75, 1, 2, 11, 22)))
+    box = ("<object><name>{}</name><score>{}</score>"
+           "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>")
+    (tmp_path / "voc" / "a.xml").write_text(xml.format("a.jpg", box.format("tin", 0.25, 5, 5, 9, 9) +
+                                                       box.format("big box", 0.75, 1, 2, 11, 22)))
     (tmp_path / "voc" / "b.xml").write_text(xml.format("b.jpg", ""))
     (tmp_path / "text" / "a.txt").write_text("tin 0.25 5 5 9 9\nbig box 0.75 1 2 11 22\n")
     (tmp_path / "text" / "b.txt").write_text("")
@@ -85,9 +93,11 @@ def test_every_format_gives_the_same(tmp_path):
 
 
 def test_ground_truth_has_no_scores(tmp_path):
-    (tmp_path / "t.json").write_text(json.dumps(coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}])))
+    unscored = [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]
+    (tmp_path / "t.json").write_text(json.dumps(coco(annotations=unscored)))
     (tmp_path / "a.txt").write_text("product 1 2 11 22")
-    annotations.write_labels([annotations.LabelledImage("a.jpg", (100, 50), np.array([[1, 2, 11, 22]]), ("product",))], tmp_path / "t.csv")
+    annotations.write_labels([annotations.LabelledImage("a.jpg", (100, 50), np.array([[1, 2, 11, 22]]), ("product",))],
+                             tmp_path / "t.csv")
     for path, format in ((tmp_path / "t.json", "coco"), (tmp_path, "text"), (tmp_path / "t.csv", "csv")):
         image, = detections.read_detections(path, format, scored=False)
         assert image.scores is None and image.boxes_xyxy.tolist() == [[1, 2, 11, 22]] and image.classes == ("product",)
@@ -106,7 +116,7 @@ def test_equal_scores_keep_their_order(tmp_path):
     assert detections.read_detections(tmp_path / "d.csv", "csv")[0].classes == ("c", "a", "b")
 
 
-# ----------------------------------------------------------------------------------------------------------------- bad input
+# ------------------------------------------------------------------------------------------------ bad input
 
 @pytest.mark.parametrize("content, message", [
     ("", "no whole JSON"),
@@ -115,16 +125,20 @@ def test_equal_scores_keep_their_order(tmp_path):
     (coco(images=3), "'images' is int; expected a list"),
     (coco(images=[{"id": 7, "file_name": "a.jpg", "width": 100}]), r"images\[0\]: 'height' is missing"),
     (coco(images=coco()["images"] * 2), r"images\[1\]: the picture a.jpg was there already"),
-    (coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]), r"annotations\[0\]: 'score' is missing"),
+    (coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]),
+     r"annotations\[0\]: 'score' is missing"),
     (coco(annotations=["x"]), r"annotations\[0\]: 'bbox' is missing"),
     (coco(annotations=annotation(score="high")), r"annotations\[0\]: score is 'high'; expected a finite number"),
     (coco(annotations=annotation(score=True)), r"annotations\[0\]: score is True"),
     (coco(annotations=annotation(score=float("nan"))), r"annotations\[0\]: score is nan"),
-    (coco(annotations=annotation(bbox=[1, 2, 10])), r"annotations\[0\]: bbox is \[1, 2, 10\]; expected \[x, y, width, height\]"),
+    (coco(annotations=annotation(bbox=[1, 2, 10])),
+     r"annotations\[0\]: bbox is \[1, 2, 10\]; expected \[x, y, width, height\]"),
     (coco(annotations=annotation(bbox=[1, 2, float("inf"), 3])), r"annotations\[0\]: bbox is inf"),
-    (coco(annotations=annotation(bbox=[11, 22, -10, -20])), r"annotations\[0\]: the box .* has swapped corners or no area"),
+    (coco(annotations=annotation(bbox=[11, 22, -10, -20])),
+     r"annotations\[0\]: the box .* has swapped corners or no area"),
     (coco(annotations=annotation(bbox=[1, 2, 0, 20])), "swapped corners or no area"),
-    (coco(annotations=annotation(bbox=[95, 2, 10, 20])), r"annotations\[0\]: .* reaches outside its picture of 100 x 50 pixels"),
+    (coco(annotations=annotation(bbox=[95, 2, 10, 20])),
+     r"annotations\[0\]: .* reaches outside its picture of 100 x 50 pixels"),
     (coco(annotations=annotation(image_id=8)), r"annotations\[0\]: image_id is 8, which is not in 'images'"),
     (coco(annotations=annotation(category_id=8)), r"annotations\[0\]: category_id is 8, which is not in 'categories'"),
     (coco(annotations=annotation(image_id=[7])), r"annotations\[0\]: image_id is \[7\]"),
@@ -145,7 +159,8 @@ def test_bad_coco_is_told_by_file_and_entry(tmp_path, content, message):
     (HEADER + "a.jpg,100,50,product,1,2,11,22\n", "line 2: has 8 columns; expected 9"),
     (HEADER + "a.jpg,100,50,product,1,2,11,22,\n", "line 2: score is ''"),
     (HEADER + "a.jpg,100,50,product,1,2,nan,22,0.5\n", "line 2: xmax is 'nan'"),
-    (HEADER + "a.jpg,100,50,product,1,2,11,22,0.5\na.jpg,50,100,product,1,2,11,22,0.5\n", "line 3: a.jpg is 50 x 100 pixels here; expected 100 x 50"),
+    (HEADER + "a.jpg,100,50,product,1,2,11,22,0.5\na.jpg,50,100,product,1,2,11,22,0.5\n",
+     "line 3: a.jpg is 50 x 100 pixels here; expected 100 x 50"),
     (HEADER + "a.jpg,100,50,product,11,2,1,22,0.5\n", "line 2: the box xmin 11, .* swapped corners"),
     (HEADER + ",100,50,product,1,2,11,22,0.5\n", "line 2: the picture's file name is ''"),
 ])
@@ -172,12 +187,10 @@ def test_bad_text_is_told_by_file_and_line(tmp_path, line, message):
 @pytest.mark.parametrize("content, message", [
     ("<annotation><file", "no whole XML"),
     ("<annotation><filename>a.jpg</filename></annotation>", "width is None"),
-    ("<annotation><filename>a.jpg</filename><size><width>9</width><height>9</height></size><object><name>x</name></object></annotation>",
-     "object 1: xmin is None"),
-    ("<annotation><filename>a.jpg</filename><size><width>9</width><height>9</height></size><object><name>x</name>"
-     "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object></annotation>", "object 1: score is None"),
-    ("<annotation><filename>a.jpg</filename><size><width>9</width><height>9</height></size><object><difficult>1</difficult></object>"
-     "</annotation>", "object 1: is marked <difficult>"),
+    (VOC.format("<object><name>x</name></object>"), "object 1: xmin is None"),
+    (VOC.format("<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>"),
+     "object 1: score is None"),
+    (VOC.format("<object><difficult>1</difficult></object>"), "object 1: is marked <difficult>"),
 ])
 def test_bad_voc_is_told_by_file_and_object(tmp_path, content, message):
     (tmp_path / "a.xml").write_text(content)

@@ -60,7 +60,8 @@ def test_a_neighbours_rim_hides_no_line():
     assert len(column[np.isin(column[:, 0], (149, 150))]) >= 95
 
 
-@pytest.mark.parametrize("size_wh, width", [((64, 48), 1), ((400, 300), 1), ((1024, 768), 3), ((3264, 2448), 8), ((600, 3264), 8)])
+@pytest.mark.parametrize("size_wh, width", [((64, 48), 1), ((400, 300), 1), ((1024, 768), 3), ((3264, 2448), 8),
+                                            ((600, 3264), 8)])
 def test_lines_grow_with_the_picture(size_wh, width):
     assert drawing.line_width(size_wh) == width
 
@@ -72,7 +73,8 @@ def test_the_legend_stands_under_the_picture_at_any_size(width, height):
     assert (np.asarray(image)[:height] == GREY).all()
 
 
-@pytest.mark.parametrize("box", [[50, 50, 50, 50], [-20, -20, 5, 5], [390, 290, 900, 900], [0, 0, 400, 300], [10.2, 10.7, 11.1, 11.9]])
+@pytest.mark.parametrize("box", [[50, 50, 50, 50], [-20, -20, 5, 5], [390, 290, 900, 900], [0, 0, 400, 300],
+                                 [10.2, 10.7, 11.1, 11.9]])
 def test_odd_boxes_are_drawn_without_a_complaint(box):
     drawing.draw_coverage(canvas(), [box], [box])
 

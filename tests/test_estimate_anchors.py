@@ -16,7 +16,9 @@ def label_file(path, counts=(14, 9, 11), size_wh=(400, 300)):
     for number, count in enumerate(counts):
         low = random.uniform(0, 220, (count, 2))
         images.append(annotations.LabelledImage("shelf {}.jpg".format(number), size_wh,
-                                                np.hstack([low, low + random.uniform(0.9, 1.1, (count, 2)) * [30, 42]]), ("product",) * count))
+                                                np.hstack([low, low + random.uniform(0.9, 1.1, (count, 2)) * [30,
+                                                                                                              42]]),
+                                                ("product",) * count))
     annotations.write_labels(images, path)
     return images
 
@@ -30,19 +32,24 @@ def walked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("anchors")
     images = label_file(folder / "train_labels.csv")
     (folder / "pictures").mkdir()
-    Image.new("RGB", (400, 300), "white").save(str(folder / "pictures" / images[0].filename))     # the others are not there: blank paper
+    # the others are not there: blank paper
+    Image.new("RGB", (400, 300), "white").save(str(folder / "pictures" / images[0].filename))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        load_script("03_estimate_anchors").main(["--labels", str(folder / "train_labels.csv"), "--output", str(folder / "out"), "--no-table",
-                                                 "--images", str(folder / "pictures"), "--repeats", "1", "--input", "256x192"])
+        load_script("03_estimate_anchors").main(["--labels", str(folder / "train_labels.csv"), "--output",
+                                                 str(folder / "out"), "--no-table",
+                                                 "--images", str(folder / "pictures"), "--repeats", "1", "--input",
+                                                 "256x192"])
     return folder, images, printed.getvalue()
 
 
 def test_it_prints_shares_and_lines(walked):
     _, _, printed = walked
     assert "34 boxes in 3 pictures" in printed
-    for words in ("meet some anchor at IoU >= 0.5", "lose their best anchor to another box", "reached by the forced match alone",
-                  "have their best anchor on 32 x 32", "ssd_anchor_generator {", "flexible_grid_anchor_generator {", "256 x 192 px"):
+    for words in ("meet some anchor at IoU >= 0.5", "lose their best anchor to another box",
+                  "reached by the forced match alone",
+                  "have their best anchor on 32 x 32", "ssd_anchor_generator {", "flexible_grid_anchor_generator {",
+                  "256 x 192 px"):
         assert words in printed
 
 
@@ -52,7 +59,8 @@ def test_the_shares_are_those_of_the_configs_anchors(walked):
     config = pipeline.read(paths.DEFAULT_CONFIG)
     image_wh = pipeline.input_size(config)
     fields = config.model.ssd.anchor_generator.ssd_anchor_generator
-    layers = anchors.ssd_layers([(image_wh[0] // 16, image_wh[1] // 16), (image_wh[0] // 32, image_wh[1] // 32)], image_wh,
+    layers = anchors.ssd_layers([(image_wh[0] // 16, image_wh[1] // 16), (image_wh[0] // 32, image_wh[1] // 32)],
+                                image_wh,
                                 list(fields.scales), fields.aspect_ratios[0])
     iou, _ = anchors.best_iou(np.concatenate(anchors.resized(images, image_wh)), layers)
     assert list(figures["as_labelled"]["met"].values()) == pytest.approx(anchors.shares(iou), abs=1e-9)
@@ -67,9 +75,11 @@ def test_the_lines_give_what_is_promised(walked):
         grids_wh = [tuple(grid_wh) for grid_wh in advice["feature_maps_wh"]]
         assert pipeline.input_size(pasted) == (256, 192) and grids_wh == [(16, 12), (8, 6)]
         laid, layer, per_cell = pipeline.anchors(pasted, grids_wh=grids_wh)
-        covered = anchors.coverage(anchors.resized(images, (256, 192)), laid, layer, (256, 192), pipeline.matcher(config))
+        covered = anchors.coverage(anchors.resized(images, (256, 192)), laid, layer, (256, 192),
+                                   pipeline.matcher(config))
         assert per_cell == [1, 1]
-        assert anchors.shares(covered.best_iou) == pytest.approx(list(advice["met"].values()), abs=0.03)      # one box of 34, by rounding
+        # one box of 34, by rounding
+        assert anchors.shares(covered.best_iou) == pytest.approx(list(advice["met"].values()), abs=0.03)
         assert advice["multiply_adds"] > 1e8
 
 
@@ -82,7 +92,8 @@ def test_the_page_is_a_picture_of_some_size(walked):
 def test_worst_pictures_come_first_with_their_share():
     image_wh = (64, 64)
     images = [annotations.LabelledImage("good.jpg", image_wh, np.array([[0.0, 0, 16, 16]]), ("product",)),
-              annotations.LabelledImage("bad <b>.jpg", image_wh, np.array([[0.0, 0, 2, 2], [16, 16, 32, 32]]), ("product",) * 2)]
+              annotations.LabelledImage("bad <b>.jpg", image_wh, np.array([[0.0, 0, 2, 2], [16, 16, 32, 32]]),
+                                        ("product",) * 2)]
     layers = anchors.ssd_layers([(4, 4)], image_wh, [0.25], 1.0)
     by_picture = anchors.resized(images, image_wh)
     covered = anchors.coverage(by_picture, *anchors.tile(layers), image_wh)
@@ -105,7 +116,8 @@ def test_labels_without_a_use_are_refused(script, tmp_path, text, told):
     assert not (tmp_path / "anchors.png").exists()
 
 
-@pytest.mark.parametrize("argument", ["--input=512", "--input=512x", "--input=8x8", "--layers=0", "--repeats=0", "--conf=x"])
+@pytest.mark.parametrize("argument", ["--input=512", "--input=512x", "--input=8x8", "--layers=0", "--repeats=0",
+                                      "--conf=x"])
 def test_bad_options_are_refused(script, argument, capsys):
     with pytest.raises(SystemExit) as ended:
         script("03_estimate_anchors").main([argument])
@@ -118,7 +130,8 @@ def test_the_full_table_of_the_real_train_boxes_is_quick_and_true(script, shelf_
     from test_pipeline import real_train_boxes
     annotations.write_labels(real_train_boxes(shelf_data), tmp_path / "train_labels.csv")
     start = time.process_time()
-    script("03_estimate_anchors").main(["--labels", str(tmp_path / "train_labels.csv"), "--output", str(tmp_path), "--no-photographs"])
+    script("03_estimate_anchors").main(["--labels", str(tmp_path / "train_labels.csv"), "--output", str(tmp_path),
+                                        "--no-photographs"])
     assert time.process_time() - start < 240
     capsys.readouterr()
     met = {(tuple(advice["input_wh"]), len(advice["feature_maps_wh"]), advice["generator"]): advice["met"]["0.5"]

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "metrics": {"boxes"},
     "formats": {"annotations"},
     "intake": {"annotations", "boxes", "formats", "images"},
+    "synthetic": {"images"},
     "dataset": {"formats", "images", "splits"},
     "detection_formats": {"annotations", "boxes"},
     "detections": {"annotations", "boxes", "detection_formats", "images"},
@@ -40,8 +41,9 @@ MAY_IMPORT = {
     "statistics": {"metrics"},
     "search": {"anchors"},
     "anchor_figure": {"anchors", "boxes", "drawing"},
-    "records": {"annotations", "boxes", "images"},
-    "pipeline": {"anchors", "annotations", "boxes"},
+    "tensorflow1": set(),
+    "records": {"annotations", "boxes", "images", "tensorflow1"},
+    "pipeline": {"anchors", "annotations", "boxes", "tensorflow1"},
     "inference": {"boxes", "images"},
     "check_anchors": {"anchors", "pipeline", "search"},
     "check_files": {"annotations"},
@@ -50,8 +52,8 @@ MAY_IMPORT = {
 }
 
 TENSORFLOW = {"tensorflow", "object_detection", "nets", "tf_slim"}
-# records, pipeline and inference are where TensorFlow lives; 05's checks open checkpoints and records with it.
-MAY_IMPORT_TENSORFLOW = {"records", "pipeline", "inference", "check_files", "check_training"}
+# tensorflow1 loads it; records, pipeline and inference are where it works; 05's checks open checkpoints and records with it.
+MAY_IMPORT_TENSORFLOW = {"tensorflow1", "records", "pipeline", "inference", "check_files", "check_training"}
 HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}
 
 FIRST_LINES = 'import runpy, sys, json; sys.argv = [sys.argv[1], "--help"]\n'

@@ -34,7 +34,7 @@ def coco_aps(matches):
     return np.mean([metrics.coco_average_precisions(pooled) for pooled in metrics.pools(matches)], axis=0)
 
 
-# ------------------------------------------------------------------------------------------------------------ references
+# ------------------------------------------------------------------------------------------ references
 
 def reference_pascal(truth, detections, labels=("product",)):
     """mAP of object_detection's own evaluator."""
@@ -63,7 +63,8 @@ def reference_coco(truth, detections, labels=("product",)):
             for index, (xmin, ymin, xmax, ymax) in enumerate(image.boxes_xyxy):
                 annotations.append({
                     "id": len(annotations) + 1, "image_id": image_ids[image.filename], "iscrowd": 0,
-                    "category_id": labels.index(image.classes[index]) + 1, "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
+                    "category_id": labels.index(image.classes[index]) + 1,
+                    "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
                     "area": (xmax - xmin) * (ymax - ymin), "score": 0 if image.scores is None else image.scores[index]})
         made = coco.COCO()
         made.dataset = {"images": [{"id": number} for number in image_ids.values()], "annotations": annotations,
@@ -108,7 +109,7 @@ def scenes(draw, tied, labels=st.just("product")):
     return truth, detections
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scenes(tied=False))
 def test_pascal_rule_equals_object_detection(scene):
     truth, detections = scene
@@ -119,7 +120,22 @@ def test_pascal_rule_equals_object_detection(scene):
         assert pascal_ap(metrics.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
+@given(scenes(tied=True))
+def test_pascal_rule_breaks_ties_by_file_name_and_place(scene):
+    """object_detection leaves the order of equal scores open: it agrees once the scores spell out the stated one."""
+    truth, detections = scene
+    matches = metrics.match(truth, detections)
+    ranked = sorted((-score, image.filename, index) for image in matches for index, score in enumerate(image.scores))
+    ranks = {(name, index): 1 - rank / (len(ranked) + 1) for rank, (_, name, index) in enumerate(ranked)}
+    untied = [Detections(image.filename, image.size_wh, image.boxes_xyxy,
+                         np.array([ranks[image.filename, index] for index in range(len(image.scores))]),
+                         tuple(image.classes)) for image in matches]
+    if any(image.classes for image in truth):
+        assert pascal_ap(matches) == pytest.approx(reference_pascal(truth, untied), abs=EXACT)
+
+
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(scenes(tied=True), scenes(tied=False)))
 def test_coco_rule_equals_pycocotools(scene):
     truth, detections = scene
@@ -130,7 +146,7 @@ def test_coco_rule_equals_pycocotools(scene):
         assert coco_aps(metrics.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenes(tied=False, labels=names))
 def test_both_rules_with_two_classes(scene):
     truth, detections = scene
@@ -159,12 +175,13 @@ def test_both_rules_on_a_large_crowded_scene():
     assert coco_aps(matches) == pytest.approx(reference_coco(truth, detections), abs=EXACT)
 
 
-# ------------------------------------------------------------------------------------------------------- worked by hand
+# ------------------------------------------------------------------------------------------ worked by hand
 
 BOX = (0, 0, 10, 10)
 HALF = (0, 0, 10, 5)                # IoU with BOX exactly 1/2
 UNDER_HALF = (0, 0, 10, 4.999)
 FAR = (40, 40, 50, 50)
+EMPTY = (20, 20, 30, 30)            # nothing is labelled there
 
 
 @pytest.mark.parametrize("truth, detections, expected", [
@@ -174,7 +191,7 @@ FAR = (40, 40, 50, 50)
     ([BOX], [], Fraction(0)),
     ([BOX, FAR], [(0.9,) + BOX], Fraction(1, 2)),
     ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),                          # a false alarm first
-    ([BOX], [(0.9,) + BOX, (0.8,) + BOX], Fraction(1)),                             # a duplicate after all recall costs nothing
+    ([BOX], [(0.9,) + BOX, (0.8,) + BOX], Fraction(1)),                 # a duplicate after all recall costs nothing
     ([BOX, FAR], [(0.9,) + BOX, (0.8,) + BOX, (0.7,) + FAR], Fraction(1, 2) + Fraction(1, 2) * Fraction(2, 3)),
 ])
 def test_pascal_ap_by_hand(truth, detections, expected):
@@ -183,7 +200,7 @@ def test_pascal_ap_by_hand(truth, detections, expected):
 
 
 def test_crowded_case_tells_the_rules_apart():
-    # Both detections overlap the first ground truth most: pascal calls the second a duplicate, coco gives it the other one.
+    # Both detections overlap the first ground truth most: the second is pascal's duplicate; coco gives it the other.
     truth = [labelled("a.jpg", [(0, 0, 10, 10), (3, 0, 13, 10)])]
     detections = [found("a.jpg", [(0.9, 0, 0, 10, 10), (0.8, 1, 0, 11, 10)])]
     matches = metrics.match(truth, detections)
@@ -233,13 +250,14 @@ def test_kinds_and_what_they_point_at():
     assert list(metrics.missed(image, 0.95)) == [True, True]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenes(tied=True), st.sampled_from([0.25, 0.5, 0.75]))
 def test_a_threshold_changes_no_match_of_what_stays(scene, threshold):
     truth, detections = scene
     cut = [Detections(image.filename, image.size_wh, image.boxes_xyxy[image.scores >= threshold],
                       image.scores[image.scores >= threshold],
-                      tuple(name for name, score in zip(image.classes, image.scores) if score >= threshold)) for image in detections]
+                      tuple(name for name, score in zip(image.classes, image.scores) if score >= threshold))
+           for image in detections]
     for whole, part in zip(metrics.match(truth, detections), metrics.match(truth, cut)):
         stays = whole.scores >= threshold
         assert list(whole.kinds[stays]) == list(part.kinds)
@@ -250,10 +268,10 @@ def test_a_threshold_changes_no_match_of_what_stays(scene, threshold):
 def test_threshold_is_the_highest_score_of_the_best_f1():
     # F1 after 0.9: 2/3, after 0.8: 1/2 (a false alarm), after 0.7: 4/5, after 0.6 (false): 2/3.
     truth = [labelled("a.jpg", [BOX, FAR])]
-    matches = metrics.match(truth, [found("a.jpg", [(0.9,) + BOX, (0.8, 20, 20, 30, 30), (0.7,) + FAR, (0.6, 20, 0, 30, 9)])])
+    matches = metrics.match(truth, [found("a.jpg", [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + FAR, (0.6,) + EMPTY])])
     assert metrics.best_threshold(matches) == 0.7
     # Two scores with the same F1 of 2/3: 0.9 (1 of 1, half found) and 0.6 (2 of 4 right): the higher one.
-    matches = metrics.match(truth, [found("a.jpg", [(0.9,) + BOX, (0.8, 20, 20, 30, 30), (0.7, 20, 0, 30, 9), (0.6,) + FAR])])
+    matches = metrics.match(truth, [found("a.jpg", [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + EMPTY, (0.6,) + FAR])])
     assert metrics.best_threshold(matches) == 0.9
 
 
@@ -283,7 +301,7 @@ def test_weights_are_the_same_as_pictures_repeated(scene, seed):
         metrics.coco_average_precisions(expected), abs=EXACT, nan_ok=True)
 
 
-# -------------------------------------------------------------------------------------------------------------- refusals
+# ------------------------------------------------------------------------------------------ refusals
 
 def test_other_pictures_are_listed():
     with pytest.raises(UserError) as error:

@@ -31,7 +31,8 @@ def with_generator(lines, image_wh=(512, 512)):
     """The default config with another anchor_generator block."""
     config = pipeline.parse(TEXT, "default")
     config.model.ssd.ClearField("anchor_generator")
-    config.model.ssd.image_resizer.fixed_shape_resizer.width, config.model.ssd.image_resizer.fixed_shape_resizer.height = image_wh
+    fixed = config.model.ssd.image_resizer.fixed_shape_resizer
+    fixed.width, fixed.height = image_wh
     from google.protobuf import text_format
     text_format.Merge("\n".join(lines), config.model.ssd)
     return config
@@ -61,15 +62,18 @@ def test_numpy_anchors_equal_object_detections_for_every_config(path, networks):
     assert np.abs(laid / normalised - tiled / normalised).max() <= 1e-6
 
 
-@pytest.mark.parametrize("image_wh, grids_wh", [((640, 480), [(40, 30), (20, 15)]), ((300, 300), [(19, 19), (10, 10)]), ((96, 64), [(6, 4)])])
+@pytest.mark.parametrize("image_wh, grids_wh", [((640, 480), [(40, 30), (20, 15)]), ((300, 300), [(19, 19), (10, 10)]),
+                                                ((96, 64), [(6, 4)])])
 def test_numpy_anchors_equal_object_detections_at_other_sizes(image_wh, grids_wh):
     scales = [0.11, 0.23][:len(grids_wh)]
-    config = with_generator(["anchor_generator { ssd_anchor_generator { num_layers: %d aspect_ratios: 0.7" % len(grids_wh)] +
+    config = with_generator(["anchor_generator { ssd_anchor_generator { num_layers: %d aspect_ratios: 0.7" % len(
+        grids_wh)] +
                             ["scales: %g" % scale for scale in scales] +
                             ["reduce_boxes_in_lowest_layer: false interpolated_scale_aspect_ratio: 0 } }"], image_wh)
     laid, _, per_cell = pipeline.anchors(config, image_wh, grids_wh)
     assert per_cell == [1] * len(grids_wh)
-    assert np.abs(laid - anchors.tile(anchors.ssd_layers(grids_wh, image_wh, scales, 0.7))[0]).max() <= 1e-6 * max(image_wh)
+    assert np.abs(laid - anchors.tile(anchors.ssd_layers(grids_wh, image_wh, scales, 0.7))[0]).max() <= 1e-6 * max(
+        image_wh)
 
 
 def test_flexible_anchors_and_pasted_lines_are_the_advice(networks):
@@ -83,12 +87,14 @@ def test_flexible_anchors_and_pasted_lines_are_the_advice(networks):
         laid, layer, per_cell = pipeline.anchors(config, image_wh, grids_wh)
         assert per_cell == [1, 1]
         assert np.abs(laid - anchors.tile(advice.layers)[0]).max() <= 1e-6 * max(image_wh)
-        assert anchors.coverage([boxes_xyxy], laid, layer, image_wh).best_iou == pytest.approx(advice.best_iou, abs=1e-5)
+        assert anchors.coverage([boxes_xyxy], laid, layer, image_wh).best_iou == pytest.approx(advice.best_iou,
+                                                                                               abs=1e-5)
 
 
 def test_the_pasted_lines_parse_as_they_stand():
     advice = search.flexible(np.array([[10.0, 10, 40, 70]]), [(16, 16)], (256, 256))
-    config = pipeline.parse("model { ssd { feature_extractor { num_layers: 1 } " + "\n".join(search.config_lines(advice)) + "\n} }", "lines")
+    config = pipeline.parse("model { ssd { feature_extractor { num_layers: 1 } " +
+                            "\n".join(search.config_lines(advice)) + "\n} }", "lines")
     assert pipeline.input_size(config) == (256, 256)
     grid, = config.model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid
     assert (grid.width_stride, grid.height_stride, grid.width_offset, grid.height_offset) == (16, 16, 8, 8)
@@ -135,7 +141,8 @@ def test_matches_equal_object_detections_target_assigner():
         low = random.randint(0, 50, (random.randint(1, 9), 2))
         cases.append(np.hstack([low, low + random.randint(0, 30, low.shape)]).astype(float))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        assigner = target_assigner.TargetAssigner(region_similarity_calculator.IouSimilarity(), matcher_builder.build(config.model.ssd.matcher),
+        assigner = target_assigner.TargetAssigner(region_similarity_calculator.IouSimilarity(),
+                                                  matcher_builder.build(config.model.ssd.matcher),
                                                   faster_rcnn_box_coder.FasterRcnnBoxCoder())
         truth = tf.compat.v1.placeholder(tf.float32, [None, 4])
         anchor_list = box_list.BoxList(tf.constant(boxes.to_normalised_yxyx(tiled, image_wh), tf.float32))
@@ -158,7 +165,8 @@ def test_augmented_flips_only_mirror_the_boxes():
     config.train_config.data_augmentation_options.add().random_horizontal_flip.SetInParent()
     width, height = pipeline.input_size(config)
     seen = pipeline.augmented(config, [labelled([[20, 10, 60, 50]])], repeats=12, seed=1)
-    plain, mirrored = [0.1 * width, 0.1 * height, 0.3 * width, 0.5 * height], [0.7 * width, 0.1 * height, 0.9 * width, 0.5 * height]
+    plain, mirrored = [0.1 * width, 0.1 * height, 0.3 * width, 0.5 * height], [0.7 * width, 0.1 * height, 0.9 * width,
+                                                                               0.5 * height]
     kinds = {min((0, 1), key=lambda kind: np.abs(one[0] - (plain, mirrored)[kind]).max()) for one in seen}
     assert kinds == {0, 1}
     for one in seen:
@@ -222,7 +230,8 @@ def real_train_boxes(folder):
         for row in csv.reader(file):
             if row[0] in names:
                 rows.setdefault(row[0], []).append([float(value) for value in row[1:5]])
-    return [labelled(found, Image.open(str(folder / "ShelfImages" / "train" / name)).size, name) for name, found in rows.items()]
+    return [labelled(found, Image.open(str(folder / "ShelfImages" / "train" / name)).size, name) for name,
+            found in rows.items()]
 
 
 @pytest.mark.parametrize("name", ["ssd_inception_v2_scratch.config", "ssd_inception_v2_coco.config"])
@@ -234,7 +243,8 @@ def test_the_coverage_in_a_configs_comment_is_that_of_the_real_train_boxes(name,
     config = pipeline.read(path)
     network = networks(config)
     laid, layer, _ = pipeline.anchors(config, grids_wh=network.grids_wh)
-    covered = anchors.coverage(anchors.resized(real_train_boxes(shelf_data), network.image_wh), laid, layer, network.image_wh)
+    covered = anchors.coverage(anchors.resized(real_train_boxes(shelf_data), network.image_wh), laid, layer,
+                               network.image_wh)
     for share, threshold in stated:
         assert anchors.shares(covered.best_iou, [float(threshold)])[0] == pytest.approx(float(share), abs=0.006)
 
@@ -246,7 +256,8 @@ def test_published_anchors_on_the_real_train_boxes(shelf_data):
     assert len(boxes_xyxy) == 10536
 
     def met(scales, ratio):
-        return anchors.shares(anchors.best_iou(boxes_xyxy, anchors.ssd_layers(grids_wh, image_wh, scales, ratio))[0], [0.5])[0]
+        return anchors.shares(anchors.best_iou(boxes_xyxy, anchors.ssd_layers(grids_wh, image_wh, scales, ratio))[0],
+                              [0.5])[0]
     assert met([0.2, 0.95], 1.0) == pytest.approx(0.02, abs=0.005)
     assert met([0.03, 0.058], [1.0, 0.76]) == pytest.approx(0.009, abs=0.001)
     assert met([0.03, 0.58], [1.0, 0.76]) == pytest.approx(0.0, abs=0.001)

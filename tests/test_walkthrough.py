@@ -1,4 +1,4 @@
-"""The numbered scripts in sequence on a tiny drawn dataset, started as a person starts them: one process each, from elsewhere.
+"""The numbered scripts in sequence on a tiny drawn dataset, each started from elsewhere as a person starts it.
 
 The tests of this file are one walk: each takes the road up where the one before it ended. Run the whole file.
 """
@@ -18,7 +18,9 @@ import pytest
 
 from shelfdet import paths
 
-PREPROCESSING, TRAINING, EVALUATION = paths.ROOT / "scripts" / "preprocessing", paths.ROOT / "scripts" / "training", paths.EVALUATION
+PREPROCESSING = paths.ROOT / "scripts" / "preprocessing"
+TRAINING = paths.ROOT / "scripts" / "training"
+EVALUATION = paths.EVALUATION
 FIRST_STEPS, ALL_STEPS = 6, 9
 SIDE = 128                                    # pixels of the network's input: 8 x 8 and 4 x 4 cells
 
@@ -34,9 +36,10 @@ class Road:
 
     def run(self, script, *options, status=0):
         """Runs a script to its end and returns what it printed, both streams."""
-        process = subprocess.run([sys.executable, str(script)] + [str(option) for option in options], cwd=str(self.folder),
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                                 env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"), timeout=900)
+        process = subprocess.run(
+            [sys.executable, str(script)] + [str(option) for option in options], cwd=str(self.folder),
+            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, universal_newlines=True, timeout=900)
         assert process.returncode == status, process.stdout
         if status:
             assert "Traceback" not in process.stdout, process.stdout
@@ -45,9 +48,12 @@ class Road:
     def write_config(self, steps):
         """demo.config made tiny, with its records in this folder."""
         text = (paths.TRAINING / "demo.config").read_text()
-        for pattern, line in ((r"height: \d+", "height: {}".format(SIDE)), (r"width: \d+", "width: {}".format(SIDE)),
-                              (r"depth_multiplier: [\d.]+", "depth_multiplier: 0.1"), (r"batch_size: \d+", "batch_size: 2"),
-                              (r"num_steps: \d+", "num_steps: {}".format(steps)), (r"total_steps: \d+", "total_steps: {}".format(steps)),
+        for pattern, line in ((r"height: \d+", "height: {}".format(SIDE)),
+                              (r"width: \d+", "width: {}".format(SIDE)),
+                              (r"depth_multiplier: [\d.]+", "depth_multiplier: 0.1"),
+                              (r"batch_size: \d+", "batch_size: 2"),
+                              (r"num_steps: \d+", "num_steps: {}".format(steps)),
+                              (r"total_steps: \d+", "total_steps: {}".format(steps)),
                               (r"warmup_steps: \d+", "warmup_steps: 1"),
                               (r"workspace/training_demo/demo/annotations/", str(self.labels) + "/")):
             text, count = re.subn(pattern, lambda _: line, text)
@@ -94,8 +100,9 @@ def test_02_splits_them(road):
 
 def test_03_advises_on_anchors(road):
     road.write_config(FIRST_STEPS)
-    printed = road.run(PREPROCESSING / "03_estimate_anchors.py", "--labels", "annotations/train_labels.csv", "--config", road.config,
-                       "--images", road.pictures, "--output", "results", "--no-table", "--repeats", 1)
+    printed = road.run(PREPROCESSING / "03_estimate_anchors.py", "--labels", "annotations/train_labels.csv",
+                       "--config", road.config, "--images", road.pictures, "--output", "results", "--no-table",
+                       "--repeats", 1)
     assert "scales:" in printed and "aspect_ratios:" in printed
     assert (road.folder / "results" / "anchors.png").stat().st_size > 10000
 
@@ -150,9 +157,11 @@ def test_06_goes_on_to_a_higher_step(road):
 
 
 def test_07_exports_the_newest_checkpoint(road):
-    road.run(TRAINING / "07_export_inference_graph.py", "--run-dir", "run", "--checkpoint", "newest", "--name", "tiny", "--output", "graphs")
-    assert {"frozen_inference_graph.pb", "pipeline.config"} <= {path.name for path in (road.folder / "graphs" / "tiny").iterdir()}
-    assert not (road.folder / "graphs" / "tiny" / "saved_model").exists()
+    road.run(TRAINING / "07_export_inference_graph.py", "--run-dir", "run", "--checkpoint", "newest", "--name", "tiny",
+             "--output", "graphs")
+    names = {path.name for path in (road.folder / "graphs" / "tiny").iterdir()}
+    assert {"frozen_inference_graph.pb", "pipeline.config"} <= names
+    assert "saved_model" not in names
 
 
 def test_08_detects_in_every_picture(road):
@@ -165,8 +174,9 @@ def test_08_detects_in_every_picture(road):
 
 def test_09_scores(road):
     # So few steps find nothing on purpose: the threshold is given, and the figures need only be there.
-    road.run(EVALUATION / "09_score.py", "--ground-truth", "annotations/test_labels.csv", "--detections", "results/test_detections.json",
-             "--threshold", 0.5, "--graph-dir", "graphs/tiny", "--output", "metrics.json", "--counts-output", "image2products.json")
+    road.run(EVALUATION / "09_score.py", "--ground-truth", "annotations/test_labels.csv",
+             "--detections", "results/test_detections.json", "--threshold", 0.5, "--graph-dir", "graphs/tiny",
+             "--output", "metrics.json", "--counts-output", "image2products.json")
     metrics = json.loads((road.folder / "metrics.json").read_text())
     test = road.split("test")
     assert 0 <= metrics["mAP"] <= 1
@@ -177,12 +187,14 @@ def test_09_scores(road):
 def test_08_draws_boxes_for_a_plain_folder(road):
     road.run(EVALUATION / "08_detect.py", "--graph", "graphs/tiny", "--images", road.pictures / "test", "--draw", "drawings",
              "--output", "results/predictions.json", "--threshold", 0.5)
-    assert len([path for path in (road.folder / "drawings").iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")]) == 2
+    drawn = [path for path in (road.folder / "drawings").iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    assert len(drawn) == 2
 
 
 def demo_commands():
     """[script, option, ...] of every step of scripts/demo.sh."""
-    text = (paths.ROOT / "scripts" / "demo.sh").read_text().replace("\\\n", " ").replace("$evaluation", "workspace/training_demo/evaluation")
+    text = (paths.ROOT / "scripts" / "demo.sh").read_text()
+    text = text.replace("\\\n", " ").replace("$evaluation", "workspace/training_demo/evaluation")
     lines = [line.strip() for line in text.splitlines()]
     return [shlex.split(line)[2:] for line in lines if line.startswith("step ") and ".py" in line]
 

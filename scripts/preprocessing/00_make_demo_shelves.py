@@ -14,20 +14,16 @@ real ones do. The same options draw the same pictures, byte for byte.
 """
 
 import argparse
-import collections
-import importlib.util
-import itertools
-import math
 import pathlib
-import random
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
 from shelfdet import UserError, command, files, paths
 
 NOTE = "Drawn by scripts/preprocessing/00_make_demo_shelves.py (seed {}): no photographs, no real products.\n"
-def main(argv=None):
+
+
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     parser.add_argument("--out", type=pathlib.Path, default=paths.WORKSPACE / "demo" / "shelves",
@@ -38,41 +34,39 @@ def main(argv=None):
     args = parser.parse_args(argv)
     for option, count in (("--train", args.train), ("--test", args.test)):
         if count < 1:
-            raise UserError("{}: found {}, expected at least 1 picture.".format(option, count))
-    _make_room(args.out)
-    photos = plan(args.train, args.test, args.seed)
+            parser.error("{} {}: expected at least 1 picture".format(option, count))
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    make_room(args.out)
+    from tqdm import tqdm
+    from shelfdet import synthetic
+    photos = synthetic.plan(args.train, args.test, args.seed)
+    flagged = synthetic.flagged(photos)
     files.write_text(args.out / "SYNTHETIC.txt", NOTE.format(args.seed))
     rows = []
     with files.replacing(args.out / "ShelfImages") as folder:
-        for split, photo in _with_progress(photos):
+        for split, photo in tqdm(photos, desc="drawing", unit=" pictures", disable=None):
             (folder / split).mkdir(parents=True, exist_ok=True)
-            image, boxes, brands = draw(photo, args.seed)
-            save(image, folder / split / photo.name, upside_down=photo is _flagged(photos))
-            rows += ["{},{},{},{},{},{}".format(photo.name, *box, brand) for box, brand in zip(boxes.tolist(), brands)]
+            image, boxes_xyxy, brands = synthetic.draw(photo, args.seed)
+            synthetic.save(image, folder / split / photo.name, upside_down=photo is flagged)
+            rows += ["{},{},{},{},{},{}".format(photo.name, *box, brand)
+                     for box, brand in zip(boxes_xyxy.tolist(), brands)]
     files.write_text(args.out / "annotations.csv", "\n".join(rows) + "\n")
     print("drew {} train and {} test pictures with {} products in {}".format(
         args.train, args.test, len(rows), paths.shown(args.out)))
 
 
-def _make_room(out):
-    # Only what an earlier run drew may be replaced.
+def make_room(out):
+    """Refuses to draw over anything but what an earlier run drew."""
     if out.exists() and not out.is_dir():
         raise UserError("{}: is a file; expected a folder to draw into. Name another with --out.".format(out))
     there = [name for name in ("ShelfImages", "annotations.csv") if (out / name).exists()]
     if there and not (out / "SYNTHETIC.txt").exists():
         raise UserError("{}: holds {} that this step did not draw (no SYNTHETIC.txt beside it); it is left as it is. Name "
                         "another folder with --out.".format(out, " and ".join(there)))
-
-
-def _with_progress(photos):
-    from tqdm import tqdm
-    return tqdm(photos, desc="drawing", unit=" pictures", disable=None)
-
-
-def _flagged(photos):
-    # The one photograph that carries the EXIF flag: camera 1 and planogram 12 or 3 where there is one, as in the real dataset.
-    train = [photo for split, photo in photos if split == "train"]
-    return next((photo for photo in train if photo.name.startswith(("C1_P12_", "C1_P03_"))), train[0])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ Writes  OUT/ShelfImages/{train,test}/, links to the pictures (copies with --copy
         OUT/download/, only what was fetched
 
 Your own pictures are as welcome: in train/ and test/ folders, or flat, and then a seeded share of them (by whole shelves,
-where names tell the shelf) becomes the test side. Every picture is decoded to its end, every annotated picture must be there,
-and every picture must be annotated; what is missing is named, and nothing is put into place.
+where names tell the shelf) becomes the test side. Every picture is decoded to its end, every annotated picture must be
+there, and every picture must be annotated; what is missing is named, and nothing is put into place.
 
     python scripts/preprocessing/01_fetch_dataset.py
     python scripts/preprocessing/01_fetch_dataset.py --from ~/GroceryDataset
@@ -35,11 +35,12 @@ TARGETS = {"grocery": "annotations.csv", "labels": "annotations.csv", "voc": "an
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("--from", dest="source", type=pathlib.Path, metavar="FOLDER", help="a dataset that is already here")
+    parser.add_argument("--from", dest="source", type=pathlib.Path, metavar="FOLDER",
+                        help="a dataset that is already on this machine")
     parser.add_argument("--annotations", type=pathlib.Path, metavar="PATH",
                         help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)")
     parser.add_argument("--format", choices=FORMATS + ("auto",), default="auto",
-                        help="of --annotations; auto: .csv is grocery, a folder is voc, .json is coco (default: %(default)s)")
+                        help="of --annotations; auto: a .csv is grocery, a folder voc, a .json coco (default: %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, default=paths.IMAGES, metavar="FOLDER",
                         help="where the next steps look (default: %(default)s)")
     parser.add_argument("--copy", action="store_true", help="copy pictures and annotations instead of linking to them")
@@ -62,7 +63,8 @@ def main(argv=None):
     args = parse(argv)
     from shelfdet import dataset
     if os.path.isfile(str(args.out)):
-        raise UserError("{}: is a file; expected a folder to put the dataset into. Name another with --out.".format(args.out))
+        raise UserError("{}: is a file; expected a folder to put the dataset into. Name another with --out.".format(
+            args.out))
     source, named = args.source, args.annotations
     if source is None and os.path.exists(str(args.out / "ShelfImages")):
         source = args.out
@@ -101,7 +103,7 @@ def download(args):
 
 
 def fetch(network, url, path):
-    """Downloads unless the same address was fetched to ``path`` before; True where something came. Prints the SHA-256."""
+    """Downloads unless the same address was fetched to ``path`` before; True where something came. Tells the SHA-256."""
     note = path.with_name("." + path.name + ".url")           # which address the file is from
     if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == url:
         print("already here: {}, sha256 {}".format(paths.shown(path), files.sha256(path)))
@@ -126,8 +128,8 @@ def report(sides, annotations, findings):
     print("{} pictures decode to their end".format(len(findings.infos)))
     flags = collections.Counter(info.orientation for info in findings.infos.values() if info.orientation != 1)
     if flags:
-        print("{} carry an EXIF orientation ({}), which is not applied: boxes belong to the raw pixels. If yours were drawn in a "
-              "viewer that turns pictures, give --exif apply to steps 02, 04 and 08.".format(
+        print("{} carry an EXIF orientation ({}), which is not applied: boxes belong to the raw pixels. If yours were drawn "
+              "in a viewer that turns pictures, give --exif apply to steps 02, 04 and 08.".format(
                   sum(flags.values()), ", ".join("flag {}: {}".format(flag, flags[flag]) for flag in sorted(flags))))
 
 
@@ -138,26 +140,26 @@ def missing(sides, annotations, findings, allowed):
     if dataset.is_grocery_dataset([name for names in sides.values() for name in names], findings.boxes):
         expected = (dataset.GROCERY_TRAIN, dataset.GROCERY_TEST)
         if "all" in sides:
-            print("this is the Grocery Dataset, but flat: the test side will not be the official one, which is in the folders "
-                  "of {}".format(IMAGES_URL))
+            print("this is the Grocery Dataset, but flat: the test side will not be the official one, which is in the "
+                  "folders of {}".format(IMAGES_URL))
         elif (len(sides["train"]), len(sides["test"])) != expected:
             problems.append("{} train and {} test pictures; the Grocery Dataset has {} and {}".format(
                 len(sides["train"]), len(sides["test"]), *expected))
         else:
             print("this is the Grocery Dataset with its official split: {} train, {} test".format(*expected))
-    for names, what in ((findings.without_picture, "annotated but not there"), (findings.without_rows, "there but not annotated"),
-                        (findings.broken, "broken")):
+    there = len(findings.infos) + len(findings.broken)
+    for names, total, what in ((findings.without_picture, len(findings.boxes), "annotated but not there"),
+                               (findings.without_rows, there, "there but not annotated"),
+                               (findings.broken, there, "broken")):
         if names:
-            problems.append("{} of {} pictures are {}: {}".format(
-                len(names), len(findings.boxes) if names is findings.without_picture else len(findings.infos) + len(findings.broken),
-                what, dataset.listed(names)))
+            problems.append("{} of {} pictures are {}: {}".format(len(names), total, what, dataset.listed(names)))
     problems += ["  " + reason for reason in list(findings.broken.values())[:dataset.NAMED]]
     if not problems:
         return set()
     if not allowed:
-        raise UserError("{}: not complete\n  {}\nExpected every annotated picture, whole, and annotations for every picture; nothing "
-                        "was put into place. Get what is missing, or give --allow-missing to go on without.".format(
-                            annotations.files[0], "\n  ".join(problems)))
+        raise UserError("{}: not complete\n  {}\nExpected every annotated picture, whole, and annotations for every "
+                        "picture; nothing was put into place. Get what is missing, or give --allow-missing to go on "
+                        "without.".format(annotations.files[0], "\n  ".join(problems)))
     print("\n".join(problems))
     left_out = set(findings.broken) | set(findings.without_rows)
     kept = [name for name in findings.infos if name not in left_out]
@@ -173,9 +175,11 @@ def divided(sides, left_out, args):
              for side, names in sides.items()}
     if "all" in sides:
         test = dataset.hold_out(list(sides["all"]), args.test_share, args.seed)
-        sides = {side: collections.OrderedDict((name, path) for name, path in sides["all"].items() if (name in test) == (side == "test"))
-                 for side in ("train", "test")}
-        print("divided into {} train and {} test pictures (seed {})".format(len(sides["train"]), len(sides["test"]), args.seed))
+        flat, sides = sides["all"], {"train": {}, "test": {}}
+        for name, path in flat.items():
+            sides["test" if name in test else "train"][name] = path
+        print("divided into {} train and {} test pictures (seed {})".format(
+            len(sides["train"]), len(sides["test"]), args.seed))
     empty = [side for side in sides if not sides[side]]
     if empty:
         raise UserError("no picture is left in {}; expected some on both sides.".format(" and ".join(empty)))
@@ -184,21 +188,23 @@ def divided(sides, left_out, args):
 
 def put_into_place(sides, annotations, args):
     """Links or copies to OUT what is not there yet; refuses to replace anything that is not a link."""
-    pictures = {args.out / "ShelfImages" / side / name: path for side, names in sides.items() for name, path in names.items()}
+    pictures = {args.out / "ShelfImages" / side / name: path
+                for side, names in sides.items() for name, path in names.items()}
     target = args.out / TARGETS[annotations.format]
     if annotations.format == "voc":
         notes = {target / path.name: path for path in annotations.files}
     else:
         notes = {target: annotations.files[0]}
     others = [args.out / name for name in sorted(set(TARGETS.values())) if args.out / name != target]
-    changes = [(root, plan) for root, plan in ((args.out / "ShelfImages", pictures), (target, notes)) if not in_place(root, plan, args.copy)]
+    changes = [(root, plan) for root, plan in ((args.out / "ShelfImages", pictures), (target, notes))
+               if not in_place(root, plan, args.copy)]
     for path in [root for root, _ in changes] + others:
         refuse_to_replace(path)
     for root, plan in changes:
         with files.replacing(root) as partial:
             for final, path in plan.items():
                 put(path, partial / final.relative_to(root) if final != root else partial, args)
-    for path in others:                   # links to an earlier dataset's annotations: step 02 must not take them for this one's
+    for path in others:                   # an earlier dataset's annotations: step 02 must not take them for this one's
         if path.is_symlink():
             path.unlink()
         elif path.is_dir():
@@ -228,12 +234,12 @@ def refuse_to_replace(path):
     found = [path] if path.is_symlink() or path.is_file() else path.rglob("*") if path.is_dir() else []
     for item in found:
         if not item.is_symlink() and not item.is_dir():
-            raise UserError("{}: stands where this step would put links; expected nothing, or links, which can be replaced without "
-                            "loss. Move {} away, or name another folder with --out.".format(item, path))
+            raise UserError("{}: stands where this step would put links; expected nothing, or links, which can be replaced "
+                            "without loss. Move {} away, or name another folder with --out.".format(item, path))
 
 
 def put(source, target, args):
-    # A link into OUT itself is relative, so that the workspace can be moved; --copy takes the bytes alone, not the permissions.
+    # A link into OUT itself is relative, so that the workspace can be moved. A copy takes the bytes, not the permissions.
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()
     if args.copy:

@@ -78,8 +78,8 @@ def write(partial, split, labelled_images, encoded, label_map):
     Returns:
       list of (width, height), the size of each picture as stored.
     """
-    from shelfdet import records
-    import tensorflow as tf
+    from shelfdet import records, tensorflow1
+    tf = tensorflow1.load()
     stored_sizes = []
     try:
         with tf.io.TFRecordWriter(str(partial)) as writer:

@@ -1,7 +1,7 @@
 """Anchor boxes, one per feature-map cell, and how well they meet the products. Arithmetic only; no TensorFlow.
 
-Everything is in the *resized* frame: pixels of the network's input, to which ``fixed_shape_resizer`` squashes every picture.
-``pipeline`` builds the same anchors through object_detection; a test holds the two equal.
+Everything is in the *resized* frame: pixels of the network's input, to which ``fixed_shape_resizer`` squashes every
+picture. ``pipeline`` builds the same anchors through object_detection; a test holds the two equal.
 """
 
 import collections
@@ -19,28 +19,30 @@ IGNORED = -2
 Layer = collections.namedtuple("Layer", "grid_wh stride_wh offset_wh anchor_wh")
 Layer.__doc__ = """One feature map with one anchor in each of its cells, all in pixels of the network's input.
 
-grid_wh: cells across and down. stride_wh: from one centre to the next. offset_wh: the first centre. anchor_wh: the box."""
+grid_wh: cells across and down. stride_wh: from one centre to the next. offset_wh: the first centre. anchor_wh: the
+box."""
 
 Matcher = collections.namedtuple("Matcher", "matched unmatched force negatives_lower")
 Matcher.__doc__ = """The fields of object_detection's argmax_matcher that decide.
 
-matched: IoU from which an anchor takes a box; None for any. unmatched: IoU under which it is background. force: every box gets
-its best anchor. negatives_lower: False swaps what is ignored and what is background below ``matched``."""
+matched: IoU from which an anchor takes a box; None for any. unmatched: IoU under which it is background. force: every
+box gets its best anchor. negatives_lower: False swaps what is ignored and what is background below ``matched``."""
 Matcher.__new__.__defaults__ = (0.5, 0.5, True, True)
 
 Coverage = collections.namedtuple("Coverage", "best_iou layer pictures forced lost unserved positives")
 Coverage.__doc__ = """What the anchors do for N boxes, in the order of the pictures' boxes.
 
-best_iou: (N,) IoU of the best anchor. layer: (N,) the feature map it is on. pictures: (N,) index of the picture. forced: (N,) True
-where no anchor reaches the matcher's threshold, so that only the forced match serves the box. lost: (N,) True where another box
-took its best anchor. unserved: (N,) True where no anchor at all is left to learn it. positives: (N,) anchors that learn it."""
+best_iou: (N,) IoU of the best anchor. layer: (N,) the feature map it is on. pictures: (N,) index of the picture.
+forced: (N,) True where no anchor reaches the matcher's threshold, so that only the forced match serves the box. lost:
+(N,) True where another box took its best anchor. unserved: (N,) True where no anchor at all is left to learn it.
+positives: (N,) anchors that learn it."""
 
 
 def ssd_layers(grids_wh, image_wh, scales, ratio):
     """The layers that ``ssd_anchor_generator`` makes with one aspect ratio.
 
-    As object_detection/anchor_generators/multiple_grid_anchor_generator.py: a scale is a share of the input's shorter side, the ratio
-    is width over height, and centres are those of the cells.
+    As object_detection/anchor_generators/multiple_grid_anchor_generator.py: a scale is a share of the input's shorter
+    side, the ratio is width over height, and centres are those of the cells.
 
     Args:
       grids_wh: cells across and down of each feature map.
@@ -58,7 +60,7 @@ def ssd_layers(grids_wh, image_wh, scales, ratio):
 
 
 def flexible_layers(grids_wh, image_wh, base_sizes, ratios):
-    """The layers that ``flexible_grid_anchor_generator`` makes with strides and offsets of the cells; sizes in pixels."""
+    """The layers that ``flexible_grid_anchor_generator`` makes with the cells' strides and offsets; sizes in pixels."""
     return [_cells(grid_wh, image_wh, (size * ratio ** 0.5, size / ratio ** 0.5))
             for grid_wh, size, ratio in zip(grids_wh, base_sizes, ratios)]
 
@@ -93,8 +95,8 @@ def resized(images, image_wh):
 def best_iou(boxes_xyxy, layers):
     """IoU of each box with the best anchor, and that anchor's layer, without laying the anchors out.
 
-    On a grid of equal boxes the shared width depends on the column alone and the shared height on the row alone, and neither grows
-    with the distance: the best anchor of a layer is the one whose centre is nearest.
+    On a grid of equal boxes the shared width depends on the column alone and the shared height on the row alone, and
+    neither grows with the distance: the best anchor of a layer is the one whose centre is nearest.
 
     Args:
       boxes_xyxy: (N, 4), resized.
@@ -110,7 +112,7 @@ def best_iou(boxes_xyxy, layers):
 
 
 def offsets(boxes_xyxy, layer):
-    """What an anchor's size does not change: (4, N) of width, height, and distance across and down to the nearest centre."""
+    """What an anchor's size does not change: (4, N) of width, height, distance across and down to the next centre."""
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
     centres = (boxes_xyxy[:, 2:] + boxes_xyxy[:, :2]) / 2
@@ -152,8 +154,8 @@ def similarity(boxes_xyxy, anchors_xyxy, image_wh):
 def match(iou, matcher=Matcher()):
     """Which box each anchor has to learn, as object_detection/matchers/argmax_matcher.py decides it.
 
-    Every anchor takes its best box if the IoU reaches the threshold. Then every box takes its best anchor by force, whatever that
-    anchor had; where two boxes force the same anchor the first ROW has it, not the higher IoU.
+    Every anchor takes its best box if the IoU reaches the threshold. Then every box takes its best anchor by force,
+    whatever that anchor had; where two boxes force the same anchor the first ROW has it, not the higher IoU.
 
     Args:
       iou: (N, M) of boxes and anchors.

@@ -1,35 +1,40 @@
-"""Checks of a training config: steps and learning rate, fine-tuning, augmentation, evaluation, and keys that nothing reads."""
+"""Checks of a training config: learning rate, fine-tuning, augmentation, evaluation, and keys that nothing reads."""
 
 import glob
 import os
 
 from shelfdet import paths
 
-# Keys of older trainers: neither model_main nor what it calls reads them, so a person who sets one has no effect without knowing.
+# Keys of older trainers: neither model_main nor what it calls reads them, so whoever sets one waits for an effect.
 DEAD = (
-    ("train_config.max_number_of_boxes", "the limit that counts is max_number_of_boxes in train_input_reader and eval_input_reader"),
+    ("train_config.max_number_of_boxes", " (what counts is max_number_of_boxes in the two input readers)"),
     ("train_config.batch_queue_capacity", ""),
     ("train_config.num_batch_queue_threads", ""),
     ("train_config.prefetch_queue_capacity", ""),
     ("train_config.startup_delay_steps", ""),
     ("train_config.bias_grad_multiplier", ""),
-    ("eval_config.num_examples", "every picture of the record is evaluated"),
-    ("eval_config.eval_interval_secs", "training evaluates after a checkpoint; the step that starts it says how often"),
+    ("eval_config.num_examples", " (every picture of the record is evaluated)"),
+    ("eval_config.eval_interval_secs", " (the step that starts the training says how often it evaluates)"),
     ("eval_config.max_evals", ""),
     ("eval_config.export_path", ""),
     ("eval_config.visualization_export_dir", ""),
 )
 
 # eval_util.EVAL_METRICS_CLASS_DICT of object_detection.
-METRICS = ("coco_detection_metrics", "coco_mask_metrics", "oid_challenge_detection_metrics", "oid_challenge_segmentation_metrics",
-           "pascal_voc_detection_metrics", "weighted_pascal_voc_detection_metrics", "precision_at_recall_detection_metrics",
-           "pascal_voc_instance_segmentation_metrics", "weighted_pascal_voc_instance_segmentation_metrics", "oid_V2_detection_metrics")
+METRICS = ("coco_detection_metrics", "coco_mask_metrics", "oid_challenge_detection_metrics",
+           "oid_challenge_segmentation_metrics", "pascal_voc_detection_metrics",
+           "weighted_pascal_voc_detection_metrics", "precision_at_recall_detection_metrics",
+           "pascal_voc_instance_segmentation_metrics", "weighted_pascal_voc_instance_segmentation_metrics",
+           "oid_V2_detection_metrics")
 
 # The share of its starting value that batch norm's moving statistics may still hold after the last step.
 STALE_STATISTICS = 0.01
-# Inception V2's narrow layers have 64 channels; a min_depth above what depth_multiplier makes of them undoes the multiplier.
+# Inception V2's narrow layers have 64 channels; a min_depth above what depth_multiplier makes of them undoes it.
 NARROW_DEPTH = 64
-# Crops: the fields that object_detection takes as 0 where they are not written, and what it then does.
+# Detections under such a score are missed in AP.
+HIGH_SCORE = 0.05
+# Fields of a crop with a usual value. Unwritten, object_detection takes them as 0: nothing can be drawn with the first
+# four at 0, and slivers of products are kept with the other two.
 CROP_FIELDS = (("min_aspect_ratio", 0.6), ("max_aspect_ratio", 1.7), ("min_area", 0.25), ("max_area", 1.0))
 KEEP_FIELDS = (("min_object_covered", 0.5), ("overlap_thresh", 0.5))
 
@@ -37,77 +42,106 @@ KEEP_FIELDS = (("min_object_covered", 0.5), ("overlap_thresh", 0.5))
 def settings(config, findings):
     """All checks of this module that need the config alone."""
     _dead(config, findings)
-    _steps(config, findings)
-    for step in range(len(config.train_config.data_augmentation_options)):
-        _augmentation(config, step, findings)
+    _steps(config.train_config, findings)
+    for number, step in enumerate(config.train_config.data_augmentation_options):
+        _augmentation(step, f"train_config.data_augmentation_options[{number}]", findings)
     _evaluation(config, findings)
-    _network(config, findings)
+    _batch_norm(config, findings)
+    _extractor(config.model.ssd.feature_extractor, findings)
+    _scores(config.model.ssd, findings)
 
 
 def _dead(config, findings):
     for key, instead in DEAD:
         block, _, name = key.partition(".")
         if getattr(config, block).HasField(name):
-            findings.warning(key, str(getattr(getattr(config, block), name)),
-                             "nothing: this version of object_detection does not read it" + (" ({})".format(instead) if instead else ""),
-                             "delete the line")
+            findings.warning(
+                key,
+                found=str(getattr(getattr(config, block), name)),
+                expected="nothing: this version of object_detection does not read it" + instead,
+                write="delete the line")
 
 
-def _steps(config, findings):
-    train = config.train_config
+def _steps(train, findings):
     if not train.num_steps:
-        findings.error("train_config.num_steps", "0 (which is also the default): training would never end", "how many steps to train",
-                       "num_steps: 2300")
+        findings.error(
+            "train_config.num_steps",
+            found="0 (which is also the default): training would never end",
+            expected="how many steps to train",
+            write="num_steps: 2300")
     kind = train.optimizer.WhichOneof("optimizer")
     if kind is None:
-        findings.error("train_config.optimizer", "nothing", "one of adam_optimizer, momentum_optimizer, rms_prop_optimizer",
-                       "optimizer { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }")
+        findings.error(
+            "train_config.optimizer",
+            found="nothing",
+            expected="one of adam_optimizer, momentum_optimizer, rms_prop_optimizer",
+            write="optimizer { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }")
         return
     rate = getattr(train.optimizer, kind).learning_rate
     schedule = rate.WhichOneof("learning_rate")
-    key = "train_config.optimizer.{}.learning_rate".format(kind)
+    key = f"train_config.optimizer.{kind}.learning_rate"
+    check = {"cosine_decay_learning_rate": _cosine, "exponential_decay_learning_rate": _exponential,
+             "manual_step_learning_rate": _manual}.get(schedule)
     if schedule is None:
-        findings.error(key, "nothing", "a learning rate", "learning_rate { constant_learning_rate { learning_rate: 0.001 } }")
-    elif schedule == "cosine_decay_learning_rate":
-        _cosine(getattr(rate, schedule), train.num_steps, "{}.{}".format(key, schedule), findings)
-    elif schedule == "exponential_decay_learning_rate":
-        _exponential(getattr(rate, schedule), train.num_steps, "{}.{}".format(key, schedule), findings)
-    elif schedule == "manual_step_learning_rate":
-        _manual(getattr(rate, schedule), train.num_steps, "{}.{}".format(key, schedule), findings)
+        findings.error(
+            key,
+            found="nothing",
+            expected="a learning rate",
+            write="learning_rate { constant_learning_rate { learning_rate: 0.001 } }")
+    elif check is not None:
+        check(getattr(rate, schedule), train.num_steps, f"{key}.{schedule}", findings)
 
 
 def _cosine(fields, num_steps, key, findings):
-    if num_steps and fields.total_steps != num_steps:
-        findings.error(key + ".total_steps", "{}, but train_config.num_steps is {}: the learning rate {}".format(
-            fields.total_steps, num_steps, "is still high when training ends" if fields.total_steps > num_steps
-            else "is 0 for the last {} steps".format(num_steps - fields.total_steps)),
-                       "the same number in both", "total_steps: {}".format(num_steps))
-    if fields.warmup_steps + fields.hold_base_rate_steps >= (num_steps or fields.total_steps):
-        findings.error(key + ".warmup_steps", "{}{} of {} steps: nothing is left for the decay".format(
-            fields.warmup_steps, " and hold_base_rate_steps {}".format(fields.hold_base_rate_steps) if fields.hold_base_rate_steps else
-            "", num_steps or fields.total_steps), "a small part of the steps",
-                       "warmup_steps: {}".format(max(1, (num_steps or fields.total_steps) // 20)))
+    steps = num_steps or fields.total_steps
+    if fields.total_steps != steps:
+        effect = ("the learning rate is still high when training ends" if fields.total_steps > steps else
+                  f"the learning rate is 0 for the last {steps - fields.total_steps} steps")
+        findings.error(
+            key + ".total_steps",
+            found=f"{fields.total_steps}, but train_config.num_steps is {steps}: {effect}",
+            expected="the same number in both",
+            write=f"total_steps: {steps}")
+    if fields.warmup_steps + fields.hold_base_rate_steps >= steps:
+        findings.error(
+            key + ".warmup_steps",
+            found=f"{fields.warmup_steps}, with hold_base_rate_steps {fields.hold_base_rate_steps}, of {steps} steps: "
+                  "nothing is left for the decay",
+            expected="a small part of the steps",
+            write=f"warmup_steps: {max(1, steps // 20)}")
     if fields.warmup_steps and fields.warmup_learning_rate > fields.learning_rate_base:
-        findings.error(key + ".warmup_learning_rate", "{:g}, above learning_rate_base {:g}".format(
-            fields.warmup_learning_rate, fields.learning_rate_base), "less than learning_rate_base",
-                       "warmup_learning_rate: {:g}".format(fields.learning_rate_base / 10))
+        findings.error(
+            key + ".warmup_learning_rate",
+            found=f"{fields.warmup_learning_rate:g}, above learning_rate_base {fields.learning_rate_base:g}",
+            expected="less than learning_rate_base",
+            write=f"warmup_learning_rate: {fields.learning_rate_base / 10:g}")
 
 
 def _exponential(fields, num_steps, key, findings):
     if num_steps and fields.decay_steps >= num_steps:
-        findings.warning(key + ".decay_steps", "{}, but training ends at step {}: the decay_factor of {:g} is never {}".format(
-            fields.decay_steps, num_steps, fields.decay_factor, "reached" if fields.staircase else "reached in full"),
-                         "fewer than num_steps, so that the learning rate falls", "decay_steps: {}".format(max(1, num_steps // 20)))
+        findings.warning(
+            key + ".decay_steps",
+            found=f"{fields.decay_steps}, but training ends at step {num_steps}: the decay_factor of "
+                  f"{fields.decay_factor:g} is never reached{'' if fields.staircase else ' in full'}",
+            expected="fewer than num_steps, so that the learning rate falls",
+            write=f"decay_steps: {max(1, num_steps // 20)}")
 
 
 def _manual(fields, num_steps, key, findings):
+    two_thirds = max(1, num_steps * 2 // 3)
     late = [step.step for step in fields.schedule if num_steps and step.step >= num_steps]
     if not fields.schedule:
-        findings.error(key + ".schedule", "nothing", "at least one step", "schedule {{ step: {} learning_rate: {:g} }}".format(
-            max(1, num_steps * 2 // 3), fields.initial_learning_rate / 10))
+        findings.error(
+            key + ".schedule",
+            found="nothing",
+            expected="at least one step",
+            write=f"schedule {{ step: {two_thirds} learning_rate: {fields.initial_learning_rate / 10:g} }}")
     elif late:
-        findings.warning(key + ".schedule", "a change at step {}, but training ends at {}".format(late[0], num_steps),
-                         "changes before num_steps", "step: {}".format(num_steps * 2 // 3))
+        findings.warning(
+            key + ".schedule",
+            found=f"a change at step {late[0]}, but training ends at {num_steps}",
+            expected="changes before num_steps",
+            write=f"step: {two_thirds}")
 
 
 def fine_tuning(config, network, root, findings):
@@ -120,134 +154,186 @@ def fine_tuning(config, network, root, findings):
       findings: Findings.
     """
     train, key = config.train_config, "train_config.fine_tune_checkpoint"
+    typed = train.fine_tune_checkpoint_type or ("detection" if train.from_detection_checkpoint else "")
     if not train.fine_tune_checkpoint:
-        if train.fine_tune_checkpoint_type or train.from_detection_checkpoint:
-            findings.warning(key, "nothing, though its type is given: training starts from scratch", "the prefix of a checkpoint, or neither",
-                             'fine_tune_checkpoint: "workspace/training_demo/pre-trained-model/ssd_inception_v2_coco_2018_01_28/model.ckpt"')
+        if typed:
+            findings.warning(
+                key,
+                found="nothing, though its type is given: training starts from scratch",
+                expected="the prefix of a checkpoint, or neither",
+                write="delete fine_tune_checkpoint_type and from_detection_checkpoint, or name a checkpoint")
         return
-    if not train.fine_tune_checkpoint_type and not train.from_detection_checkpoint:
-        findings.error("train_config.fine_tune_checkpoint_type", "nothing: object_detection then looks for a classifier's variables and "
-                       "restores none of a detector's", '"detection" for a detector\'s checkpoint, "classification" for a classifier\'s',
-                       'fine_tune_checkpoint_type: "detection"')
-    elif train.fine_tune_checkpoint_type not in ("", "detection", "classification"):
-        findings.error("train_config.fine_tune_checkpoint_type", train.fine_tune_checkpoint_type, '"detection" or "classification"',
-                       'fine_tune_checkpoint_type: "detection"')
+    if typed not in ("detection", "classification"):
+        findings.error(
+            "train_config.fine_tune_checkpoint_type",
+            found=typed or "nothing: object_detection then looks for a classifier's variables and restores none of a "
+                           "detector's",
+            expected='"detection" for a detector\'s checkpoint, "classification" for a classifier\'s',
+            write='fine_tune_checkpoint_type: "detection"')
     prefix = os.path.join(str(root), train.fine_tune_checkpoint)
-    if not glob.glob(glob.escape(prefix) + ".index") and not os.path.isfile(prefix):
+    if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
         _missing_prefix(train.fine_tune_checkpoint, prefix, key, findings)
     elif prefix.endswith((".index", ".meta")) or ".data-" in os.path.basename(prefix):
-        plain = train.fine_tune_checkpoint.rsplit(".", 1)[0]
-        findings.error(key, train.fine_tune_checkpoint + ", one file of a checkpoint", "its prefix, without .index, .meta or .data-...",
-                       'fine_tune_checkpoint: "{}"'.format(plain))
-    elif network is not None and (train.from_detection_checkpoint or train.fine_tune_checkpoint_type == "detection"):
+        findings.error(
+            key,
+            found=train.fine_tune_checkpoint + ", one file of a checkpoint",
+            expected="its prefix, without .index, .meta or .data-...",
+            write='fine_tune_checkpoint: "{}"'.format(train.fine_tune_checkpoint.rsplit(".", 1)[0]))
+    elif network is not None and typed == "detection":
         _fit(prefix, network, key, findings)
 
 
 def _missing_prefix(written, prefix, key, findings):
-    near = sorted(name[:-len(".index")] for name in glob.glob(os.path.join(glob.escape(os.path.dirname(prefix)), "*.index")))
-    found = "{} (no {}.index there{})".format(
-        written, prefix, "; in that folder: " + ", ".join(os.path.basename(name) for name in near) if near else "")
-    write = ('fine_tune_checkpoint: "{}"'.format(os.path.join(os.path.dirname(written), os.path.basename(near[0]))) if near else
-             "run `make pretrained`, or delete fine_tune_checkpoint to train from scratch")
-    findings.error(key, found, "the prefix of a checkpoint: the path of its .index file without .index", write)
+    folder = os.path.dirname(prefix)
+    near = sorted(os.path.basename(name)[:-len(".index")]
+                  for name in glob.glob(os.path.join(glob.escape(folder), "*.index")))
+    findings.error(
+        key,
+        found=f"{written} (no {prefix}.index there{'; in that folder: ' + ', '.join(near) if near else ''})",
+        expected="the prefix of a checkpoint: the path of its .index file without .index",
+        write=('fine_tune_checkpoint: "{}"'.format(os.path.join(os.path.dirname(written), near[0])) if near else
+               "run `make pretrained`, or delete fine_tune_checkpoint to train from scratch"))
 
 
 def _fit(prefix, network, key, findings):
+    """Compares names and shapes of the feature extractor's variables with the checkpoint's."""
     import tensorflow as tf
     try:
-        stored = dict(tf.train.list_variables(prefix))
+        stored = {name: tuple(shape) for name, shape in tf.train.list_variables(prefix)}
     except (tf.errors.OpError, ValueError) as error:
-        findings.error(key, "{} cannot be read ({})".format(prefix, str(error).splitlines()[0]), "a whole checkpoint",
-                       "run `make pretrained`")
+        findings.error(
+            key,
+            found=f"{prefix} cannot be read ({str(error).splitlines()[0]})",
+            expected="a whole checkpoint",
+            write="run `make pretrained`")
         return
     wanted = {name: shape for name, shape in network.variables.items() if name.startswith("FeatureExtractor")}
-    fitting = sum(name in stored and tuple(stored[name]) == shape for name, shape in wanted.items())
-    misfits = [name for name, shape in sorted(wanted.items()) if name in stored and tuple(stored[name]) != shape]
-    if fitting == len(wanted):
+    fitting = [name for name, shape in wanted.items() if stored.get(name) == shape]
+    if len(fitting) == len(wanted):
         return
-    example = "; {} is {} there and {} here".format(misfits[0], tuple(stored[misfits[0]]), wanted[misfits[0]]) if misfits else ""
-    (findings.warning if fitting > len(wanted) / 2 else findings.error)(
-        key, "{} of the feature extractor's {} variables are in it with the same shape{}".format(fitting, len(wanted), example),
-        "a checkpoint of the same network: same type, depth_multiplier and num_layers",
-        "depth_multiplier: 1.0" if misfits else "name another checkpoint, or delete fine_tune_checkpoint")
+    misfits = sorted(name for name in set(wanted) & set(stored) if stored[name] != wanted[name])
+    example = f"; {misfits[0]} is {stored[misfits[0]]} there and {wanted[misfits[0]]} here" if misfits else ""
+    tell = findings.warning if len(fitting) > len(wanted) / 2 else findings.error
+    tell(key,
+         found=f"{len(fitting)} of the feature extractor's {len(wanted)} variables are in it with this shape{example}",
+         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers",
+         write="depth_multiplier: 1.0" if misfits else "name another checkpoint, or delete fine_tune_checkpoint")
 
 
-def _augmentation(config, number, findings):
-    step = config.train_config.data_augmentation_options[number]
+def _augmentation(step, key, findings):
     name = step.WhichOneof("preprocessing_step")
-    key = "train_config.data_augmentation_options[{}]".format(number)
     if name is None:
-        findings.error(key, "an empty block", "one augmentation step", "delete the block")
+        findings.error(key, found="an empty block", expected="one augmentation step", write="delete the block")
         return
     if not name.startswith("ssd_random_crop"):
         return
     operations = getattr(step, name).operations
     if not operations:
-        findings.warning("{}.{}".format(key, name), "no operations: seven defaults, which ask for an overlap of 0 to 1. At 0 slivers of "
-                         "products stay as products, at 1 a product cut by one pixel becomes background",
-                         "operations with an overlap_thresh near 0.5",
-                         "operations {\n" + "".join("  {}: {:g}\n".format(*field) for field in KEEP_FIELDS + CROP_FIELDS) +
-                         "  clip_boxes: true\n  random_coef: 0.25\n}")
-    for index, operation in enumerate(operations):
-        _crop(operation, "{}.{}.operations[{}]".format(key, name, index), findings)
+        fields = "".join(f"  {field}: {usual:g}\n" for field, usual in KEEP_FIELDS + CROP_FIELDS)
+        findings.warning(
+            f"{key}.{name}",
+            found="no operations: seven defaults, which ask for an overlap of 0 to 1. At 0 slivers of products stay "
+                  "as products, at 1 a product cut by one pixel becomes background",
+            expected="operations with an overlap_thresh near 0.5",
+            write=f"operations {{\n{fields}  clip_boxes: true\n  random_coef: 0.25\n}}")
+    for number, operation in enumerate(operations):
+        _crop(operation, f"{key}.{name}.operations[{number}]", findings)
 
 
 def _crop(operation, key, findings):
+    known = operation.DESCRIPTOR.fields_by_name
     for name, usual in CROP_FIELDS:
-        if name in operation.DESCRIPTOR.fields_by_name and getattr(operation, name) <= 0:
-            findings.error("{}.{}".format(key, name), "{} (0 where nothing is written): no crop can be drawn".format(
-                "{:g}".format(getattr(operation, name))), "a number above 0", "{}: {:g}".format(name, usual))
+        if name in known and getattr(operation, name) <= 0:
+            findings.error(
+                f"{key}.{name}",
+                found=f"{getattr(operation, name):g} (0 where nothing is written): no crop can be drawn",
+                expected="a number above 0",
+                write=f"{name}: {usual:g}")
     for name, usual in KEEP_FIELDS:
         if not operation.HasField(name):
-            findings.warning("{}.{}".format(key, name), "nothing, which is 0: slivers of products stay as products",
-                             "the share of a product that has to be inside", "{}: {:g}".format(name, usual))
+            findings.warning(
+                f"{key}.{name}",
+                found="nothing, which is 0: slivers of products stay as products",
+                expected="the share of a product that has to be inside",
+                write=f"{name}: {usual:g}")
     if operation.overlap_thresh >= 1:
-        findings.warning(key + ".overlap_thresh", "{:g}: a product cut by one pixel becomes background".format(operation.overlap_thresh),
-                         "less than 1", "overlap_thresh: 0.5")
-    for low, high in (("min_aspect_ratio", "max_aspect_ratio"), ("min_area", "max_area")):
-        if low in operation.DESCRIPTOR.fields_by_name and 0 < getattr(operation, high) < getattr(operation, low):
-            findings.error("{}.{}".format(key, high), "{:g}, under {} {:g}".format(getattr(operation, high), low, getattr(operation, low)),
-                           "at least as much", "{}: {:g}".format(high, dict(CROP_FIELDS)[high]))
+        findings.warning(
+            key + ".overlap_thresh",
+            found=f"{operation.overlap_thresh:g}: a product cut by one pixel becomes background",
+            expected="less than 1",
+            write="overlap_thresh: 0.5")
+    for (low, _), (high, usual) in (CROP_FIELDS[:2], CROP_FIELDS[2:]):
+        if low in known and 0 < getattr(operation, high) < getattr(operation, low):
+            findings.error(
+                f"{key}.{high}",
+                found=f"{getattr(operation, high):g}, under {low} {getattr(operation, low):g}",
+                expected="at least as much",
+                write=f"{high}: {usual:g}")
 
 
 def _evaluation(config, findings):
     if not config.eval_input_reader:
-        findings.error("eval_input_reader", "none", "one, for the validation pictures",
-                       'eval_input_reader {{ label_map_path: "{}" tf_record_input_reader {{ input_path: "{}" }} }}'.format(
-                           paths.shown(paths.LABEL_MAP), paths.shown(paths.record("val"))))
+        findings.error(
+            "eval_input_reader",
+            found="none",
+            expected="one, for the validation pictures",
+            write='eval_input_reader {{\n  label_map_path: "{}"\n  tf_record_input_reader {{ input_path: "{}" }}\n}}'
+            .format(paths.shown(paths.LABEL_MAP), paths.shown(paths.record("val"))))
     chosen = list(config.eval_config.metrics_set)
     unknown = [name for name in chosen if name not in METRICS]
+    coco = 'metrics_set: "coco_detection_metrics"'
     if unknown:
-        findings.error("eval_config.metrics_set", unknown[0], "one of " + ", ".join(METRICS), 'metrics_set: "coco_detection_metrics"')
+        findings.error("eval_config.metrics_set", found=unknown[0], expected="one of " + ", ".join(METRICS), write=coco)
     elif chosen and "coco_detection_metrics" not in chosen:
-        findings.warning("eval_config.metrics_set", ", ".join(chosen), "coco_detection_metrics: the best checkpoint is kept by COCO AP",
-                         'metrics_set: "coco_detection_metrics"')
-    suppression = "model.ssd.post_processing.batch_non_max_suppression.score_threshold"
-    if config.model.ssd.post_processing.batch_non_max_suppression.score_threshold > 0.05:
-        findings.warning(suppression, "{:g}: detections under it are lost before AP is computed".format(
-            config.model.ssd.post_processing.batch_non_max_suppression.score_threshold), "close to 0; the threshold is chosen later, on "
-                         "validation pictures", "score_threshold: 1e-8")
+        findings.warning(
+            "eval_config.metrics_set",
+            found=", ".join(chosen),
+            expected="coco_detection_metrics: the best checkpoint is kept by COCO AP",
+            write=coco)
 
 
-def _network(config, findings):
-    ssd, train = config.model.ssd, config.train_config
-    extractor = ssd.feature_extractor
-    decay = extractor.conv_hyperparams.batch_norm.decay
-    scratch = not train.fine_tune_checkpoint
-    if scratch and train.num_steps and extractor.conv_hyperparams.HasField("batch_norm") and decay ** train.num_steps > STALE_STATISTICS:
-        findings.warning("model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
-                         "{:g}: after {} steps from scratch {:.0%} of the statistics used in evaluation are still the starting values"
-                         .format(decay, train.num_steps, decay ** train.num_steps), "less, so that they follow within the steps there are",
-                         "decay: 0.97")
+def _batch_norm(config, findings):
+    hyperparams, num_steps = config.model.ssd.feature_extractor.conv_hyperparams, config.train_config.num_steps
+    decay = hyperparams.batch_norm.decay
+    if config.train_config.fine_tune_checkpoint or not hyperparams.HasField("batch_norm") or not num_steps:
+        return
+    if decay ** num_steps > STALE_STATISTICS:
+        findings.warning(
+            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
+            found=f"{decay:g}: after {num_steps} steps from scratch {decay ** num_steps:.0%} of the statistics used in "
+                  "evaluation are still the starting values",
+            expected="less, so that they follow within the steps there are",
+            write="decay: 0.97")
+
+
+def _extractor(extractor, findings):
     if extractor.min_depth > NARROW_DEPTH * extractor.depth_multiplier:
-        findings.warning("model.ssd.feature_extractor.min_depth", "{}, more than depth_multiplier {:g} makes of the layers of {} channels"
-                         .format(extractor.min_depth, extractor.depth_multiplier, NARROW_DEPTH), "small enough not to undo depth_multiplier",
-                         "min_depth: 16")
+        findings.warning(
+            "model.ssd.feature_extractor.min_depth",
+            found=f"{extractor.min_depth}, more than depth_multiplier {extractor.depth_multiplier:g} makes of "
+                  f"layers of {NARROW_DEPTH} channels",
+            expected="small enough not to undo depth_multiplier",
+            write="min_depth: 16")
     if extractor.type == "ssd_inception_v2" and not extractor.override_base_feature_extractor_hyperparams:
-        findings.error("model.ssd.feature_extractor.override_base_feature_extractor_hyperparams", "false (the default)",
-                       "true: object_detection refuses to build ssd_inception_v2 without it",
-                       "override_base_feature_extractor_hyperparams: true")
-    if (ssd.loss.classification_loss.WhichOneof("classification_loss") in ("weighted_sigmoid", "weighted_sigmoid_focal") and
-            ssd.post_processing.score_converter != ssd.post_processing.SIGMOID):
-        findings.error("model.ssd.post_processing.score_converter", ssd.post_processing.ScoreConverter.Name(
-            ssd.post_processing.score_converter) + ": scores would be no probabilities", "SIGMOID, as the loss is", "score_converter: SIGMOID")
+        findings.error(
+            "model.ssd.feature_extractor.override_base_feature_extractor_hyperparams",
+            found="false (the default)",
+            expected="true: object_detection refuses to build ssd_inception_v2 without it",
+            write="override_base_feature_extractor_hyperparams: true")
+
+
+def _scores(ssd, findings):
+    post, loss = ssd.post_processing, ssd.loss.classification_loss.WhichOneof("classification_loss")
+    if loss in ("weighted_sigmoid", "weighted_sigmoid_focal") and post.score_converter != post.SIGMOID:
+        findings.error(
+            "model.ssd.post_processing.score_converter",
+            found=post.ScoreConverter.Name(post.score_converter) + ": scores would be no probabilities",
+            expected="SIGMOID, as the loss is",
+            write="score_converter: SIGMOID")
+    threshold = post.batch_non_max_suppression.score_threshold
+    if threshold > HIGH_SCORE:
+        findings.warning(
+            "model.ssd.post_processing.batch_non_max_suppression.score_threshold",
+            found=f"{threshold:g}: detections under it are lost before AP is computed",
+            expected="close to 0; the threshold is chosen later, on validation pictures",
+            write="score_threshold: 1e-8")

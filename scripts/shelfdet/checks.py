@@ -1,17 +1,18 @@
-"""All checks of a training config in one go: the config alone, the files it names, the network it builds, the products it is for."""
+"""All checks of a training config in one go: itself, the files it names, the network it builds, the products."""
 
 import collections
 import pathlib
 
-from shelfdet import (UserError, annotations, check_anchors, check_files, check_training, findings as findings_module, paths, pipeline)
+from shelfdet import (UserError, annotations, check_anchors, check_files, check_training, findings as findings_module,
+                      paths, pipeline)
 
 SPLITS = ("train", "val", "test")
 
 Checked = collections.namedtuple("Checked", "findings config network coverage")
 Checked.__doc__ = """What was found.
 
-findings: findings.Findings. config: pipeline.read's. network: pipeline.Network, or None if it cannot be built. coverage:
-anchors.Coverage of the training boxes, or None."""
+findings: findings.Findings. config: pipeline.read's. network: pipeline.Network, or None if it cannot be built.
+coverage: anchors.Coverage of the training boxes, or None."""
 
 
 def problems(config_path, labels=None, root=paths.ROOT):
@@ -56,18 +57,21 @@ def _network(config, found):
         pipeline.input_size(config)
     except UserError as error:
         key, _, reason = str(error).partition(": ")
-        found.error(key, reason, "an SSD with a fixed_shape_resizer", "image_resizer { fixed_shape_resizer { height: 512 width: 512 } }")
+        found.error(key, reason, "an SSD with a fixed_shape_resizer", "image_resizer { fixed_shape_resizer { height: "
+                                                                      "512 width: 512 } }")
         return None
     try:
         return pipeline.network(config)
     except UserError as error:
-        found.error("model", str(error), "a model that object_detection builds", "mend what it says; the model block of "
+        found.error("model", str(error), "a model that object_detection builds",
+                    "mend what it says; the model block of "
                     "{} is one that works".format(paths.shown(paths.DEFAULT_CONFIG)))
         return None
 
 
 def _records(config, root, label_map, found):
-    read = {key: check_files.record(key, reader, root, label_map, found) for key, reader, _ in check_files.readers(config)}
+    read = {key: check_files.record(key, reader, root, label_map, found) for key, reader,
+            _ in check_files.readers(config)}
     return {key: pictures for key, pictures in read.items() if pictures is not None}
 
 

@@ -1,4 +1,4 @@
-"""A folder of pictures and annotations as people have them: what lies where, which picture is on which side, what is missing."""
+"""A dataset as people have it: where its pictures and annotations lie, which side a picture is on, what is missing."""
 
 import collections
 import hashlib
@@ -13,17 +13,20 @@ GROCERY_TRAIN, GROCERY_TEST = 283, 71
 NAMED = 10                            # names of pictures that a message lists before it counts
 
 Annotations = collections.namedtuple("Annotations", "format files")
-Annotations.__doc__ = """Where the annotations are: ``format`` is one of formats.READERS, ``files`` one CSV or JSON, or all the XML files."""
+Annotations.__doc__ = """Where annotations are.
+
+format: one of formats.READERS. files: one CSV or JSON, or all the XML files."""
 
 Findings = collections.namedtuple("Findings", "infos broken without_picture without_rows boxes")
 Findings.__doc__ = """What ``verify`` found.
 
-infos: {name: images.ImageInfo} of the pictures that decode. broken: {name: why} of those that do not. without_picture: annotated
-names that are not there. without_rows: pictures that the annotations do not mention. boxes: {name: number of boxes annotated}."""
+infos: {name: images.ImageInfo} of the pictures that decode. broken: {name: why} of those that do not.
+without_picture: annotated names that are not there. without_rows: pictures that the annotations do not mention.
+boxes: {name: number of boxes annotated}."""
 
 
 def find_pictures(folder):
-    """The pictures of a dataset that has ``train/`` and ``test/`` (also one level down, in ShelfImages/ or images/), or is flat.
+    """The pictures of a dataset, which has ``train/`` and ``test/`` or is flat; also one level down, in ShelfImages/ or images/.
 
     Returns:
       {"train": {name: path}, "test": {name: path}}, or {"all": {name: path}} of a flat folder.
@@ -41,8 +44,8 @@ def find_pictures(folder):
             sides = {side: _by_name(place / side) for side in ("train", "test")}
             for side in sides:
                 if not sides[side]:
-                    raise UserError("{}: holds no picture; expected JPEG, PNG, BMP or GIF files in train/ and in test/. Put "
-                                    "pictures there, or give a flat folder, which is divided.".format(place / side))
+                    raise UserError("{}: holds no picture; expected JPEG, PNG, BMP or GIF files in train/ and in test/. "
+                                    "Put some there, or give a flat folder, which is divided.".format(place / side))
             images.sides(place)               # refuses a name that stands on both sides
             return sides
     for place in places:
@@ -50,8 +53,8 @@ def find_pictures(folder):
             flat = _by_name(place)
             if flat:
                 return {"all": flat}
-    raise UserError("{}: holds no pictures; expected train/ and test/ with JPEG, PNG, BMP or GIF files (in it, in ShelfImages/ "
-                    "or in images/), or such files themselves. Check the path.".format(folder))
+    raise UserError("{}: holds no pictures; expected train/ and test/ with JPEG, PNG, BMP or GIF files (in it, in "
+                    "ShelfImages/ or in images/), or such files themselves. Check the path.".format(folder))
 
 
 def _by_name(folder):
@@ -84,15 +87,15 @@ def hold_out(names, share, seed):
     for name in names:
         groups[splits.shelf(name)].append(name)
     # By hash: a picture that is added later moves no other one to the other side.
-    order = sorted(groups, key=lambda group: hashlib.sha256("test {} {}".format(seed, group).encode("utf-8")).hexdigest())
+    order = sorted(groups, key=lambda group: hashlib.sha256("test {} {}".format(seed, group).encode()).hexdigest())
     taken = set()
     for group in order:
         if len(taken) >= math.ceil(share * len(names)):
             break
         taken.update(groups[group])
     if len(taken) == len(names):
-        raise UserError("{} pictures show {} {}; expected enough to train on some and test on others. Add pictures, lower "
-                        "--test-share, or divide them by hand into train/ and test/.".format(
+        raise UserError("{} pictures show {} {}; expected enough to train on some and test on others. Add pictures, "
+                        "lower --test-share, or divide them by hand into train/ and test/.".format(
                             len(names), len(groups), "shelf" if len(groups) == 1 else "shelves"))
     return taken
 
@@ -115,8 +118,9 @@ def find_annotations(folder, picture_folders):
     xml = _ending(homes + subfolders + list(picture_folders), ".xml")
     found += [Annotations("voc", xml)] if xml else []
     if not found:
-        raise UserError("{}: no annotations there; expected annotations.csv, annotations.json (COCO), or .xml files (Pascal VOC) in "
-                        "annotations/ or beside the pictures. Put them there or name them with --annotations.".format(folder))
+        raise UserError("{}: no annotations there; expected annotations.csv, annotations.json (COCO), or .xml files (Pascal "
+                        "VOC) in annotations/ or beside the pictures. Put them there or name them with "
+                        "--annotations.".format(folder))
     if len(found) > 1:
         raise UserError("{}: several annotations: {}. Expected one; name it with --annotations.".format(
             folder, ", ".join(str(one.files[0] if one.format != "voc" else one.files[0].parent) for one in found)))
@@ -124,20 +128,28 @@ def find_annotations(folder, picture_folders):
 
 
 def named_annotations(path, format="auto"):
-    """The annotations at ``path``, a file or a folder of XML; "auto" takes .csv for grocery, .json for coco, a folder for voc."""
+    """The annotations at ``path``, a file or a folder of XML.
+
+    "auto" takes a .csv for "grocery", a .json for "coco" and a folder for "voc".
+
+    Raises:
+      UserError: nothing there, or something else than the format says.
+    """
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError("{}: no such file or folder; expected annotations. Check the path.".format(path))
     if format == "auto":
         format = "voc" if path.is_dir() else {".csv": "grocery", ".json": "coco"}.get(path.suffix.lower())
         if format is None:
-            raise UserError("{}: expected a .csv, a .json or a folder of XML files. Name what it is with --format.".format(path))
+            raise UserError("{}: expected a .csv, a .json or a folder of XML files. Name what it is with --format.".format(
+                path))
     if path.is_dir() != (format == "voc"):
         raise UserError("{}: is a {}; expected a {} for --format {}.".format(
             path, *("folder", "file") if path.is_dir() else ("file", "folder of XML files"), format))
     found = _ending([path], ".xml") if format == "voc" else [path]
     if not found:
-        raise UserError("{}: holds no .xml file; expected Pascal VOC XML, one file a picture. Check the path.".format(path))
+        raise UserError("{}: holds no .xml file; expected Pascal VOC XML, one file a picture. Check the path.".format(
+            path))
     return Annotations(format, found)
 
 
@@ -147,8 +159,8 @@ def _ending(folders, suffix):
         try:
             paths = sorted(folder.iterdir()) if folder.is_dir() else ()
         except OSError as error:
-            raise UserError("{}: cannot be read ({}); expected a folder of pictures or annotations. Mend its permissions.".format(
-                folder, error.strerror)) from error
+            raise UserError("{}: cannot be read ({}); expected a folder of pictures or annotations. Mend its "
+                            "permissions.".format(folder, error.strerror)) from error
         for path in paths:
             if path.suffix.lower() == suffix and not path.name.startswith(".") and path.is_file():
                 found.setdefault(path.resolve(), path)
@@ -156,7 +168,7 @@ def _ending(folders, suffix):
 
 
 def verify(pictures, annotations):
-    """Decodes every picture to its end, on all cores, and compares names with the annotations; shows progress on stderr.
+    """Decodes every picture to its end, on all cores, and compares their names with the annotations.
 
     Args:
       pictures: {name: path}.
@@ -173,7 +185,8 @@ def verify(pictures, annotations):
     from tqdm import tqdm
     with parallel.Workers() as workers:
         results = workers.map(_info_or_reason, [(str(path),) for path in pictures.values()])
-        for name, result in zip(pictures, tqdm(results, desc="reading pictures", total=len(pictures), unit=" pictures", disable=None)):
+        results = tqdm(results, desc="reading pictures", total=len(pictures), unit=" pictures", disable=None)
+        for name, result in zip(pictures, results):
             (broken if isinstance(result, str) else infos)[name] = result
     return Findings(infos, broken, [name for name in boxes if name not in pictures],
                     [name for name in pictures if name not in boxes], boxes)
@@ -201,7 +214,7 @@ def _boxes(annotations, pictures):
 
 
 def is_grocery_dataset(pictures, boxes):
-    """Whether this is the Grocery Dataset, whole or in part: its naming scheme throughout, and its 354 pictures on either side."""
+    """Whether this is the Grocery Dataset, whole or in part: its names throughout, and 354 pictures or annotated names."""
     names = set(pictures) | set(boxes)
     whole = GROCERY_TRAIN + GROCERY_TEST
     return whole in (len(pictures), len(boxes)) and all(splits.scene(name) for name in names)

@@ -1,8 +1,9 @@
 """The formats that boxes of any detector come in: each reader gives the pictures and one row a box, numbers checked.
 
-A reader takes (path, scored, known): path, a file or a folder; scored, whether boxes have scores (detections) or not (ground truth);
-known, the pictures where they are known, or None. It returns (sizes, rows): an OrderedDict of file name -> (width,
-height), None where the format does not tell; Rows in the order of the file. ``detections`` describes the formats and checks the boxes.
+A reader takes (path, scored, known): path, a file or a folder; scored, whether boxes have scores (detections) or not
+(ground truth); known, the pictures where they are known, or None. It returns (sizes, rows): an OrderedDict of file name
+-> (width, height), None where the format does not tell; Rows in the order of the file. ``detections`` describes the
+formats and checks the boxes.
 """
 
 import collections
@@ -14,8 +15,8 @@ import xml.etree.ElementTree
 from shelfdet import UserError, annotations, reading
 
 Row = collections.namedtuple("Row", "place filename label corners score")
-Row.__doc__ = """One box. place: file and entry, for messages. filename: its picture's. label: its class. corners: xyxy, four finite
-floats. score: finite, or None."""
+Row.__doc__ = """One box. place: file and entry, for messages. filename: its picture's. label: its class. corners: xyxy,
+four finite floats. score: finite, or None."""
 
 
 def read_coco(path, scored, known, ground_truth=None):
@@ -24,8 +25,8 @@ def read_coco(path, scored, known, ground_truth=None):
     declared, declared_path = content, path
     if isinstance(content, list):
         if ground_truth is None:
-            raise UserError("{}: is a bare list of COCO results; expected \"images\" and \"categories\" too, or a ground truth in "
-                            "COCO's JSON that has them.".format(path))
+            raise UserError("{}: is a bare list of COCO results; expected \"images\" and \"categories\" too, or a "
+                            "ground truth in COCO's JSON that has them.".format(path))
         declared, declared_path = read_json(ground_truth), ground_truth
         entries, prefix = content, "entry "
     else:
@@ -67,7 +68,8 @@ def read_csv(path, scored, known):
     for number, fields in lines:
         place = "{}: line {}".format(path, number)
         if len(fields) != len(columns):
-            raise UserError("{}: has {} columns; expected {}: {}.".format(place, len(fields), len(columns), ",".join(columns)))
+            raise UserError("{}: has {} columns; expected {}: {}.".format(
+                place, len(fields), len(columns), ",".join(columns)))
         size_wh = tuple(int(_number(value, side, place)) for value, side in zip(fields[1:3], columns[1:3]))
         filename = _base_name(fields[0], place)
         if sizes.setdefault(filename, size_wh) != size_wh:
@@ -85,14 +87,15 @@ def read_voc(path, scored, known):
     for file in _files_in(path, ".xml"):
         try:
             root = xml.etree.ElementTree.fromstring(file.read_bytes())
-        except (OSError, SyntaxError, ValueError, LookupError) as error:       # ParseError; an encoding that is not known
-            raise UserError("{}: is no whole XML ({}); expected a Pascal VOC annotation.".format(file, error)) from error
+        except (OSError, SyntaxError, ValueError, LookupError) as error:      # also an encoding that is not known
+            raise UserError("{}: is no whole XML ({}); expected Pascal VOC XML.".format(file, error)) from error
         size_wh = tuple(int(_number(root.findtext("size/" + side), side, file)) for side in ("width", "height"))
         filename = _new_image(sizes, root.findtext("filename"), size_wh, file)
         for index, element in enumerate(root.findall("object")):
             place = "{}: object {}".format(file, index + 1)
             _refuse_ignored(element.findtext("difficult") == "1", "<difficult>", place)
-            corners = tuple(_number(element.findtext("bndbox/" + side), side, place) for side in annotations.BOX_COLUMNS)
+            corners = tuple(_number(element.findtext("bndbox/" + side), side, place)
+                            for side in annotations.BOX_COLUMNS)
             score = _number(element.findtext("score"), "score", place) if scored else None
             rows.append(Row(place, filename, str(element.findtext("name")), corners, score))
     return sizes, rows
@@ -102,8 +105,8 @@ def read_text(path, scored, known):
     """A folder with one file of lines a picture."""
     by_stem = {pathlib.PurePath(image.filename).stem: image for image in known or ()}
     if len(by_stem) < len(known or ()):
-        raise UserError("{}: pictures that differ in their suffix alone cannot be told apart by text files; expected names without it to "
-                        "differ. Rename them, or use another format.".format(path))
+        raise UserError("{}: pictures that differ in their suffix alone cannot be told apart by text files; expected "
+                        "names without it to differ. Rename them, or use another format.".format(path))
     layout = "class score x1 y1 x2 y2" if scored else "class x1 y1 x2 y2"
     columns = layout.split()[1:]
     sizes, rows = collections.OrderedDict(), []
@@ -151,8 +154,8 @@ def _number(value, name, place):
 
 def _refuse_ignored(flag, name, place):
     if flag:
-        raise UserError("{}: is marked {}; expected boxes that all count, since both matching rules here count every one. Delete the box, or "
-                        "unset the mark.".format(place, name))
+        raise UserError("{}: is marked {}; expected boxes that all count, since both matching rules here count every "
+                        "one. Delete the box, or unset the mark.".format(place, name))
 
 
 def _list_of(content, key, path):
@@ -178,7 +181,8 @@ def _identity(entry, key, place):
 
 def _declared(table, key, name, section, place):
     if key not in table:
-        raise UserError("{}: {} is {!r}, which is not in {!r}. Add it there or correct the entry.".format(place, name, key, section))
+        raise UserError("{}: {} is {!r}, which is not in {!r}. Add it there or correct the entry.".format(
+            place, name, key, section))
     return table[key]
 
 
@@ -192,6 +196,7 @@ def _base_name(filename, place):
 def _new_image(sizes, filename, size_wh, place):
     name = _base_name(filename, place)
     if name in sizes:
-        raise UserError("{}: the picture {} was there already; expected each once (folders do not tell names apart).".format(place, name))
+        raise UserError("{}: the picture {} was there already; expected each once (folders do not tell names "
+                        "apart).".format(place, name))
     sizes[name] = size_wh
     return name

@@ -3,8 +3,8 @@
 Formats, always named and never guessed. With ``scored=False`` each holds ground truth instead, without the score.
 
 * ``coco``: JSON with "images" (id, file_name, width, height), "categories" (id, name) and "annotations" (image_id,
-  category_id, bbox = [x, y, width, height], score). This workspace writes it. COCO's own result files are a bare list of
-  such annotations; images and categories are then those of the ground truth's JSON.
+  category_id, bbox = [x, y, width, height], score). This workspace writes it. COCO's own result files are a bare list
+  of such annotations; images and categories are then those of the ground truth's JSON.
 * ``csv``: header ``filename,width,height,class,xmin,ymin,xmax,ymax`` and ``score``; a picture without boxes is one row
   whose class and box fields are empty.
 * ``voc``: a folder of Pascal VOC .xml files; an <object> has <name>, <bndbox> and <score>.
@@ -53,9 +53,9 @@ def write_detections(detections, path, info=None):
         order = np.argsort(-scores, kind="stable")
         order = order[boxes.areas(corners[order]) > 0]
         xywh = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        found.extend(_line({"id": len(found) + number, "image_id": image_id, "category_id": category_ids[image.classes[index]],
-                            "bbox": xywh[index].tolist(), "score": float(scores[index])})
-                     for number, index in enumerate(order, start=1))
+        found += [_line({"id": number, "image_id": image_id, "category_id": category_ids[image.classes[index]],
+                         "bbox": xywh[index].tolist(), "score": float(scores[index])})
+                  for number, index in enumerate(order, start=len(found) + 1)]
     categories = [_line({"id": category_ids[name], "name": name}) for name in names]
     parts = [("images", images), ("categories", categories), ("annotations", found)]
     files.write_text(path, '{{"info": {},\n{}}}\n'.format(
@@ -76,8 +76,9 @@ def read_detections(path, format="coco", scored=True, known=None, coco_ground_tr
       path: a file (coco, csv) or a folder (voc, text).
       format: one of those above.
       scored: False reads ground truth, which has no scores.
-      known: the pictures, a list of anything with filename and size_wh. It gives the text files, which are named after their
-        pictures but for the suffix, their picture's name and size; without it a picture is named as its file without ".txt".
+      known: the pictures, a list of anything with filename and size_wh. It gives the text files, which are named after
+        their pictures but for the suffix, their picture's name and size; without it a picture is named as its file
+        without ".txt".
       coco_ground_truth: the ground truth's JSON, which a bare list of COCO results needs.
       clip: cut boxes at the picture's edge, and leave out what has nothing inside, in place of refusing them.
 
@@ -85,8 +86,9 @@ def read_detections(path, format="coco", scored=True, known=None, coco_ground_tr
       list of Detections in the order of the file (of the names, for folders).
 
     Raises:
-      UserError: missing, empty or broken file; a score or box that is no number; a box whose corners are swapped, that has
-        no area, or that is outside its picture; a picture or class that is not declared. It names the file and the entry.
+      UserError: missing, empty or broken file; a score or box that is no number; a box whose corners are swapped, that
+        has no area, or that is outside its picture; a picture or class that is not declared. It names the file and the
+        entry.
     """
     assert format in _READERS, format
     path = pathlib.Path(path)
@@ -115,17 +117,18 @@ def _image(filename, size_wh, entries, scored):
 def _checked_box(row, size_wh, clip):
     xmin, ymin, xmax, ymax = row.corners
     if xmax <= xmin or ymax <= ymin:
-        raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} has swapped corners or no area; expected xmin < "
-                        "xmax and ymin < ymax. Check the order of the columns.".format(row.place, *row.corners))
+        raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} has swapped corners or no area; "
+                        "expected xmin < xmax and ymin < ymax. Check the order of the columns.".format(
+                            row.place, *row.corners))
     if size_wh is None:
         return row.corners
     width, height = size_wh
     if xmin >= -OUTSIDE_PX and ymin >= -OUTSIDE_PX and xmax <= width + OUTSIDE_PX and ymax <= height + OUTSIDE_PX:
         return row.corners
     if not clip:
-        raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} reaches outside its picture of {} x {} pixels; "
-                        "expected pixels of the picture on disk. Scale the boxes, or cut them with --clip.".format(
-                            row.place, xmin, ymin, xmax, ymax, width, height))
+        raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} reaches outside its picture of {} x {} "
+                        "pixels; expected pixels of the picture on disk. Scale the boxes, or cut them with "
+                        "--clip.".format(row.place, xmin, ymin, xmax, ymax, width, height))
     inside = tuple(boxes.clip([row.corners], size_wh)[0])
     return inside if inside[2] > inside[0] and inside[3] > inside[1] else None
 

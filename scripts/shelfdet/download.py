@@ -1,4 +1,4 @@
-"""Files from the network, whole or not at all: resumed after a break, retried, and unpacked without trusting the archive."""
+"""Files from the network, whole or not at all: resumed, retried, and unpacked without trusting the archive."""
 
 import http.client
 import json
@@ -92,12 +92,12 @@ def _attempt(url, partial, timeout):
             raise _Broken("the part that was there does not fit") from error
         if error.code in WORTH_RETRYING:
             raise _Broken("the server answered {} {}".format(error.code, error.reason)) from error
-        raise UserError("{}: the server answered {} {}; expected the file. Check the address (it may have moved); an option "
-                        "names another.".format(url, error.code, error.reason)) from error
+        raise UserError("{}: the server answered {} {}; expected the file. Check the address (it may have moved); an "
+                        "option names another.".format(url, error.code, error.reason)) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLError) and "CERTIFICATE" in str(error.reason).upper():
-            raise UserError("{}: the server's certificate cannot be trusted ({}). Is there a proxy between? Fetch the file "
-                            "by hand.".format(url, error.reason)) from error
+            raise UserError("{}: the server's certificate cannot be trusted ({}). Is there a proxy between? Fetch the "
+                            "file by hand.".format(url, error.reason)) from error
         raise _Broken("no connection ({})".format(error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
         raise _Broken("no connection ({})".format(error or type(error).__name__)) from error
@@ -216,7 +216,7 @@ def _not_whole(archive, error):
 
 
 def _members(archive):
-    """Yields (name, function that opens the content, or None for a folder) for every member, links and devices refused."""
+    """Yields (name, function that opens the content, or None for a folder) of every member; refuses links and devices."""
     if zipfile.is_zipfile(str(archive)):
         with zipfile.ZipFile(str(archive)) as unpacked:
             for member in unpacked.infolist():
@@ -245,5 +245,5 @@ def _safe(name, archive):
 
 
 def _refused(archive, name, what):
-    return UserError("{}: member {!r} is {}; expected plain files and folders inside the archive. Nothing was unpacked: do "
-                     "not trust this archive.".format(archive, name, what))
+    return UserError("{}: member {!r} is {}; expected plain files and folders inside the archive. Nothing was unpacked: "
+                     "do not trust this archive.".format(archive, name, what))

@@ -1,7 +1,7 @@
 """Boxes drawn on pictures: each meaning has its own colour and its own line, so that no reading rests on colour alone.
 
-The colours are those of Okabe and Ito's palette for colour-blind readers (https://jfly.uni-koeln.de/color/); each line has a rim,
-so that it stands out on light and on dark goods. Lines and letters grow with the picture.
+The colours are those of Okabe and Ito's palette for colour-blind readers (https://jfly.uni-koeln.de/color/); each line
+has a rim, so that it stands out on light and on dark goods. Lines and letters grow with the picture.
 """
 
 import collections
@@ -16,7 +16,8 @@ from shelfdet import boxes
 Style = collections.namedtuple("Style", "colour rim dashes meaning")
 Style.__doc__ = """How boxes of one meaning look.
 
-colour, rim: "#rrggbb" of the line and of what sets it off. dashes: lengths of dash and gap in line widths, () for a solid line.
+colour, rim: "#rrggbb" of the line and of what sets it off. dashes: lengths of dash and gap in line widths, () for a
+solid line.
 meaning: the legend's word."""
 
 HIT = Style("#56B4E9", "#000000", (), "hits")
@@ -35,9 +36,10 @@ def draw_matches(pixels, hits_xyxy, misses_xyxy, false_alarms_xyxy, boxes_wh=Non
 
     Args:
       pixels: uint8 RGB of shape (height, width, 3).
-      hits_xyxy, misses_xyxy, false_alarms_xyxy: detections that found a product, products that none found, the other detections;
-        each (N, 4).
-      boxes_wh: size of the frame that the boxes are in, where ``pixels`` is a shrunk copy; None for the frame of ``pixels``.
+      hits_xyxy, misses_xyxy, false_alarms_xyxy: detections that found a product, products that none found, the other
+        detections; each (N, 4).
+      boxes_wh: size of the frame that the boxes are in, where ``pixels`` is a shrunk copy; None for the frame of
+        ``pixels``.
       title: words before the legend, the picture's name for instance.
 
     Returns:
@@ -48,7 +50,7 @@ def draw_matches(pixels, hits_xyxy, misses_xyxy, false_alarms_xyxy, boxes_wh=Non
 
 
 def draw_coverage(pixels, covered_xyxy, uncovered_xyxy, boxes_wh=None, title=""):
-    """The picture with its ground truth: boxes that some anchor covers, and boxes that none does. Arguments as ``draw_matches``."""
+    """The picture with its ground truth: boxes that some anchor covers, and the others. Arguments as ``draw_matches``."""
     return draw(pixels, [(COVERED, covered_xyxy), (UNCOVERED, uncovered_xyxy)], boxes_wh, title)
 
 
@@ -73,7 +75,8 @@ def draw(pixels, groups, boxes_wh=None, title=""):
     rim = max(1, width // 2)
     scaled = [(style, box_xyxy) for style, boxes_xyxy in groups
               for box_xyxy in boxes.scale(boxes_xyxy, boxes_wh or image.size, image.size)]
-    for style, box_xyxy in scaled:        # all rims first: shelves are crowded, and a rim must not hide its neighbour's line
+    # All rims first: shelves are crowded, and a rim must not hide its neighbour's line.
+    for style, box_xyxy in scaled:
         _draw_box(brush, box_xyxy, style.rim, style.dashes, width, width + 2 * rim)
     for style, box_xyxy in scaled:
         _draw_box(brush, box_xyxy, style.colour, style.dashes, width, width)
@@ -95,7 +98,7 @@ def _draw_box(brush, box_xyxy, colour, dashes, width, thickness):
 
 
 def _dashes(length, dashes, width):
-    """(start, end) of each dash along a side of ``length`` pixels, both ends of the side covered so that corners close."""
+    """(start, end) of each dash along a side of ``length`` pixels; both its ends are covered, so that corners close."""
     if not dashes or length <= dashes[0] * width:
         return [(0.0, length)]
     dash, period = dashes[0] * width, sum(dashes) * width

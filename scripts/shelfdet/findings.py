@@ -12,11 +12,13 @@ NOTE = "note"            # nothing to mend here, only to know
 Finding = collections.namedtuple("Finding", "severity path line key found expected write")
 Finding.__doc__ = """One thing to mend.
 
-severity: ERROR, WARNING or NOTE. path: the file. line: of the key or of the block that lacks it; None where a file has no such line.
-key: the full key, "train_config.num_steps". found, expected: in words. write: the line or lines to write, or what to run; may be
-empty."""
+severity: ERROR, WARNING or NOTE. path: the file. line: of the key or of the block that lacks it; None where a file has
+no such line.
+key: the full key, "train_config.num_steps". found, expected: in words. write: the line or lines to write, or what to
+run; may be empty."""
 
-_TOKEN = re.compile(r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_][\w.]*|[{}<>:;,\[\]]|\n|[^\s{}<>:;,\[\]]+""")
+_TOKEN = re.compile(
+    r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[A-Za-z_][\w.]*|[{}<>:;,\[\]]|\n|[^\s{}<>:;,\[\]]+""")
 
 
 class Findings:

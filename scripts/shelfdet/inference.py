@@ -20,8 +20,8 @@ REMEDY = "Name a frozen_inference_graph.pb as step 07 writes it, or write it ane
 class Detector:
     """A frozen detection graph, loaded once.
 
-    ``detect`` may be called from several threads at a time: the session runs each call's operations on its caller's share of
-    the cores, which for a small network is faster than splitting every operation over all of them.
+    ``detect`` may be called from several threads at a time: the session runs each call's operations on its caller's
+    share of the cores, which for a small network is faster than splitting every operation over all of them.
     """
 
     def __init__(self, graph_path, parallel=1):
@@ -29,7 +29,7 @@ class Detector:
 
         Args:
           graph_path: a frozen_inference_graph.pb with the inputs and outputs of object_detection's exporter.
-          parallel: how many threads will call ``detect`` at a time. One per core is fastest; with 1, a call gets all cores.
+          parallel: how many threads will call ``detect`` at a time: one per core is fastest. With 1 a call gets all.
 
         Raises:
           UserError: missing, truncated, no graph, or a graph that does not detect.
@@ -52,8 +52,8 @@ class Detector:
           pixels: uint8 RGB of shape (height, width, 3), any size; the graph resizes it itself.
 
         Returns:
-          (boxes_yxyx, scores, class_ids): float64 (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of the picture, float64 (N,) falling,
-          int64 (N,) as in the label map.
+          (boxes_yxyx, scores, class_ids): float64 (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of the picture, float64
+          (N,) falling, int64 (N,) as in the label map.
 
         Raises:
           UserError: the graph cannot run on the picture.
@@ -61,8 +61,9 @@ class Detector:
         try:
             boxes_yxyx, scores, class_ids, count = self._run(pixels[None])       # each with a leading batch axis of 1
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError("{}: fails on a picture of {} x {} pixels: {}. Expected a graph that takes uint8 pictures of any size. {}"
-                            .format(self.path, pixels.shape[1], pixels.shape[0], _first_line(error), REMEDY)) from error
+            raise UserError("{}: fails on a picture of {} x {} pixels: {}. Expected a graph that takes uint8 pictures of "
+                            "any size. {}".format(self.path, pixels.shape[1], pixels.shape[0], _first_line(error),
+                                                  REMEDY)) from error
         count = int(count[0])                  # the rest is padding up to max_total_detections
         order = np.argsort(-scores[0, :count], kind="stable")
         return (boxes_yxyx[0, order].astype(np.float64), scores[0, order].astype(np.float64),
@@ -86,15 +87,17 @@ def _read(path):
             path, "is a folder" if path.is_dir() else "no such file", REMEDY))
     data = path.read_bytes()
     if data.startswith(b"version https://git-lfs"):
-        raise UserError("{}: is a Git LFS pointer of {} bytes, not the graph itself. Run `git lfs pull`.".format(path, len(data)))
+        raise UserError("{}: is a Git LFS pointer of {} bytes, not the graph itself. Run `git lfs pull`.".format(
+            path, len(data)))
     definition = tf.compat.v1.GraphDef()
     try:
         definition.ParseFromString(data)
     except DecodeError as error:
-        raise UserError("{}: {} bytes that are no TensorFlow graph, or only part of one; expected a frozen graph. {}".format(
-            path, len(data), REMEDY)) from error
+        raise UserError("{}: {} bytes that are no TensorFlow graph, or only part of one; expected a frozen graph. "
+                        "{}".format(path, len(data), REMEDY)) from error
     if not definition.node:
-        raise UserError("{}: {} bytes, a graph without any operation; expected a frozen graph. {}".format(path, len(data), REMEDY))
+        raise UserError("{}: {} bytes, a graph without any operation; expected a frozen graph. {}".format(
+            path, len(data), REMEDY))
     return definition
 
 
@@ -103,8 +106,8 @@ def _import(path, definition):
     names = {node.name for node in definition.node}
     missing = [name for name in (INPUT,) + OUTPUTS if name.split(":")[0] not in names]
     if missing:
-        raise UserError("{}: a graph of {} operations without {}; expected object_detection's frozen detection graph, or this file "
-                        "was cut off. {}".format(path, len(names), ", ".join(missing), REMEDY))
+        raise UserError("{}: a graph of {} operations without {}; expected object_detection's frozen detection graph, "
+                        "or this file was cut off. {}".format(path, len(names), ", ".join(missing), REMEDY))
     graph = tf.Graph()
     try:
         with graph.as_default():

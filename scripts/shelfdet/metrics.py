@@ -2,15 +2,17 @@
 
 The rules cannot be one, so every figure names its own:
 
-* ``pascal``: a detection belongs to the ground truth that it overlaps most, and is a hit if their IoU is at least 0.5 and no
-  detection before it hit that one. AP is the area under the precision envelope. As object_detection's
-  PascalDetectionEvaluator (utils/per_image_evaluation.py, utils/metrics.py; without its "difficult" and "group of" boxes).
-* ``coco``: a detection takes the best ground truth *that is still free* and that it overlaps at least by the IoU wanted.
-  AP is the mean of the precision envelope at 101 recalls. As pycocotools (cocoeval.py) with areaRng "all" and without a
-  limit of detections a picture. COCO's AP is the mean over the IoUs 0.50, 0.55 ... 0.95; AP75 the one at 0.75.
+* ``pascal``: a detection belongs to the ground truth that it overlaps most, and is a hit if their IoU is at least 0.5
+  and no detection before it hit that one. AP is the area under the precision envelope. As object_detection's
+  PascalDetectionEvaluator (utils/per_image_evaluation.py, utils/metrics.py; without its "difficult" and "group of"
+  boxes).
+* ``coco``: a detection takes the best ground truth *that is still free* and that it overlaps at least by the IoU
+  wanted. AP is the mean of the precision envelope at 101 recalls. As pycocotools (cocoeval.py) with areaRng "all" and
+  without a limit of detections a picture. COCO's AP is the mean over the IoUs 0.50, 0.55 ... 0.95; AP75 the one at
+  0.75.
 
-Order, in both: by falling score; equal scores by the picture's file name, then as they stood in the file. A detection's match
-depends on those before it alone, so a score threshold drops detections and changes the match of none that stays.
+Order, in both: by falling score; equal scores by the picture's file name, then as they stood in the file. A detection's
+match depends on those before it alone, so a score threshold drops detections and changes the match of none that stays.
 Only boxes of the same class match. AP of several classes is the mean over the classes that have ground truth.
 """
 
@@ -29,7 +31,7 @@ HIT, DUPLICATE, BADLY_PLACED, BACKGROUND = range(len(KINDS))
 ANY_CLASS = "any"
 RULES = collections.OrderedDict([
     ("mAP", "pascal, IoU 0.5, as object_detection's PascalDetectionEvaluator"),
-    ("precision, recall, f1, TP, FP, FN, count errors", "pascal, IoU 0.5, detections with a score of at least the threshold"),
+    ("precision, recall, f1, TP, FP, FN, count errors", "pascal, IoU 0.5, detections from the threshold on"),
     ("AP", "coco, mean over IoU 0.50 to 0.95, as pycocotools without a limit of detections a picture"),
     ("AP75", "coco, IoU 0.75"),
     ("order", "score falling, then file name, then order in the file")])
@@ -39,16 +41,17 @@ Matches = collections.namedtuple(
     "Matches", "filename size_wh truth_xyxy truth_classes boxes_xyxy scores classes kinds truth_index iou coco_hits")
 Matches.__doc__ = """The detections of one picture, by falling score, and the M ground truths they were matched to.
 
-truth_xyxy: float64 (M, 4). truth_classes: str array (M,). boxes_xyxy: float64 (N, 4). scores: float64 (N,). classes: str array
-(N,). By the pascal rule: kinds: int8 (N,), index into KINDS; truth_index: int (N,), the ground truth that the detection hit,
-hit again or is badly placed around, -1 for background; iou: float64 (N,), with the best ground truth of its class.
-By the coco rule: coco_hits: bool (10, N), hit at each of COCO_IOUS."""
+truth_xyxy: float64 (M, 4). truth_classes: str array (M,). boxes_xyxy: float64 (N, 4). scores: float64 (N,). classes:
+str array (N,). By the pascal rule: kinds: int8 (N,), index into KINDS; truth_index: int (N,), the ground truth that the
+detection hit, hit again or is badly placed around, -1 for background; iou: float64 (N,), with the best ground truth of
+its class. By the coco rule: coco_hits: bool (10, N), hit at each of COCO_IOUS."""
 
 Pool = collections.namedtuple("Pool", "image hits coco_hits truths")
 Pool.__doc__ = """The detections of all P pictures in one row, by falling score.
 
-image: int (N,), the picture's place in the list. hits: bool (N,), pascal. coco_hits: bool (10, N). truths: float64 (P,), number of
-ground truths in each picture."""
+image: int (N,), the picture's place in the list. hits: int (H,), places of the hits in the row, rising, by the pascal
+rule. coco_hits: list of the same at each of COCO_IOUS, by the coco rule. truths: float64 (P,), number of ground truths
+in each picture."""
 
 Tally = collections.namedtuple("Tally", "hits detected truths")
 Tally.__doc__ = """Numbers in each of P pictures at one score threshold: float64 (P,) each."""
@@ -81,13 +84,17 @@ def pool(matches, label=None):
     hits = np.concatenate([image.kinds == HIT for image in matches] or [np.zeros(0, bool)])
     coco_hits = np.concatenate([image.coco_hits for image in matches] or [np.zeros((len(COCO_IOUS), 0), bool)], axis=1)
     truths = np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64)
-    return Pool(image_index[order], hits[order], coco_hits[:, order], truths)
+    return Pool(image_index[order], np.flatnonzero(hits[order]), [np.flatnonzero(row) for row in coco_hits[:, order]],
+                truths)
 
 
 def pools(matches):
     """A Pool for each class that has ground truth."""
-    labels = sorted({label for image in matches for label in image.truth_classes})
-    return [pool(matches, label) for label in labels]
+    labels = {label for image in matches for label in image.truth_classes}
+    others = {label for image in matches for label in image.classes} - labels
+    if len(labels) == 1 and not others:
+        return [pool(matches)]
+    return [pool(matches, label) for label in sorted(labels)]
 
 
 def average_precision(pooled, weights=None):
@@ -103,7 +110,7 @@ def average_precision(pooled, weights=None):
     weights, total = _weighted(pooled, weights)
     if total == 0:
         return np.nan
-    seen = np.cumsum(weights)[pooled.hits]              # (hits,): detections so far, at each hit; the envelope's corners lie there
+    seen = np.cumsum(weights)[pooled.hits]     # (H,): detections so far, at the hits; the envelope's corners are there
     weights = weights[pooled.hits]
     hit = np.cumsum(weights)
     precision = np.divide(hit, seen, out=np.zeros_like(hit), where=seen > 0)
@@ -120,7 +127,7 @@ def coco_average_precisions(pooled, weights=None):
     for index, hits in enumerate(pooled.coco_hits):
         hit = np.cumsum(weights[hits])
         precision = np.divide(hit, seen[hits], out=np.zeros_like(hit), where=hit > 0)
-        # The first place where recall is reached lies on a hit, but for recall 0: the envelope's maximum counts there too.
+        # The first place where a recall is reached lies on a hit; for recall 0 the envelope is the same there.
         places = np.searchsorted(hit / total, COCO_RECALLS)
         places = places[places < len(hit)]
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -139,8 +146,8 @@ def tally(matches, threshold):
 def figures(tallied, weights=None):
     """What a Tally says, by the pascal rule.
 
-    precision = TP / (TP + FP), recall = TP / ground truths, f1 their harmonic mean 2 TP / (TP + FP + ground truths); the counts'
-    errors are means over pictures of |detected - labelled| and of detected - labelled.
+    precision = TP / (TP + FP), recall = TP / ground truths, f1 their harmonic mean 2 TP / (TP + FP + ground truths);
+    the counts' errors are means over pictures of |detected - labelled| and of detected - labelled.
 
     Args:
       tallied: a Tally.
@@ -155,7 +162,8 @@ def figures(tallied, weights=None):
     pictures = weights.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {"precision": hits / detected, "recall": hits / truths, "f1": 2 * hits / (detected + truths),
-                "mean_absolute_count_error": weights @ np.abs(error) / pictures, "mean_count_error": weights @ error / pictures}
+                "mean_absolute_count_error": weights @ np.abs(error) / pictures,
+                "mean_count_error": weights @ error / pictures}
 
 
 def best_threshold(matches):
@@ -165,10 +173,11 @@ def best_threshold(matches):
       A score of one of the detections, or None where there is no hit.
     """
     pooled = pool(matches)
-    if not pooled.hits.any():
+    if not len(pooled.hits):
         return None
     scores = -np.sort(-np.concatenate([image.scores for image in matches]))
-    f1 = 2 * np.cumsum(pooled.hits) / (np.arange(1, len(scores) + 1) + pooled.truths.sum())
+    seen = np.arange(1, len(scores) + 1)
+    f1 = 2 * np.searchsorted(pooled.hits, seen) / (seen + pooled.truths.sum())
     last_of_equal = np.append(scores[1:] < scores[:-1], True)      # a threshold keeps equal scores together
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
@@ -185,11 +194,14 @@ def keep(image, detections, truths):
 
     truth_index becomes -1 where the ground truth is left out.
     """
-    places = np.append(np.where(truths, np.cumsum(truths) - 1, -1), -1)       # new place of each ground truth, and of none
+    # The new place of each ground truth, and of none:
+    places = np.append(np.where(truths, np.cumsum(truths) - 1, -1), -1)
     return image._replace(
-        truth_xyxy=image.truth_xyxy[truths], truth_classes=image.truth_classes[truths], boxes_xyxy=image.boxes_xyxy[detections],
+        truth_xyxy=image.truth_xyxy[truths], truth_classes=image.truth_classes[truths],
+        boxes_xyxy=image.boxes_xyxy[detections],
         scores=image.scores[detections], classes=image.classes[detections], kinds=image.kinds[detections],
-        truth_index=places[image.truth_index[detections]], iou=image.iou[detections], coco_hits=image.coco_hits[:, detections])
+        truth_index=places[image.truth_index[detections]], iou=image.iou[detections],
+        coco_hits=image.coco_hits[:, detections])
 
 
 def _weighted(pooled, weights):
@@ -231,8 +243,8 @@ def _coco(iou):
     """Hits of the N detections, by falling score, of an (N, M) matrix at each of COCO_IOUS, bool (10, N)."""
     hits = np.zeros((len(COCO_IOUS), len(iou)), dtype=bool)
     over = iou >= COCO_IOUS[0]
-    choosers = over.sum(axis=1) > 1                          # detections with a choice, and the ground truths they choose from
-    contested = over[choosers].any(axis=0)
+    choosers = over.sum(axis=1) > 1                          # detections with a choice,
+    contested = over[choosers].any(axis=0)                   # and the ground truths they choose from
     rows, columns = np.nonzero(over & ~contested)
     # Without a choice the first detection that overlaps enough gets the ground truth, at each IoU: all at once.
     ious, pairs = np.nonzero(iou[rows, columns] >= COCO_IOUS[:, None])
@@ -259,15 +271,18 @@ def _pairs(truth, detections, one_class):
             problems.append("{} {} ({}{})".format(len(names), text, ", ".join(sorted(names)[:NAMES_SHOWN]),
                                                   ", ..." if len(names) > NAMES_SHOWN else ""))
     if problems:
-        raise UserError("ground truth and detections are not of the same pictures: {}. Expected the same {} pictures in both: detect on "
-                        "exactly the labelled ones; a picture without boxes must be listed too.".format("; ".join(problems), len(labelled)))
+        raise UserError("ground truth and detections are not of the same pictures: {}. Expected the same {} pictures "
+                        "in both: detect on exactly the labelled ones; a picture without boxes must be listed "
+                        "too.".format("; ".join(problems), len(labelled)))
     for name, image in labelled.items():
         sizes = (image.size_wh, found[name].size_wh)
         if None not in sizes and tuple(sizes[0]) != tuple(sizes[1]):
-            raise UserError("{}: {} x {} pixels in the ground truth, {} x {} in the detections. Expected boxes in pixels of the same "
-                            "picture; scale one of them.".format(name, *(tuple(sizes[0]) + tuple(sizes[1]))))
+            raise UserError("{}: {} x {} pixels in the ground truth, {} x {} in the detections. Expected boxes in "
+                            "pixels of the same picture; scale one of them.".format(
+                                name, *(tuple(sizes[0]) + tuple(sizes[1]))))
     classes = [{label for image in images for label in image.classes} for images in (truth, detections)]
     if all(classes) and not one_class and not classes[0] & classes[1]:
-        raise UserError("the ground truth has the classes {}, the detections {}: nothing can match. Give the classes the same names, or "
-                        "match whatever the class with --one-class.".format(*(", ".join(sorted(names)[:NAMES_SHOWN]) for names in classes)))
+        raise UserError("the ground truth has the classes {}, the detections {}: nothing can match. Give the classes "
+                        "the same names, or match whatever the class with --one-class.".format(
+                            *(", ".join(sorted(names)[:NAMES_SHOWN]) for names in classes)))
     return [(labelled[name], found[name]) for name in sorted(labelled)]

@@ -1,4 +1,5 @@
-"""The training config (pipeline.config) as object_detection understands it: its fields, feature maps, anchors, augmentation.
+"""The training config (pipeline.config) as object_detection understands it: its fields, feature maps, anchors,
+augmentation.
 
 Reading a config takes object_detection's protos alone; TensorFlow is imported by the functions that build a graph.
 ``checks`` says what is wrong with a config.
@@ -15,16 +16,19 @@ from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
 # Augmentation steps that move boxes; the others change pixels alone and are not run when only boxes are asked for.
-MOVES_BOXES = ("random_horizontal_flip", "random_vertical_flip", "random_rotation90", "random_jitter_boxes", "random_crop_image",
-               "random_pad_image", "random_crop_pad_image", "random_crop_to_aspect_ratio", "ssd_random_crop", "ssd_random_crop_pad",
-               "ssd_random_crop_fixed_aspect_ratio", "ssd_random_crop_pad_fixed_aspect_ratio", "random_absolute_pad_image",
+MOVES_BOXES = ("random_horizontal_flip", "random_vertical_flip", "random_rotation90", "random_jitter_boxes",
+               "random_crop_image",
+               "random_pad_image", "random_crop_pad_image", "random_crop_to_aspect_ratio", "ssd_random_crop",
+               "ssd_random_crop_pad",
+               "ssd_random_crop_fixed_aspect_ratio", "ssd_random_crop_pad_fixed_aspect_ratio",
+               "random_absolute_pad_image",
                "random_self_concat_image")
 
 Network = collections.namedtuple("Network", "image_wh grids_wh multiply_adds variables")
 Network.__doc__ = """What the real feature extractor is at one input size.
 
-image_wh: the input. grids_wh: (cells across, cells down) of each feature map. multiply_adds: of one picture with one anchor per
-cell, box and class predictors included. variables: dict of name to shape of the model's variables."""
+image_wh: the input. grids_wh: (cells across, cells down) of each feature map. multiply_adds: of one picture with one
+anchor per cell, box and class predictors included. variables: dict of name to shape of the model's variables."""
 
 
 def read(path):
@@ -45,7 +49,8 @@ def parse(text, path):
     try:
         from object_detection.protos import pipeline_pb2
     except ImportError as error:
-        raise UserError("object_detection cannot be imported ({}); expected it in models/research. Run `make setup`.".format(
+        raise UserError(
+            "object_detection cannot be imported ({}); expected it in models/research. Run `make setup`.".format(
             error)) from error
     try:
         config = text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
@@ -63,8 +68,8 @@ def _syntax_error(path, text, error):
         return "{}: {}. Expected a training config as object_detection reads it.".format(path, reason)
     lines = text.splitlines()
     shown = lines[line - 1] if line <= len(lines) else ""
-    return "{}: line {}, column {}: {}\n    {}\n    {}^\n  Mend this line; the parser stops at the first mistake.".format(
-        path, line, column, reason, shown, " " * max(0, column - 1))
+    return (f"{path}: line {line}, column {column}: {reason}\n    {shown}\n    {' ' * max(0, column - 1)}^\n"
+            "  Mend this line; the parser stops at the first mistake.")
 
 
 def input_size(config):
@@ -78,7 +83,8 @@ def input_size(config):
     resizer = config.model.ssd.image_resizer
     kind = resizer.WhichOneof("image_resizer_oneof")
     if kind != "fixed_shape_resizer":
-        raise UserError("model.ssd.image_resizer: found {}; expected fixed_shape_resizer, with which every feature map has one size. "
+        raise UserError("model.ssd.image_resizer: found {}; expected fixed_shape_resizer, with which every feature map "
+                        "has one size. "
                         "Write: fixed_shape_resizer {{ height: 512 width: 512 }}".format(kind or "nothing"))
     return resizer.fixed_shape_resizer.width, resizer.fixed_shape_resizer.height
 
@@ -125,7 +131,8 @@ def networks(config, layer_counts, image_wh=None):
     with tf.Graph().as_default() as graph:
         try:
             model = model_builder.build(with_input(config, image_wh, max(layer_counts)).model, is_training=False)
-            predicted = model.predict(tf.zeros([1, image_wh[1], image_wh[0], 3]), tf.constant([[image_wh[1], image_wh[0], 3]]))
+            predicted = model.predict(tf.zeros([1, image_wh[1], image_wh[0], 3]),
+                                      tf.constant([[image_wh[1], image_wh[0], 3]]))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError("model: object_detection cannot build it: {}".format(error)) from error
         grids_wh = [tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in predicted["feature_maps"]]
@@ -136,13 +143,14 @@ def networks(config, layer_counts, image_wh=None):
             outputs = [part.op.name for name in ("box_encodings", "class_predictions_with_background")
                        for part in _by_feature_map(predicted[name])[:count]]
             used = tf.compat.v1.graph_util.extract_sub_graph(definition, outputs)
-            multiply_adds = sum(_multiply_adds(graph.get_operation_by_name(node.name)) for node in used.node if node.op in CONVOLUTIONS)
+            multiply_adds = sum(_multiply_adds(graph.get_operation_by_name(node.name)) for node in used.node
+                                if node.op in CONVOLUTIONS)
             found.append(Network(image_wh, grids_wh[:count], multiply_adds, variables))
     return found
 
 
 def _by_feature_map(predicted):
-    """The tensors, one for each feature map, that ssd_meta_arch joins to the tensor ``predicted`` (and then may squeeze)."""
+    """The tensors, one for each feature map, that ssd_meta_arch joins to ``predicted`` (and then may squeeze)."""
     joined = predicted.op.inputs[0].op if predicted.op.type == "Squeeze" else predicted.op
     return list(joined.inputs)[:-1] if joined.type == "ConcatV2" else [predicted]         # the last input is the axis
 
@@ -162,8 +170,8 @@ def anchors(config, image_wh=None, grids_wh=None):
       grids_wh: feature maps, as ``network`` gives them; built here if None.
 
     Returns:
-      (anchors_xyxy, layer, per_cell): float64 (M, 4) in pixels of the network's input, int (M,), and how many anchors the generator
-      lays in a cell of each layer.
+      (anchors_xyxy, layer, per_cell): float64 (M, 4) in pixels of the network's input, int (M,), and how many anchors
+      the generator lays in a cell of each layer.
 
     Raises:
       UserError: the generator refuses its values, or has another number of layers than the feature extractor.
@@ -176,9 +184,11 @@ def anchors(config, image_wh=None, grids_wh=None):
         try:
             generator = anchor_generator_builder.build(config.model.ssd.anchor_generator)
             per_cell = generator.num_anchors_per_location()
-            laid = generator.generate([(rows, columns) for columns, rows in grids_wh], im_height=image_wh[1], im_width=image_wh[0])
+            laid = generator.generate([(rows, columns) for columns, rows in grids_wh], im_height=image_wh[1],
+                                      im_width=image_wh[0])
         except (ValueError, ZeroDivisionError, TypeError, IndexError) as error:
-            raise UserError("model.ssd.anchor_generator: object_detection cannot build it for {} feature maps: {}".format(
+            raise UserError(
+                "model.ssd.anchor_generator: object_detection cannot build it for {} feature maps: {}".format(
                 len(grids_wh), error)) from error
         with tf.compat.v1.Session() as session:
             by_layer = session.run([grid.get() for grid in laid])
@@ -197,14 +207,17 @@ def layers(anchors_xyxy, layer, built):
 def matcher(config):
     """The config's argmax_matcher as an anchors.Matcher."""
     fields = config.model.ssd.matcher.argmax_matcher
-    matched, unmatched = (None, None) if fields.ignore_thresholds else (fields.matched_threshold, fields.unmatched_threshold)
-    return anchor_boxes.Matcher(matched, unmatched, fields.force_match_for_each_row, fields.negatives_lower_than_unmatched)
+    matched, unmatched = (None, None) if fields.ignore_thresholds else (fields.matched_threshold,
+                                                                        fields.unmatched_threshold)
+    return anchor_boxes.Matcher(matched, unmatched, fields.force_match_for_each_row,
+                                fields.negatives_lower_than_unmatched)
 
 
 def augmented(config, images, repeats=1, seed=0, progress=iter):
     """The boxes that training sees: after the config's random flips and crops, by object_detection's own preprocessor.
 
-    Pixels are not needed for it: black pictures of the right size take their place, and steps that change only pixels are left out.
+    Pixels are not needed for it: black pictures of the right size take their place, and steps that change only pixels
+    are left out.
 
     Args:
       config: as ``read`` gives it.
@@ -234,7 +247,8 @@ def augmented(config, images, repeats=1, seed=0, progress=iter):
             fields.groundtruth_boxes: placed,
             fields.groundtruth_classes: tf.ones([count], tf.int32),
             fields.groundtruth_weights: tf.ones([count]),
-        }, steps, func_arg_map=preprocessor.get_default_func_arg_map(include_label_weights=True))[fields.groundtruth_boxes]
+        }, steps, func_arg_map=preprocessor.get_default_func_arg_map(
+            include_label_weights=True))[fields.groundtruth_boxes]
         tf.identity(moved, name="moved")
     with tf.Graph().as_default():
         size_hw, placed, moved = tf.import_graph_def(_seeded(graph.as_graph_def(), seed), name="",
@@ -269,7 +283,8 @@ def _tensorflow():
         try:
             import object_detection
         except ImportError as error:
-            raise UserError("object_detection cannot be imported ({}); expected it in models/research. Run `make setup`.".format(
+            raise UserError("object_detection cannot be imported ({}); expected it in models/research. Run `make "
+                            "setup`.".format(
                 error)) from error
     assert object_detection
     return tf

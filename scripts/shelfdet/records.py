@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from shelfdet import UserError, boxes, images
+from shelfdet import UserError, boxes, images, tensorflow1
 
 JPEG_QUALITY = 95
 # A normalised coordinate is a float32: within this of the truth after the round trip.
@@ -64,7 +64,7 @@ def to_example(labelled, encoded, stored_wh, label_map):
     Raises:
       UserError: a class that the label map does not have.
     """
-    import tensorflow as tf
+    tf = tensorflow1.load()
     unknown = sorted(set(labelled.classes) - set(label_map))
     if unknown:
         raise UserError("{}: class {!r}; expected one of the label map's: {}. Mend the label file or the label map.".format(
@@ -114,7 +114,7 @@ def check(path, labelled_images, stored_sizes, label_map, label_map_path):
     Raises:
       UserError: the first picture that differs, or a record with more or fewer of them.
     """
-    import tensorflow as tf
+    tf = tensorflow1.load()
     from object_detection.data_decoders import tf_example_decoder
     with tf.Graph().as_default():
         decoder = tf_example_decoder.TfExampleDecoder(label_map_proto_file=str(label_map_path))

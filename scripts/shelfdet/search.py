@@ -1,4 +1,4 @@
-"""The search for the anchors that meet the most boxes: one per cell, for either of object_detection's two generators."""
+"""The search for the anchors that meet the most boxes: one per cell, for either of two anchor generators."""
 
 import collections
 
@@ -9,7 +9,8 @@ from shelfdet import anchors
 
 THRESHOLD = 0.5
 
-# A box that is met at the threshold is the aim; among equals, and to give the search a slope, the mean IoU counts a little.
+# A box that is met at the threshold is the aim; among equals, and to give the search a slope, the mean IoU counts a
+# little.
 MEAN_IOU_WEIGHT = 0.05
 
 # Values are written into a .config with so many decimals, and judged as written.
@@ -19,14 +20,14 @@ SIZE_DECIMALS = 1
 
 # The comment that states a config's coverage; a test and step 05 work it out again.
 COMMENT = "# coverage: {:.2f} of the train boxes meet an anchor at IoU >= {:g}"
-COMMENT_PATTERN = r"# coverage: (\d\.\d+) of the train boxes meet an anchor at IoU >= (\d\.\d+)"
+COMMENT_PATTERN = r"coverage: (\d\.\d+) of (?:the train boxes|them) meet an anchor at IoU >= (\d\.\d+)"
 
 Advice = collections.namedtuple("Advice", "generator image_wh grids_wh sizes ratios layers threshold best_iou")
 Advice.__doc__ = """One anchor per cell, as good as this generator can.
 
-generator: "ssd_anchor_generator" or "flexible_grid_anchor_generator". sizes: for each layer the scale (share of the shorter side) or
-the base size (pixels). ratios: width over height, one for each layer. layers: list of anchors.Layer. threshold: the IoU that it was
-sought for. best_iou: (N,) of the boxes that it was sought on."""
+generator: "ssd_anchor_generator" or "flexible_grid_anchor_generator". sizes: for each layer the scale (share of the
+shorter side) or the base size (pixels). ratios: width over height, one for each layer. layers: list of anchors.Layer.
+threshold: the IoU that it was sought for. best_iou: (N,) of the boxes that it was sought on."""
 
 
 def ssd(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0):
@@ -56,8 +57,8 @@ def flexible(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0):
     """The best size and ratio of each layer for ``flexible_grid_anchor_generator``; arguments as ``ssd``.
 
     Returns:
-      Advice, or None where a feature map's stride is no even number of pixels: strides and offsets (half of a stride) are whole
-      there, so anchors could not sit in the middle of the cells.
+      Advice, or None where a feature map's stride is no even number of pixels: strides and offsets (half of a stride)
+      are whole there, so anchors could not sit in the middle of the cells.
     """
     if any(side % (2 * cells) for grid_wh in grids_wh for side, cells in zip(image_wh, grid_wh)):
         return None
@@ -78,13 +79,14 @@ def _split(values, count):
 
 
 def _search(boxes_xyxy, grids_wh, image_wh, sides, ratio_count, threshold, seed):
-    """Differential evolution over the logarithms of one size per layer and ``ratio_count`` ratios, inside what the boxes span.
+    """Differential evolution over the logarithms of one size per layer and ``ratio_count`` ratios, inside what the
+    boxes span.
 
-    The share of boxes met is a function with steps, so no gradient helps; each evaluation takes a fraction of a millisecond because
-    the distance to the nearest centre is worked out once.
+    The share of boxes met is a function with steps, so no gradient helps; each evaluation takes a fraction of a
+    millisecond because the distance to the nearest centre is worked out once.
 
     Returns:
-      list of sizes in pixels (square root of the area), then ratios; layers by rising size, as strides rise.
+      list of sizes in pixels (square root of the area), then ratios, layer by layer.
     """
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     boxes_xyxy = boxes_xyxy[(boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)]
@@ -99,7 +101,8 @@ def _search(boxes_xyxy, grids_wh, image_wh, sides, ratio_count, threshold, seed)
         return -np.mean(best >= threshold) - MEAN_IOU_WEIGHT * np.mean(best)
 
     bounds = [_span(np.sqrt(width * height))] * count + [_span(width / height)] * ratio_count
-    found = scipy.optimize.differential_evolution(loss, bounds, seed=seed, popsize=15, tol=1e-5, maxiter=80, polish=False)
+    found = scipy.optimize.differential_evolution(loss, bounds, seed=seed, popsize=15, tol=1e-5, maxiter=80,
+                                                  polish=False)
     return list(np.exp(found.x))
 
 
@@ -110,7 +113,7 @@ def _span(values):
 
 
 def config_lines(advice):
-    """The lines of a ``.config`` that make these anchors: two blocks of ``model.ssd``, to put in place of those that are there."""
+    """The lines of a ``.config`` that make these anchors: two blocks of ``model.ssd``, in place of those there."""
     return (["# in model {{ ssd {{ feature_extractor {{ ... }} }} }}: num_layers: {}".format(len(advice.layers)),
              "image_resizer {", "  fixed_shape_resizer {", "    height: {}".format(advice.image_wh[1]),
              "    width: {}".format(advice.image_wh[0]), "  }", "}"] + generator_lines(advice))
@@ -120,11 +123,13 @@ def generator_lines(advice):
     """The ``anchor_generator`` block of ``config_lines`` alone."""
     inner = _ssd_lines(advice) if advice.generator == "ssd_anchor_generator" else _flexible_lines(advice)
     share = anchors.shares(advice.best_iou, [advice.threshold])[0]
-    return ["anchor_generator {", "  " + COMMENT.format(share, advice.threshold), "  {} {{".format(advice.generator)] + inner + ["  }", "}"]
+    return ["anchor_generator {", "  " + COMMENT.format(share, advice.threshold),
+            "  {} {{".format(advice.generator)] + inner + ["  }", "}"]
 
 
 def _ssd_lines(advice):
-    return (["    num_layers: {}".format(len(advice.layers))] + ["    scales: {:g}".format(scale) for scale in advice.sizes] +
+    return (["    num_layers: {}".format(len(advice.layers))] + ["    scales: {:g}".format(scale)
+                                                                 for scale in advice.sizes] +
             ["    aspect_ratios: {:g}".format(advice.ratios[0]), "    reduce_boxes_in_lowest_layer: false",
              "    interpolated_scale_aspect_ratio: 0.0"])
 

@@ -1,4 +1,4 @@
-"""What the figures of a detector are worth: intervals, breakdowns, the cost of each kind of error, one detector against another.
+"""What the figures of a detector are worth: intervals, breakdowns, costs of errors, one detector against another.
 
 All of it works on ``metrics.Matches``: pictures are matched once, then counted in other ways.
 """
@@ -39,10 +39,10 @@ def tally_sums(matches, threshold):
 
 
 def bootstrap(matches, threshold, resamples=RESAMPLES, seed=0, progress=iter):
-    """95 % intervals of ``summary`` by the percentile bootstrap over pictures (Efron 1979; Efron & Tibshirani 1993, ch. 13).
+    """95 % intervals of ``summary`` by the percentile bootstrap over pictures (Efron & Tibshirani 1993, chapter 13).
 
-    Pictures are drawn with replacement, as many as there are. The threshold stays: the intervals tell how the figures would vary with
-    other pictures of the same kind, not with another training or another choice of threshold.
+    Pictures are drawn with replacement, as many as there are. The threshold stays: the intervals tell how the figures
+    would vary with other pictures of the same kind, not with another training or another choice of threshold.
 
     Args:
       matches, threshold: as in ``summary``.
@@ -55,7 +55,8 @@ def bootstrap(matches, threshold, resamples=RESAMPLES, seed=0, progress=iter):
     """
     measure = _measure(matches, threshold)
     draws = [measure(weights) for weights in progress(_draws(len(matches), resamples, seed))]
-    return collections.OrderedDict((name, _interval([draw[name] for draw in draws])) for name in measure(None)) if draws else collections.OrderedDict()
+    names = list(draws[0]) if draws else []
+    return collections.OrderedDict((name, _interval([draw[name] for draw in draws])) for name in names)
 
 
 def compare(first, second, thresholds, resamples=RESAMPLES, seed=0, progress=iter):
@@ -77,11 +78,12 @@ def compare(first, second, thresholds, resamples=RESAMPLES, seed=0, progress=ite
         drawn = [measure(weights) for measure in measures]
         differences.append({name: drawn[1][name] - drawn[0][name] for name in one})
     return collections.OrderedDict(
-        (name, (one[name], other[name], other[name] - one[name], _interval([draw[name] for draw in differences]))) for name in one)
+        (name, (one[name], other[name], other[name] - one[name], _interval([draw[name] for draw in differences])))
+        for name in one)
 
 
 def resamples_for(matches, resamples=RESAMPLES):
-    """``resamples``, or fewer where detections are so many that these would take minutes, never under FEWEST_RESAMPLES."""
+    """``resamples``, or fewer where detections are so many that these would take minutes; see FEWEST_RESAMPLES."""
     detections = sum(len(image.scores) for image in matches)
     return min(resamples, max(FEWEST_RESAMPLES, MOST_WORK // max(detections, 1)))
 
@@ -112,12 +114,12 @@ def by_group(matches, threshold, groups):
 def by_box_size(matches, threshold):
     """``summary`` of small, middle and large boxes: thirds of the ground truth by side, the root of the area in pixels.
 
-    A detection counts with the ground truth that it hits, hits again or is badly placed around, else by its own side; so every
-    detection and every ground truth is in one third, and TP, FP and FN add up to those of the whole.
+    A detection counts with the ground truth that it hits, hits again or is badly placed around, else by its own side;
+    so every detection and every ground truth is in one third, and TP, FP and FN add up to those of the whole.
 
     Returns:
-      OrderedDict of "under 40 px", ... -> OrderedDict as in ``by_group``. The errors of the counts are left out: a picture's count is of
-      all its boxes.
+      OrderedDict of "under 40 px", ... -> OrderedDict as in ``by_group``. The errors of the counts are left out: a
+      picture's count is of all its boxes.
     """
     sides = np.sort(np.concatenate([_sides(image.truth_xyxy) for image in matches] or [np.zeros(0)]))
     if not len(sides):
@@ -130,17 +132,19 @@ def by_box_size(matches, threshold):
                 for image, homes, own in ((image, _homes(image), _sides(image.truth_xyxy)) for image in matches)]
         figures = row(part, threshold)
         if figures["boxes"]:
-            rows[name] = collections.OrderedDict((key, value) for key, value in figures.items() if "count_error" not in key)
+            rows[name] = collections.OrderedDict((key, value) for key, value in figures.items()
+                                                 if "count_error" not in key)
     return rows
 
 
 def error_kinds(matches, threshold):
     """How many errors of each kind there are at ``threshold``, and how much mAP each kind costs.
 
-    The cost is what mAP would gain if that kind alone were mended, over detections of all scores, as in TIDE (Bolya et al. 2020,
-    "TIDE: A General Toolbox for Identifying Object Detection Errors", section 2.2): duplicates and background detections are taken
-    away; a badly placed one becomes a hit of the ground truth it is nearest to, or is taken away if a better scored one has that;
-    ground truths with no detection on them or badly placed around them are taken away. Costs do not add up.
+    The cost is what mAP would gain if that kind alone were mended, over detections of all scores, as in TIDE (Bolya et
+    al. 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", section 2.2): duplicates and background
+    detections are taken away; a badly placed one becomes a hit of the ground truth it is nearest to, or is taken away
+    if a better scored one has that; ground truths with no detection on them or badly placed around them are taken away.
+    Costs do not add up.
 
     Returns:
       OrderedDict of "missed", "background", "badly placed", "duplicate" -> (number, or None without a threshold; cost).
@@ -158,13 +162,14 @@ def error_kinds(matches, threshold):
 
 
 def _measure(matches, threshold):
-    """A function of weights (or None) that gives ``summary``; what does not depend on the weights is done here, once."""
+    """A function of weights (or None) that gives ``summary``; what does not depend on weights is done here, once."""
     pools = metrics.pools(matches)
     tallied = metrics.tally(matches, np.inf if threshold is None else threshold)
 
     def measure(weights):
         coco = _mean([metrics.coco_average_precisions(pooled, weights) for pooled in pools], len(metrics.COCO_IOUS))
-        result = collections.OrderedDict([("mAP", _mean_ap(pools, weights)), ("AP", float(np.mean(coco))), ("AP75", float(coco[AP75]))])
+        result = collections.OrderedDict([("mAP", _mean_ap(pools, weights)), ("AP", float(np.mean(coco))),
+                                          ("AP75", float(coco[AP75]))])
         for name, value in metrics.figures(tallied, weights).items():
             result[name] = np.nan if threshold is None else float(value)
         return result

@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """Step 05: is this training config fit to train with?
 
-Reads   a training config (default: workspace/training_demo/training/ssd_inception_v2_scratch.config), the label map and records it
-        names, the checkpoint it starts from, and workspace/training_demo/annotations/{train,val,test}_labels.csv.
+Reads   a training config (default: workspace/training_demo/training/ssd_inception_v2_scratch.config), the label map and
+        records it names, the checkpoint it starts from, and
+        workspace/training_demo/annotations/{train,val,test}_labels.csv.
 Writes  nothing.
 
-Prints every problem in one go, each with file, line, key, what was found, what was expected and the line to write. Builds the
-network and its anchors through object_detection, so that "one anchor per cell" is proved and not read off. Ends with status 1 on
-any error, 0 with warnings alone.
+Prints every problem in one go, each with file, line, key, what was found, what was expected and the line to write.
+Builds the network and its anchors through object_detection, so that "one anchor per cell" is proved and not read off.
+Ends with status 1 on any error, 0 with warnings alone.
 
     python scripts/training/05_check_config.py
     python scripts/training/05_check_config.py --config workspace/training_demo/training/demo.config
@@ -24,8 +25,10 @@ SPLITS = ("train", "val", "test")
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--config", type=pathlib.Path, default=paths.DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("--config", type=pathlib.Path, default=paths.DEFAULT_CONFIG, metavar="FILE",
+                        help="default: %(default)s")
     for split in SPLITS:
         parser.add_argument("--{}-labels".format(split), type=pathlib.Path, metavar="FILE",
                             help="default: {}, if it is there".format(paths.shown(paths.labels(split))))
@@ -40,7 +43,8 @@ def main(argv=None):
         print(findings.as_text(finding), end="\n\n")
     print(summary(checked))
     errors, warnings = (checked.findings.count(severity) for severity in (findings.ERROR, findings.WARNING))
-    print("{}: {}".format(paths.shown(args.config), "no problems" if not errors + warnings else "{} error{}, {} warning{}".format(
+    print("{}: {}".format(paths.shown(args.config), "no problems" if not errors + warnings
+                          else "{} error{}, {} warning{}".format(
         errors, "" if errors == 1 else "s", warnings, "" if warnings == 1 else "s")))
     return 1 if errors else 0
 
@@ -51,7 +55,8 @@ def labels(args):
     for split in SPLITS:
         named = getattr(args, split + "_labels")
         if named is not None and not named.is_file():
-            raise UserError("--{}-labels {}: no such file; expected a label file as step 02 writes it.".format(split, named))
+            raise UserError("--{}-labels {}: no such file; expected a label file as step 02 writes it.".format(split,
+                                                                                                               named))
         path = named or paths.labels(split)
         if path.is_file():
             found[split] = path
@@ -67,7 +72,8 @@ def summary(checked):
             *checked.network.image_wh, grids, checked.network.multiply_adds / 1e9))
     if checked.coverage is not None and len(checked.coverage.best_iou):
         covered = checked.coverage
-        lines.append("one anchor per cell; {:.2f} of {} train boxes meet an anchor at IoU >= 0.5, {:.3f} lose their best anchor to "
+        lines.append("one anchor per cell; {:.2f} of {} train boxes meet an anchor at IoU >= 0.5, {:.3f} lose their "
+                     "best anchor to "
                      "another box".format((covered.best_iou >= 0.5).mean(), len(covered.best_iou), covered.lost.mean()))
     return "\n".join(lines)
 

@@ -58,8 +58,8 @@ def unpack(download, archive, target):
         print("unpacking {}, sha256 {}".format(paths.shown(archive), files.sha256(archive)))
     download.extract(archive, target, strip=1)
     if lacking(target):
-        raise UserError("{}: holds no {}; expected {} in the archive's one folder, as in {}. Delete it and fetch that one.".format(
-            archive, " and no ".join(lacking(target)), ", ".join(CHECKPOINT_FILES), URL))
+        raise UserError("{}: holds no {}; expected {} in the archive's one folder, as in {}. Delete it and fetch that "
+                        "one.".format(archive, " and no ".join(lacking(target)), ", ".join(CHECKPOINT_FILES), URL))
 
 
 def lacking(folder):

@@ -2,17 +2,17 @@
 """Step 08: a frozen graph finds the products in pictures.
 
 Reads   a frozen_inference_graph.pb (step 07) and the label map;
-        the pictures of a label file (step 02), searched in workspace/training_demo/images/ShelfImages/{train,test}, or all
-        pictures of a folder.
-Writes  results/{val,test}_detections.json, or results/predictions.json for a folder without labels: COCO's layout, boxes in the
-        pixels of the picture on disk, every score kept;
+        the pictures of a label file (step 02), searched in workspace/training_demo/images/ShelfImages/{train,test}, or
+        all pictures of a folder.
+Writes  results/{val,test}_detections.json, or results/predictions.json for a folder without labels: COCO's layout,
+        boxes in the pixels of the picture on disk, every score kept;
         with --draw a folder of pictures with their boxes, and counts.csv in it.
 
     python workspace/training_demo/evaluation/08_detect.py --labels workspace/training_demo/annotations/test_labels.csv
     python workspace/training_demo/evaluation/08_detect.py --images my/photographs --draw my/drawings
 
-Pictures are shrunk by the same function as step 04's. With --exif apply pictures are turned as their EXIF flag says, and boxes and
-sizes are those of the turned picture.
+Pictures are shrunk by the same function as step 04's. With --exif apply pictures are turned as their EXIF flag says,
+and boxes and sizes are those of the turned picture.
 """
 
 import argparse
@@ -45,22 +45,25 @@ def parse(argv):
                         help="a frozen graph, or the folder of a {} (default: %(default)s)".format(GRAPH_FILE))
     parser.add_argument("--labels", type=pathlib.Path, metavar="FILE", help="look at the pictures of this label file")
     parser.add_argument("--images", type=pathlib.Path, metavar="FOLDER",
-                        help="with --labels: where its pictures are, in the folder or its train/ and test/ (default: {}); without: "
-                             "look at all pictures of this folder".format(paths.SHELF_IMAGES))
+                        help="with --labels: where its pictures are, in the folder or its train/ and test/ (default: "
+                             "{}); without: look at all pictures of this folder".format(paths.SHELF_IMAGES))
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
                         help="(default: in {}, named after the label file)".format(paths.RESULTS))
     parser.add_argument("--label-map", type=pathlib.Path, default=paths.LABEL_MAP, metavar="FILE")
     parser.add_argument("--max-side", type=int, default=1024, metavar="PIXELS",
-                        help="shrink longer pictures to this first, as step 04 does; 0 keeps all (default: %(default)s)")
+                        help="shrink longer pictures to this, as step 04 does; 0 keeps all (default: %(default)s)")
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore",
-                        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn pictures as their EXIF flag says")
-    parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER", help="draw the boxes, and count the products in counts.csv")
+                        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn pictures as their EXIF "
+                             "flag says")
+    parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER",
+                        help="draw the boxes, and count the products in counts.csv")
     parser.add_argument("--threshold", type=float, metavar="SCORE",
-                        help="draw and count boxes from this score on (default: the one in metrics.json, if that was made with this "
-                             "graph, else {})".format(DEFAULT_THRESHOLD))
+                        help="draw and count boxes from this score on (default: the one in metrics.json, if that was "
+                             "made with this graph, else {})".format(DEFAULT_THRESHOLD))
     parser.add_argument("--metrics", type=pathlib.Path, default=paths.METRICS, metavar="FILE",
                         help="where the default threshold is read (default: %(default)s)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave pictures out that cannot be read, and list them at the end")
+    parser.add_argument("--skip-bad", action="store_true",
+                        help="leave pictures out that cannot be read, and list them at the end")
     args = parser.parse_args(argv)
     if not args.labels and not args.images:
         parser.error("name --labels FILE, --images FOLDER, or both")
@@ -89,11 +92,13 @@ def main(argv=None):
     looked = look_at_all(pictures, detector, class_names, args, threshold)
     seconds = time.time() - began
     found = [one.detections for one in looked if one.detections is not None]
-    info["exif_flagged"] = {picture.path.name: one.orientation for picture, one in zip(pictures, looked) if one.orientation > 1}
+    info["exif_flagged"] = {picture.path.name: one.orientation for picture, one in zip(pictures, looked)
+                            if one.orientation > 1}
     info["skipped"] = {picture.path.name: one.problem for picture, one in zip(pictures, looked) if one.problem}
     detections.write_detections(found, args.output, info)
     print("{}: {} boxes of any score in {} pictures, {:.1f} pictures a second".format(
-        paths.shown(args.output), sum(len(image.scores) for image in found), len(found), len(looked) / max(seconds, 1e-9)))
+        paths.shown(args.output), sum(len(image.scores) for image in found), len(found),
+        len(looked) / max(seconds, 1e-9)))
     if args.draw:
         write_counts(found, threshold, args.draw)
     tell_exif(info["exif_flagged"], args.exif)
@@ -116,7 +121,7 @@ def find_pictures(args):
 
 
 def check_targets(args, pictures):
-    """Refuses, before anything long starts, what could not be written at the end or would write over the user's pictures."""
+    """Refuses at once what could not be written at the end, or would write over the user's pictures."""
     if args.output.is_dir():
         raise UserError("--output {}: is a folder; expected the name of a file to write.".format(args.output))
     for folder in [args.output.parent] + ([args.draw] if args.draw else []):
@@ -127,8 +132,8 @@ def check_targets(args, pictures):
         if not os.access(str(folder), os.W_OK | os.X_OK):
             raise UserError(files.writing_failed(folder, PermissionError(None, "no permission to write in it")))
     if args.draw and args.draw.resolve() in {picture.path.resolve().parent for picture in pictures}:
-        raise UserError("--draw {}: the pictures themselves lie there and would be written over. Name another folder.".format(
-            args.draw))
+        raise UserError("--draw {}: the pictures themselves lie there and would be written over. Name another "
+                        "folder.".format(args.draw))
 
 
 def read_class_names(path):
@@ -155,7 +160,7 @@ def choose_threshold(args, graph_sha256):
     try:
         metrics = json.loads(args.metrics.read_text(encoding="utf-8"))
         if metrics["graph_sha256"] == graph_sha256:
-            print("boxes are drawn and counted from score {:.3f} on: the threshold in {}, chosen on validation pictures".format(
+            print("boxes are drawn and counted from score {:.3f} on: the threshold in {}".format(
                 metrics["threshold"], paths.shown(args.metrics)))
             return float(metrics["threshold"])
         reason = "was made with another graph"
@@ -171,8 +176,8 @@ def choose_threshold(args, graph_sha256):
 def look_at_all(pictures, detector, class_names, args, threshold):
     """Looks at every picture, on all cores; returns a list of Looked in the order of ``pictures``.
 
-    Threads do: Pillow and TensorFlow both let go of Python's lock while they work, so one thread's decoding overlaps another's
-    network. A thread holds one picture at a time.
+    Threads do: Pillow and TensorFlow both let go of Python's lock while they work, so one thread's decoding overlaps
+    another's network. A thread holds one picture at a time.
     """
     import tqdm
     from shelfdet import parallel
@@ -196,17 +201,20 @@ def look_at(picture, detector, class_names, args, threshold):
     except UserError as error:
         if args.skip_bad:
             return Looked(None, images.UPRIGHT, str(error))
-        raise UserError("{} Nothing was written; --skip-bad goes on without such pictures and lists them.".format(error)) from error
+        raise UserError("{} Nothing was written; --skip-bad goes on without such pictures and lists them.".format(
+            error)) from error
     if picture.size_wh not in (None, size_wh):
-        raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same --exif.".format(
+        raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
+                        "--exif.".format(
             picture.path, *size_wh, " once turned" if args.exif == "apply" else "", args.labels, *picture.size_wh))
     boxes_yxyx, scores, class_ids = detector.detect(pixels)
     unknown = sorted(set(class_ids.tolist()) - set(class_names))
     if unknown:
-        raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with (--label-map)."
-                        .format(args.label_map, unknown[0], ", ".join(map(str, class_names))))
+        raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with "
+                        "(--label-map).".format(args.label_map, unknown[0], ", ".join(map(str, class_names))))
     boxes_xyxy = boxes.clip(boxes.from_normalised_yxyx(boxes_yxyx, size_wh), size_wh)
-    found = detections.Detections(picture.path.name, size_wh, boxes_xyxy, scores, tuple(class_names[one] for one in class_ids))
+    found = detections.Detections(picture.path.name, size_wh, boxes_xyxy, scores,
+                                  tuple(class_names[class_id] for class_id in class_ids))
     if args.draw:
         draw(pixels, found, args.draw, threshold)
     return Looked(found, orientation, None)
@@ -218,7 +226,8 @@ def draw(pixels, found, folder, threshold):
     kept = found.boxes_xyxy[found.scores >= threshold]
     is_jpeg = found.filename.lower().endswith((".jpg", ".jpeg"))
     with files.replacing(folder / (found.filename if is_jpeg else found.filename + ".jpg")) as partial:
-        drawing.draw_detections(pixels, kept, found.size_wh, found.filename).save(str(partial), "JPEG", quality=JPEG_QUALITY)
+        drawn = drawing.draw_detections(pixels, kept, found.size_wh, found.filename)
+        drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY)
 
 
 def write_counts(found, threshold, folder):
@@ -242,7 +251,8 @@ def tell_exif(flagged, rule):
     print("{} with an EXIF orientation: {}{}".format(
         _pictures(len(names)), ", ".join(names[:SHOWN_NAMES]), " ..." if len(names) > SHOWN_NAMES else ""))
     if rule == "ignore":
-        print("  not turned: boxes are those of the raw pixels. If drawings lie on a side or stand on their head, use --exif apply")
+        print("  not turned: boxes are those of the raw pixels. If drawings lie on a side or stand on their head, use "
+              "--exif apply")
     else:
         print("  turned: boxes and sizes are those of the turned pictures")
 

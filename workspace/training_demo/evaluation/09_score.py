@@ -1,17 +1,20 @@
 #!/usr/bin/env python
 """Step 09: how good the detections are.
 
-Reads   test_labels.csv (step 02) and results/test_detections.json (step 08); val_labels.csv and results/val_detections.json for the
-        score threshold, which is never chosen on the test pictures.
-Writes  metrics.json and image2products.json in the repository's root: the figures, and how many products each picture shows.
+Reads   test_labels.csv (step 02) and results/test_detections.json (step 08); val_labels.csv and
+        results/val_detections.json for the score threshold, which is never chosen on the test pictures.
+Writes  metrics.json and image2products.json in the repository's root: the figures, and how many products each picture
+        shows.
 
     python workspace/training_demo/evaluation/09_score.py
-    python workspace/training_demo/evaluation/09_score.py --ground-truth truth/ --detections found/ --format text --threshold 0.5
+    python workspace/training_demo/evaluation/09_score.py --format text --ground-truth truth/ --detections found/ \\
+        --threshold 0.5
     python workspace/training_demo/evaluation/09_score.py --compare one.json other.json --threshold 0.5
 
-Any detector's boxes can be scored: --format names what they come in, coco (the workspace's JSON, or COCO's list of results), csv, voc
-(a folder of Pascal VOC XML) or text (a folder with one file a picture: "class score x1 y1 x2 y2", pixels; without the score for ground
-truth). With --detections or --compare nothing is written unless --output names a file.
+Any detector's boxes can be scored: --format names what they come in, coco (the workspace's JSON, or COCO's list of
+results), csv, voc (a folder of Pascal VOC XML) or text (a folder with one file a picture: "class score x1 y1 x2 y2",
+pixels; without the score for ground truth). With --detections or --compare nothing is written unless --output names a
+file.
 """
 
 import argparse
@@ -28,38 +31,46 @@ from shelfdet import UserError, command, files, paths
 
 FORMATS = ("coco", "csv", "voc", "text")
 GRAPH_FILES = (("graph_sha256", "frozen_inference_graph.pb"), ("config_sha256", "pipeline.config"))
-MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif")      # what step 08 notes and two sets of detections must share
+# What step 08 notes of itself, and validation and test detections must share.
+MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif")
 DIGITS = 6
 SHOWN = collections.OrderedDict([
     ("mAP", "AP at IoU 0.5 (mAP)"), ("precision", "precision"), ("recall", "recall"), ("f1", "F1"),
-    ("AP", "COCO AP, IoU 0.50 to 0.95"), ("AP75", "COCO AP at IoU 0.75"), ("mean_absolute_count_error", "mean |count error|"), ("mean_count_error", "mean count error")])
+    ("AP", "COCO AP, IoU 0.50 to 0.95"), ("AP75", "COCO AP at IoU 0.75"),
+    ("mean_absolute_count_error", "mean |count error|"), ("mean_count_error", "mean count error")])
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     path = {"type": pathlib.Path, "metavar": "PATH"}
-    parser.add_argument("--ground-truth", help="labels of the pictures (default: {})".format(paths.labels("test")), **path)
-    parser.add_argument("--detections", help="detections in the same pictures (default: {})".format(
-        paths.RESULTS / "test_detections.json"), **path)
+    parser.add_argument("--ground-truth", **path, help="labels of the pictures (default: {})".format(
+        paths.labels("test")))
+    parser.add_argument("--detections", **path, help="detections in the same pictures (default: {})".format(
+        paths.RESULTS / "test_detections.json"))
     parser.add_argument("--format", choices=FORMATS, help="of the detections, and of a --ground-truth that is named "
                         "(default: coco, and csv for ground truth)")
     parser.add_argument("--ground-truth-format", choices=FORMATS, help="where ground truth and detections differ")
-    parser.add_argument("--val-ground-truth", help="labels of the validation pictures, in the same format (default: {})".format(
-        paths.labels("val")), **path)
-    parser.add_argument("--val-detections", nargs="+", help="detections in the validation pictures, which choose the threshold; two with "
-                        "--compare (default: {}, unless --detections or --compare is given)".format(
-                            paths.RESULTS / "val_detections.json"), **path)
-    parser.add_argument("--threshold", type=float, metavar="SCORE", help="count detections from this score on, in place of choosing it")
-    parser.add_argument("--compare", nargs=2, help="two detectors' detections in the same pictures: the difference of their figures, "
-                        "with the interval of a paired bootstrap", **path)
-    parser.add_argument("--graph-dir", help="folder of the graph that the detections must be made with", **path)
+    parser.add_argument("--val-ground-truth", **path, help="labels of the validation pictures, in the format of the "
+                        "ground truth (default: {})".format(paths.labels("val")))
+    parser.add_argument("--val-detections", nargs="+", **path, help="detections in the validation pictures, which "
+                        "choose the threshold; two with --compare (default: {}, unless --detections or --compare is "
+                        "given)".format(paths.RESULTS / "val_detections.json"))
+    parser.add_argument("--threshold", type=float, metavar="SCORE",
+                        help="count detections from this score on, in place of choosing it")
+    parser.add_argument("--compare", nargs=2, **path, help="two detectors' detections in the same pictures: the "
+                        "difference of their figures, with the interval of a paired bootstrap")
+    parser.add_argument("--graph-dir", **path, help="folder of the graph that the detections must be made with")
     parser.add_argument("--one-class", action="store_true", help="match boxes whatever their class")
-    parser.add_argument("--clip", action="store_true", help="cut boxes that reach outside their picture, in place of refusing them")
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap, 0 for no intervals (default: %(default)s)")
+    parser.add_argument("--clip", action="store_true",
+                        help="cut boxes that reach outside their picture, in place of refusing them")
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N",
+                        help="of the bootstrap, 0 for no intervals (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--output", help="figures (default: {}, unless --detections or --compare is given)".format(paths.METRICS), **path)
-    parser.add_argument("--counts-output", help="products in each picture (default: {}, likewise)".format(paths.IMAGE_TO_PRODUCTS), **path)
+    parser.add_argument("--output", **path, help="figures (default: {}, unless --detections or --compare is "
+                        "given)".format(paths.METRICS))
+    parser.add_argument("--counts-output", **path, help="products in each picture (default: {}, likewise)".format(
+        paths.IMAGE_TO_PRODUCTS))
     args = parser.parse_args(argv)
     check(args, parser)
     return with_defaults(args)
@@ -73,8 +84,8 @@ def check(args, parser):
     if args.threshold is not None and not math.isfinite(args.threshold):
         parser.error("--threshold {}: expected a finite number".format(args.threshold))
     if args.val_detections and len(args.val_detections) != (2 if args.compare else 1):
-        parser.error("--val-detections: expected {}, found {}".format("two files with --compare" if args.compare else "one file",
-                                                                      len(args.val_detections)))
+        parser.error("--val-detections: expected {}, found {}".format(
+            "two files with --compare" if args.compare else "one file", len(args.val_detections)))
     if args.resamples < 0:
         parser.error("--resamples {}: expected 0 or more".format(args.resamples))
 
@@ -127,10 +138,11 @@ def score(args):
 def compare(args):
     from shelfdet import metrics, statistics
     both = [read_matches(args.ground_truth, path, args) for path in args.compare]
-    chosen = [choose(args, read_matches(args.val_ground_truth, args.val_detections[index], args) if args.val_detections else None, index)
-              for index in range(2)]
+    validation = [read_matches(args.val_ground_truth, path, args) for path in args.val_detections or ()] or [None, None]
+    chosen = [choose(args, matches, index) for index, matches in enumerate(validation)]
     resamples = min([args.resamples] + [statistics.resamples_for(matches) for matches in both])
-    rows = statistics.compare(both[0], both[1], [threshold for threshold, _ in chosen], resamples, args.seed, progress(resamples))
+    thresholds = [threshold for threshold, _ in chosen]
+    rows = statistics.compare(both[0], both[1], thresholds, resamples, args.seed, progress(resamples))
     print("{} pictures; A {}, B {}; B - A with the 95 % interval of a paired bootstrap ({} resamples)\n".format(
         len(both[0]), args.compare[0].name, args.compare[1].name, resamples))
     print("{:28}{:>9}{:>9}{:>10}".format("", "A", "B", "B - A"))
@@ -143,7 +155,8 @@ def compare(args):
             "A": args.compare[0].name, "B": args.compare[1].name, "pictures": len(both[0]), "rules": metrics.RULES,
             "thresholds": [{"threshold": threshold, "threshold_from": origin} for threshold, origin in chosen],
             "bootstrap": {"resamples": resamples, "seed": args.seed, "over": "pictures, paired"},
-            "figures": collections.OrderedDict((name, collections.OrderedDict(zip(keys, row))) for name, row in rows.items())})
+            "figures": collections.OrderedDict(
+                (name, collections.OrderedDict(zip(keys, row))) for name, row in rows.items())})
 
 
 def read_matches(ground_truth, found, args):
@@ -168,13 +181,14 @@ def choose(args, validation, index):
         return None, "not chosen: there are no validation detections, and test pictures never choose it"
     threshold = metrics.best_threshold(validation)
     if threshold is None:
-        raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with --threshold.".format(
-            args.val_detections[index], args.val_ground_truth))
-    return threshold, "highest score that maximises F1 on {}, {} pictures".format(args.val_detections[index].name, len(validation))
+        raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with "
+                        "--threshold.".format(args.val_detections[index], args.val_ground_truth))
+    return threshold, "highest score that maximises F1 on {}, {} pictures".format(
+        args.val_detections[index].name, len(validation))
 
 
 def check_made_with(args):
-    """The "info" of the detections, once they are known to be of one graph: that of the validation detections, and --graph-dir's."""
+    """The "info" of the detections, once it is known to tell of the same graph as validation's and --graph-dir."""
     from shelfdet import detections
     if args.format != "coco":
         return {}
@@ -183,8 +197,8 @@ def check_made_with(args):
         other = detections.read_info(path)
         for key in MADE_WITH:
             if info.get(key) != other.get(key):
-                raise UserError("{}: {} is {!r}; expected {!r} as in {}. Run step 08 on both sets of pictures with the same graph.".format(
-                    path, key, other.get(key), info.get(key), args.detections))
+                raise UserError("{}: {} is {!r}; expected {!r} as in {}. Run step 08 on both sets of pictures with the "
+                                "same graph.".format(path, key, other.get(key), info.get(key), args.detections))
     for key, name in GRAPH_FILES if args.graph_dir else ():
         file = args.graph_dir / name
         if not file.is_file():
@@ -202,7 +216,8 @@ def read_on(matches, info, args):
         ("pictures", len(matches)), ("boxes", sum(len(image.truth_xyxy) for image in matches)),
         ("detections", sum(len(image.scores) for image in matches)),
         ("shorter_side_px", [min(sides), max(sides)] if sides else None), ("graph", info.get("graph")),
-        ("graph_sha256", info.get("graph_sha256")), ("config_sha256", info.get("config_sha256")), ("labels", args.ground_truth.name),
+        ("graph_sha256", info.get("graph_sha256")), ("config_sha256", info.get("config_sha256")),
+        ("labels", args.ground_truth.name),
         ("labels_sha256", files.sha256(args.ground_truth) if args.ground_truth.is_file() else None)])
 
 
@@ -213,8 +228,9 @@ def breakdowns(matches, threshold):
     for index, name in enumerate(("by_camera", "by_planogram")):
         result[name] = statistics.by_group(matches, threshold, [scene[index] for scene in scenes])
     result["by_box_size"] = statistics.by_box_size(matches, threshold)
-    result["errors"] = collections.OrderedDict((kind, collections.OrderedDict([("number", count), ("mAP_cost", cost)]))
-                                               for kind, (count, cost) in statistics.error_kinds(matches, threshold).items())
+    result["errors"] = collections.OrderedDict()
+    for kind, (count, cost) in statistics.error_kinds(matches, threshold).items():
+        result["errors"][kind] = collections.OrderedDict([("number", count), ("mAP_cost", cost)])
     return result
 
 
@@ -261,7 +277,7 @@ def write_json(path, content):
 
 
 def plain(value, key=None):
-    """The same nested value with NaN as None and rounded floats; a threshold is kept whole, since scores are compared with it."""
+    """The same nested value with NaN as None and floats rounded, but for a threshold, which scores are held against."""
     if isinstance(value, dict):
         return collections.OrderedDict((name, plain(part, name)) for name, part in value.items())
     if isinstance(value, (list, tuple)):

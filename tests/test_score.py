@@ -1,0 +1,211 @@
+"""Step 09 as a person runs it: figures, files, and refusals."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from shelfdet import UserError, annotations, detections, paths
+from shelfdet.detections import Detections
+
+INFO = {"graph": "nets/one/frozen_inference_graph.pb", "graph_sha256": "a" * 64, "config_sha256": "b" * 64,
+        "max_side": 1024, "exif": "ignore"}
+BOX, FAR, FALSE_ALARM = (0, 0, 10, 10), (40, 40, 50, 50), (20, 0, 30, 10)
+
+
+@pytest.fixture
+def score(script):
+    module = script("09_score")
+    return lambda *args: module.main([str(arg) for arg in args] + ["--resamples", "20"])
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A folder with labels and detections of two test and two validation pictures, in the workspace's formats."""
+    write(tmp_path, "test", [("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX), (0.6, FALSE_ALARM), (0.3, FAR)]),
+                             ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)])])
+    # F1 is best from 0.5 on: 2 hits of 2, no false alarm. On the test pictures alone it would be best from 0.3 on.
+    write(tmp_path, "val", [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX), (0.4, FALSE_ALARM)]),
+                            ("C1_P02_N1_S2_2.JPG", [FAR], [(0.5, FAR)])])
+    return tmp_path
+
+
+def write(folder, split, pictures, info=INFO):
+    size_wh = (64, 60)
+    annotations.write_labels([annotations.LabelledImage(name, size_wh, np.array(truth, dtype=float),
+                                                        ("product",) * len(truth))
+                              for name, truth, _ in pictures], folder / "{}_labels.csv".format(split))
+    found = [Detections(name, size_wh, np.array([box for _, box in boxes], dtype=float),
+                        np.array([s for s, _ in boxes]), ("product",) * len(boxes))
+             for name, _, boxes in pictures]
+    detections.write_detections(found, folder / "{}_detections.json".format(split), info)
+
+
+def in_workspace_formats(folder, *more):
+    return ("--ground-truth", folder / "test_labels.csv", "--detections", folder / "test_detections.json",
+            "--val-ground-truth", folder / "val_labels.csv") + more
+
+
+def with_validation(folder, *more):
+    return in_workspace_formats(folder, "--val-detections", folder / "val_detections.json",
+                                "--output", folder / "metrics.json", *more)
+
+
+def test_figures_at_the_threshold_that_validation_chose(score, shelf, capsys):
+    score(*with_validation(shelf, "--counts-output", shelf / "counts.json"))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    assert figures["threshold"] == 0.5 and "val_detections.json, 2 pictures" in figures["threshold_from"]
+    assert (figures["TP"], figures["FP"], figures["FN"]) == (2, 1, 1)
+    assert figures["precision"] == figures["recall"] == figures["f1"] == round(2 / 3, 6)
+    assert figures["mAP"] == round(1 / 3 + 1 / 3 + 1 / 3 * 3 / 4, 6)       # hit, hit, false alarm, hit
+    assert figures["mean_absolute_count_error"] == 0
+    assert (figures["pictures"], figures["boxes"], figures["detections"]) == (2, 3, 4)
+    assert figures["shorter_side_px"] == [60, 60]
+    assert figures["graph_sha256"] == "a" * 64 and figures["config_sha256"] == "b" * 64
+    assert figures["labels_sha256"] == hashlib.sha256((shelf / "test_labels.csv").read_bytes()).hexdigest()
+    assert sorted(figures["by_camera"]) == ["C1", "C2"] and list(figures["by_planogram"]) == ["P01"]
+    assert figures["errors"]["background"]["number"] == 1 and figures["errors"]["missed"]["number"] == 1
+    assert figures["validation"]["f1"] == 1
+    assert json.loads((shelf / "counts.json").read_text()) == {"C1_P01_N1_S2_1.JPG": 2, "C2_P01_N1_S2_1.JPG": 1}
+    assert "2 hits, 1 false alarms, 1 missed" in capsys.readouterr().out
+
+
+def test_the_same_input_gives_the_same_bytes(score, shelf):
+    score(*with_validation(shelf))
+    first = (shelf / "metrics.json").read_bytes()
+    score(*with_validation(shelf))
+    assert (shelf / "metrics.json").read_bytes() == first
+    assert str(shelf).encode() not in first                          # figures do not tell where they were read
+
+
+def test_the_threshold_never_comes_from_the_test_pictures(score, shelf, capsys):
+    score(*in_workspace_formats(shelf, "--output", shelf / "metrics.json", "--counts-output", shelf / "counts.json"))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    assert figures["mAP"] > 0.9 and figures["AP75"] is not None
+    undefined = ("threshold", "precision", "recall", "f1", "TP", "FP", "FN", "mean_count_error")
+    assert all(figures[name] is None for name in undefined)
+    assert "test pictures never choose it" in figures["threshold_from"]
+    assert not (shelf / "counts.json").exists()
+    assert "--val-detections, or --threshold" in capsys.readouterr().out
+
+
+def test_a_given_threshold(score, shelf):
+    score(*in_workspace_formats(shelf, "--threshold", "0.3", "--output", shelf / "metrics.json"))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    assert (figures["threshold"], figures["threshold_from"]) == (0.3, "given")
+    assert (figures["TP"], figures["FP"], figures["FN"]) == (3, 1, 0)      # a score of exactly 0.3 counts
+
+
+def test_nothing_is_written_for_other_detections_unless_it_is_asked_for(score, shelf, monkeypatch):
+    monkeypatch.setattr(paths, "METRICS", shelf / "root_metrics.json")
+    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "root_counts.json")
+    score(*in_workspace_formats(shelf, "--threshold", "0.5"))
+    assert not list(shelf.glob("root_*"))
+
+
+def test_defaults_are_the_workspace_s_own_files(script, shelf, monkeypatch):
+    monkeypatch.setattr(paths, "labels", lambda split: shelf / "{}_labels.csv".format(split))
+    monkeypatch.setattr(paths, "RESULTS", shelf)
+    monkeypatch.setattr(paths, "METRICS", shelf / "root_metrics.json")
+    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "root_counts.json")
+    script("09_score").main(["--resamples", "5"])
+    assert json.loads((shelf / "root_metrics.json").read_text())["threshold"] == 0.5
+    assert json.loads((shelf / "root_counts.json").read_text())["C2_P01_N1_S2_1.JPG"] == 1
+
+
+def test_other_tools_text_files(score, tmp_path):
+    for folder, line in (("truth", "product 0 0 10 10"), ("found", "product 0.9 0 0 10 10")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(line)
+        (tmp_path / folder / "b.txt").write_text("")
+    score("--ground-truth", tmp_path / "truth", "--detections", tmp_path / "found", "--format", "text",
+          "--threshold", "0.5", "--output", tmp_path / "m.json")
+    figures = json.loads((tmp_path / "m.json").read_text())
+    assert (figures["mAP"], figures["pictures"], figures["by_camera"]["other"]["pictures"]) == (1, 2, 2)
+
+
+def test_ground_truth_and_detections_in_different_formats(score, shelf):
+    (shelf / "text").mkdir()
+    (shelf / "text" / "C1_P01_N1_S2_1.txt").write_text("product 0 0 10 10\nproduct 40 40 50 50\n")
+    (shelf / "text" / "C2_P01_N1_S2_1.txt").write_text("product 0 0 10 10\n")
+    score("--ground-truth", shelf / "text", "--ground-truth-format", "text",
+          "--detections", shelf / "test_detections.json", "--threshold", "0.5", "--output", shelf / "m.json")
+    assert json.loads((shelf / "m.json").read_text())["TP"] == 2
+
+
+def test_compare(score, shelf, capsys):
+    write(shelf, "better", [("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX), (0.8, FAR)]),
+                            ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)])])
+    score("--ground-truth", shelf / "test_labels.csv",
+          "--compare", shelf / "test_detections.json", shelf / "better_detections.json",
+          "--threshold", "0.5", "--output", shelf / "c.json")
+    content = json.loads((shelf / "c.json").read_text())
+    recall = content["figures"]["recall"]
+    assert (recall["A"], recall["B"], recall["difference"]) == (round(2 / 3, 6), 1, round(1 / 3, 6))
+    assert recall["interval_95"][0] >= 0
+    assert "B - A" in capsys.readouterr().out
+
+
+def test_compare_with_a_threshold_of_each_detector(score, shelf):
+    score("--ground-truth", shelf / "test_labels.csv", "--val-ground-truth", shelf / "val_labels.csv",
+          "--compare", shelf / "test_detections.json", shelf / "test_detections.json",
+          "--val-detections", shelf / "val_detections.json", shelf / "val_detections.json",
+          "--output", shelf / "c.json")
+    content = json.loads((shelf / "c.json").read_text())
+    assert [one["threshold"] for one in content["thresholds"]] == [0.5, 0.5]
+    assert content["figures"]["precision"]["difference"] == 0
+
+
+def test_the_graph_must_be_the_one_that_detected(score, shelf):
+    graph = shelf / "graph"
+    graph.mkdir()
+    with pytest.raises(UserError, match="no such file; expected the graph"):
+        score(*with_validation(shelf, "--graph-dir", graph))
+    (graph / "frozen_inference_graph.pb").write_bytes(b"graph")
+    (graph / "pipeline.config").write_bytes(b"config")
+    with pytest.raises(UserError, match="has the sha256 .*; expected " + "a" * 64):
+        score(*with_validation(shelf, "--graph-dir", graph))
+    assert not (shelf / "metrics.json").exists()
+
+
+def test_validation_must_be_of_the_same_graph(score, shelf):
+    write(shelf, "val", [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])], dict(INFO, graph_sha256="c" * 64))
+    with pytest.raises(UserError, match=r"val_detections\.json: graph_sha256 is 'ccc"):
+        score(*with_validation(shelf))
+
+
+def test_other_pictures_are_refused_and_listed(score, shelf):
+    with pytest.raises(UserError,
+                       match=r"labelled but not looked at by the detector \(C1_P02_N1_S2_1.JPG, C1_P02_N1_S2_2.JPG\)"):
+        score("--ground-truth", shelf / "val_labels.csv", "--detections", shelf / "test_detections.json")
+
+
+def test_no_hit_on_validation(score, shelf):
+    write(shelf, "val", [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, FAR)])])
+    with pytest.raises(UserError, match="no detection hits a ground truth"):
+        score(*with_validation(shelf))
+
+
+def test_a_broken_file_leaves_the_old_figures(score, shelf):
+    (shelf / "metrics.json").write_text("old")
+    whole = (shelf / "test_detections.json").read_text()
+    (shelf / "test_detections.json").write_text(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="no whole JSON"):
+        score(*with_validation(shelf))
+    assert (shelf / "metrics.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("args, message", [
+    (["--compare", "a", "b", "--detections", "c"], "takes the place of"),
+    (["--threshold", "nan"], "expected a finite number"),
+    (["--threshold", "0.5", "--val-detections", "a"], "expected one of them"),
+    (["--val-detections", "a", "b"], "expected one file"),
+    (["--resamples", "-1"], "expected 0 or more"),
+    (["--form", "csv"], "unrecognized arguments"),
+    (["--format", "yolo"], "invalid choice"),
+])
+def test_options_that_cannot_be(script, capsys, args, message):
+    with pytest.raises(SystemExit):
+        script("09_score").main(args)
+    assert message in capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""The detector that ships is the one that metrics.json speaks of: scored again on the real photographs."""
+
+import json
+
+import pytest
+
+from conftest import ROOT
+
+SHIPPED = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf"
+TOLERANCE = 0.002       # TensorFlow's builds and processors differ in the last digits of a score
+
+
+def committed(name):
+    return json.loads((ROOT / name).read_text())
+
+
+def test_metrics_are_of_the_shipped_graph_and_config():
+    from shelfdet import files
+    assert committed("metrics.json")["graph_sha256"] == files.sha256(SHIPPED / "frozen_inference_graph.pb")
+    assert committed("metrics.json")["config_sha256"] == files.sha256(SHIPPED / "pipeline.config")
+
+
+def test_every_test_picture_has_its_count():
+    assert len(committed("image2products.json")) == committed("metrics.json")["pictures"] == 71
+
+
+def test_scored_again_the_figures_hold(shelf_data, script, tmp_path):
+    pytest.importorskip("tensorflow")
+    script("02_split_annotations").main(["--images", str(shelf_data), "--out", str(tmp_path)])
+    for split in ("val", "test"):
+        script("08_detect").main(["--labels", str(tmp_path / "{}_labels.csv".format(split)), "--images",
+                                  str(shelf_data / "ShelfImages"), "--output", str(tmp_path / "{}.json".format(split))])
+    script("09_score").main([
+        "--ground-truth", str(tmp_path / "test_labels.csv"), "--ground-truth-format", "csv", "--detections", str(tmp_path / "test.json"),
+        "--val-ground-truth", str(tmp_path / "val_labels.csv"), "--val-detections", str(tmp_path / "val.json"), "--graph-dir", str(SHIPPED),
+        "--resamples", "0", "--output", str(tmp_path / "metrics.json")])
+    found, expected = json.loads((tmp_path / "metrics.json").read_text()), committed("metrics.json")
+    names = ("mAP", "precision", "recall", "f1", "AP", "AP75")
+    assert {name: found[name] for name in names} == pytest.approx({name: expected[name] for name in names}, abs=TOLERANCE)
+    assert (found["pictures"], found["boxes"], found["labels_sha256"]) == (71, 2648, expected["labels_sha256"])
