@@ -103,7 +103,7 @@ def test_the_pasted_lines_parse_as_they_stand():
 def test_the_network_of_the_default_config(networks):
     network = networks(pipeline.parse(TEXT, "default"))
     assert network.grids_wh == [(network.image_wh[0] // 16,) * 2, (network.image_wh[0] // 32,) * 2]
-    assert "FeatureExtractor/InceptionV2/InceptionV2/Conv2d_1a_7x7/depthwise_weights" in network.variables
+    assert "FeatureExtractor/InceptionV2/Conv2d_1a_7x7/depthwise_weights" in network.variables
     if network.image_wh == (512, 512):
         assert network.multiply_adds == pytest.approx(2.63e9, rel=0.01)
 
@@ -236,9 +236,8 @@ def real_train_boxes(folder):
 
 @pytest.mark.parametrize("name", ["ssd_inception_v2_scratch.config", "ssd_inception_v2_coco.config"])
 def test_the_coverage_in_a_configs_comment_is_that_of_the_real_train_boxes(name, shelf_data, networks):
-    import re
     path = paths.TRAINING / name
-    stated = re.findall(search.COMMENT_PATTERN, path.read_text(encoding="utf-8"))
+    stated = search.stated_coverage(path.read_text(encoding="utf-8"))
     assert stated, "no comment of the form {!r}".format(search.COMMENT)
     config = pipeline.read(path)
     network = networks(config)
@@ -246,7 +245,7 @@ def test_the_coverage_in_a_configs_comment_is_that_of_the_real_train_boxes(name,
     covered = anchors.coverage(anchors.resized(real_train_boxes(shelf_data), network.image_wh), laid, layer,
                                network.image_wh)
     for share, threshold in stated:
-        assert anchors.shares(covered.best_iou, [float(threshold)])[0] == pytest.approx(float(share), abs=0.006)
+        assert anchors.shares(covered.best_iou, [threshold])[0] == pytest.approx(share, abs=0.006)
 
 
 def test_published_anchors_on_the_real_train_boxes(shelf_data):
@@ -261,3 +260,24 @@ def test_published_anchors_on_the_real_train_boxes(shelf_data):
     assert met([0.2, 0.95], 1.0) == pytest.approx(0.02, abs=0.005)
     assert met([0.03, 0.058], [1.0, 0.76]) == pytest.approx(0.009, abs=0.001)
     assert met([0.03, 0.58], [1.0, 0.76]) == pytest.approx(0.0, abs=0.001)
+
+
+def test_the_coverage_in_the_demo_configs_comment_is_that_of_the_drawn_train_boxes(script, tmp_path, networks):
+    script("00_make_demo_shelves").main(["--out", str(tmp_path / "drawn"), "--test", "1"])
+    text = (paths.TRAINING / "demo.config").read_text(encoding="utf-8")
+    config = pipeline.parse(text, "demo.config")
+    network = networks(config)
+    laid, layer, _ = pipeline.anchors(config, grids_wh=network.grids_wh)
+    by_picture = anchors.resized(real_train_boxes(tmp_path / "drawn"), network.image_wh)
+    covered = anchors.coverage(by_picture, laid, layer, network.image_wh)
+    (share, threshold), = search.stated_coverage(text)
+    assert anchors.shares(covered.best_iou, [threshold])[0] == pytest.approx(share, abs=0.006)
+
+
+@pytest.mark.parametrize("text, stated", [
+    ("# coverage: 0.89 of the train boxes meet an anchor at IoU >= 0.5", [(0.89, 0.5)]),
+    ("a: 1   # (step 03): 89 % of them meet an anchor at IoU 0.5. The zoo's: 2 %.", [(0.89, 0.5)]),
+    ("# at 300 px only 62 % of them\n# would meet an anchor", []),
+])
+def test_a_stated_coverage_is_found(text, stated):
+    assert search.stated_coverage(text) == stated

@@ -1,7 +1,5 @@
 """Checks of a training config: exactly one anchor per cell on every feature map, in its middle, and of use."""
 
-import re
-
 import numpy as np
 
 from shelfdet import UserError, anchors, pipeline, search
@@ -210,14 +208,14 @@ def coverage(config, network, laid, images, findings):
 
 def _comment(findings, best_iou):
     """The coverage that a comment of the config states has to be that of the boxes there are."""
-    for stated, threshold in re.findall(search.COMMENT_PATTERN, findings.text):
-        share = anchors.shares(best_iou, [float(threshold)])[0]
-        if abs(share - float(stated)) > COMMENT_TOLERANCE:
+    for stated, threshold in search.stated_coverage(findings.text):
+        share = anchors.shares(best_iou, [threshold])[0]
+        if abs(share - stated) > COMMENT_TOLERANCE:
             findings.warning(
                 GENERATOR,
                 found=f"a comment that states a coverage of {stated} at IoU >= {threshold}",
                 expected=f"{share:.2f}, which the train boxes there are give",
-                write=search.COMMENT.format(share, float(threshold)))
+                write=search.COMMENT.format(share, threshold))
 
 
 def _value(fields, name):

@@ -1,6 +1,7 @@
 """The search for the anchors that meet the most boxes: one per cell, for either of two anchor generators."""
 
 import collections
+import re
 
 import numpy as np
 import scipy.optimize
@@ -20,7 +21,8 @@ SIZE_DECIMALS = 1
 
 # The comment that states a config's coverage; a test and step 05 work it out again.
 COMMENT = "# coverage: {:.2f} of the train boxes meet an anchor at IoU >= {:g}"
-COMMENT_PATTERN = r"coverage: (\d\.\d+) of (?:the train boxes|them) meet an anchor at IoU >= (\d\.\d+)"
+COMMENT_PATTERN = re.compile(
+    r"(?:coverage: (0\.\d+|1\.0+)|(\d+) %) of (?:the train boxes|them) meet an anchor at IoU (?:>= )?(0\.\d+)")
 
 Advice = collections.namedtuple("Advice", "generator image_wh grids_wh sizes ratios layers threshold best_iou")
 Advice.__doc__ = """One anchor per cell, as good as this generator can.
@@ -110,6 +112,12 @@ def _span(values):
     """Bounds for the logarithm of an anchor's size or ratio: what nearly all boxes have, and a little room."""
     low, high = np.log(np.percentile(values, [1, 99]))
     return low - 0.1, high + 0.1
+
+
+def stated_coverage(text):
+    """What the comments of a config say of its coverage: list of (share, IoU threshold)."""
+    return [(float(share) if share else float(percent) / 100, float(threshold))
+            for share, percent, threshold in COMMENT_PATTERN.findall(text)]
 
 
 def config_lines(advice):
