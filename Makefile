@@ -16,9 +16,13 @@ RESULTS := $(WORKSPACE)/evaluation/results
 # $(call option,--flag,VALUE): the flag with its value, if there is one
 option = $(if $(2),$(1) "$(2)")
 
-# A config trains into the folder of its name, and is exported from there, unless RUN_DIR says otherwise.
-RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(basename $(notdir $(CONFIG)))))
-GRAPH_FOLDER := $(if $(GRAPH),$(WORKSPACE)/trained-inference-graphs/$(GRAPH))
+# A config trains into the folder of its name, and is exported from there, unless RUN_DIR says otherwise. Its graph has
+# the name of that folder, so that it does not take the place of the one that ships.
+RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(basename $(shell basename "$(CONFIG)"))))
+GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_OF_CONFIG),$(shell basename "$(RUN_OF_CONFIG)")))
+GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
+# What steps 01 and 02 do with pictures that are not there, or not annotated
+GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(EMPTY_PICTURES))
 # intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
 export KMP_BLOCKTIME ?= 1
 
@@ -36,11 +40,13 @@ demo: setup  ## everything on a small synthetic dataset, in its own folder, abou
 test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs those that need the real photographs too)
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
 
-data: setup  ## steps 01, 02, 04: pictures and annotations to records (FROM=folder SPLIT=official|grouped FOLD=0..3 SEED= VAL_SHARE=)
-	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM))
+# ANNOTATIONS and FORMAT are for step 01 alone: it puts them where step 02 looks and knows them.
+data: setup  ## steps 01, 02, 04 (FROM= ANNOTATIONS= FORMAT= SPLIT= FOLD= SEED= VAL_SHARE= EXIF= ALLOW_MISSING=1 EMPTY_PICTURES=)
+	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
+	    $(call option,--format,$(FORMAT)) $(GAPS)
 	$(PREPROCESSING)/02_split_annotations.py $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) \
-	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE))
-	$(PREPROCESSING)/04_generate_tfrecords.py
+	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS)
+	$(PREPROCESSING)/04_generate_tfrecords.py $(call option,--exif,$(EXIF))
 
 anchors: setup  ## step 03: how well a config's anchors meet the products, and which would be best (CONFIG=file)
 	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG))
@@ -51,22 +57,22 @@ check: setup  ## step 05: is this config fit to train with? (CONFIG=file)
 train: check  ## steps 05, 06: train, or go on where training stopped (CONFIG=file RUN_DIR=folder)
 	$(TRAINING)/06_train.py $(call option,--config,$(CONFIG)) $(call option,--run-dir,$(RUN_DIR))
 
-export: setup  ## step 07: best checkpoint to a frozen graph (CONFIG= RUN_DIR= as for train, CHECKPOINT=best|newest|prefix GRAPH=name)
+export: setup  ## step 07: checkpoint to a frozen graph, named after CONFIG= or RUN_DIR= (GRAPH=name CHECKPOINT=best|newest|prefix)
 	$(TRAINING)/07_export_inference_graph.py $(call option,--run-dir,$(RUN_OF_CONFIG)) \
-	    $(call option,--checkpoint,$(CHECKPOINT)) $(call option,--name,$(GRAPH))
+	    $(call option,--checkpoint,$(CHECKPOINT)) $(call option,--name,$(GRAPH_NAME))
 
 pretrained: setup  ## fetch the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
 
-eval: setup  ## steps 08, 09: score a frozen graph on val and test; writes metrics.json, image2products.json (GRAPH=name)
-	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/val_labels.csv
-	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/test_labels.csv
+eval: setup  ## steps 08, 09: score on val and test; writes metrics.json, image2products.json (GRAPH=name or CONFIG= RUN_DIR=; EXIF=)
+	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/val_labels.csv $(call option,--exif,$(EXIF))
+	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/test_labels.csv $(call option,--exif,$(EXIF))
 	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
 
-report: setup  ## step 10: one HTML page of the test pictures with hits, misses and false alarms (after make eval; GRAPH=name)
-	$(EVALUATION)/10_report.py $(if $(GRAPH),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
+report: setup  ## step 10: one HTML page of the test pictures with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
+	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08 on anyone's photographs: boxes drawn, products counted (IMAGES=folder GRAPH=name EXIF=apply DRAW=folder)
+predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=folder GRAPH=name or CONFIG= RUN_DIR=; EXIF=apply DRAW=)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
 	    --draw "$(or $(DRAW),$(RESULTS)/drawn)"
@@ -78,5 +84,6 @@ bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA
 	$(PYTHON_HERE) scripts/bench.py
 
 clean:  ## remove what can be made again in minutes: labels, records, results, the demo; never pictures, runs, graphs
-	rm -rf $(WORKSPACE)/demo $(RESULTS) $(LABELS)/*.csv $(LABELS)/*.record .pytest_cache .hypothesis
+	rm -rf $(WORKSPACE)/demo $(RESULTS) .pytest_cache .hypothesis
+	rm -f $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 	find scripts tests workspace -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,9 @@ Reads   the pictures of SHELF_DATA (copies with a shorter side of 640 px) and of
 Writes  nothing that stays; prints a table.
 
 Each step runs as its own process, as a user runs it. Its start-up is the time it takes for one picture; the rate is
-that of all the further ones. The memory is that of the step's largest process.
+that of all the further ones. The memory is that of the step's whole process tree: the resident memory of all its
+processes is summed every 50 ms while it runs (from Linux's /proc; pages that processes share count once in each), and
+the largest sum is shown.
 
     python scripts/bench.py
     python scripts/bench.py --only score
@@ -15,7 +17,7 @@ that of all the further ones. The memory is that of the step's largest process.
 
 import argparse
 import collections
-import concurrent.futures
+import contextlib
 import os
 import pathlib
 import platform
@@ -35,6 +37,8 @@ SOURCES = (("640 px", "SHELF_DATA", (853, 640)), ("full size", "SHELF_DATA_ORIGI
 BOXES_A_PICTURE = 37            # the Grocery Dataset's mean
 SCORED_BOXES = 50
 SCORED_WH = (1000, 1000)
+SAMPLE_SECONDS = 0.05
+PROCESSES = pathlib.Path("/proc")
 SYNTHETIC = 8                   # different synthetic pictures of each size; more would only take longer to make
 
 Run = collections.namedtuple("Run", "seconds peak_mb")
@@ -87,10 +91,8 @@ def bench_source(args, folder, source, variable, size_wh):
 
 def bench_score(args, folder):
     """Step 09 on made-up boxes: a Row."""
-    # In a process of its own: a child's peak memory, as the system tells it, begins with that of the process it came from.
-    with concurrent.futures.ProcessPoolExecutor(1) as apart:
-        for name, count in (("all", args.scored), ("one", 1)):
-            apart.submit(make_scored, folder / name, count).result()
+    for name, count in (("all", args.scored), ("one", 1)):
+        make_scored(folder / name, count)
     commands = [[SCORE, "--ground-truth", place / "labels.csv", "--ground-truth-format", "csv", "--threshold", "0.5",
                  "--detections", place / "found.json", "--output", place / "metrics.json"]
                 for place in (folder / "all", folder / "one")]
@@ -171,17 +173,31 @@ def lay_out(folder, pictures, count):
 def measure(arguments):
     """Runs a script to its end: a Run. Its output is shown only if it fails."""
     arguments = [sys.executable] + [str(argument) for argument in arguments]
-    began = time.time()
+    began, peak = time.time(), 0
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)           # rusage of this child alone, and of those it waited for
-        process.returncode = status
+        while process.returncode is None:
+            peak = max(peak, resident_bytes(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SAMPLE_SECONDS)
         seconds = time.time() - began
-        if status:
+        if process.returncode:
             output.seek(0)
             said = output.read().decode("utf-8", "replace")
             raise UserError("{} failed:\n{}".format(" ".join(arguments), said[-2000:]))
-    return Run(seconds, usage.ru_maxrss / 1024.0)
+    return Run(seconds, peak / 2.0 ** 20)
+
+
+def resident_bytes(pid):
+    """Resident memory of a process and of all that descend from it, summed."""
+    waiting, pages = [str(pid)], 0
+    while waiting:
+        folder = PROCESSES / waiting.pop()
+        with contextlib.suppress(OSError):                    # it may end at any moment
+            pages += int((folder / "statm").read_text().split()[1])
+            for task in (folder / "task").iterdir():
+                waiting += (task / "children").read_text().split()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def print_machine():
@@ -200,7 +216,8 @@ def print_machine():
 
 
 def print_table(rows):
-    print("\n| step | pictures | number | seconds | of these start-up | pictures a second | peak memory, MB |")
+    print("\n| step | pictures | number | seconds | of these start-up | pictures a second | peak memory of all its "
+          "processes together, MB |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         print("| {} | {} | {} | {:.1f} | {:.1f} | {} | {:.0f} |".format(*row))

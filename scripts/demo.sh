@@ -70,8 +70,8 @@ print("""
 A detector with one anchor box per cell was trained from nothing on drawn shelves, exported, and scored on {pictures} test
 pictures that it had not seen, in {minutes} minutes {rest} seconds.
 
-AP at IoU 0.5: {mAP:.3f}. At score {threshold:.2f}: precision {precision:.3f}, recall {recall:.3f}, and the count of
-products in a picture is wrong by {mean_absolute_count_error:.2f} on average. It has seen drawings alone: of photographs it knows nothing.
+AP at IoU 0.5: {mAP:.3f}. At score {threshold:.2f}: precision {precision:.3f}, recall {recall:.3f}, and the count of products in a
+picture is wrong by {mean_absolute_count_error:.2f} on average. It has seen drawings alone: of photographs it knows nothing.
 
 Look at   {demo}/drawings/              the test pictures with the boxes found
           {demo}/results/report.html    the same with hits, misses and a score slider, in a browser

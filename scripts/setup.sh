@@ -222,6 +222,11 @@ unpack_models() {  # the line of requirements.txt: the wheel's folders in the pl
     mv "$partial" "$research"
 }
 
+whose_models() {  # whether models/research is ours, and where it leads if it is a link: another one is checked anew
+    if [ -e "$research/$marker" ]; then say ours; else say yours; fi
+    if [ -L "$research" ]; then (cd -P "$research" && pwd) 2>/dev/null || true; fi
+}
+
 compile_protos() {  # a clone comes without the Python modules of its .proto files
     local proto missing=
     for proto in "$research"/object_detection/protos/*.proto; do
@@ -257,7 +262,7 @@ set_up() {
     local cpu stamp python
     cpu=${CPU:-$(cat "$venv/cpu" 2>/dev/null || echo stock)}
     stamp="$cpu $(cat "$root/requirements.txt" "${BASH_SOURCE[0]}" | cksum)"
-    if [ "$(cat "$venv/set-up-is-done" 2>/dev/null)" = "$stamp" ] && [ -x "$venv/bin/python" ] &&
+    if [ "$(cat "$venv/set-up-is-done" 2>/dev/null)" = "$stamp $(whose_models)" ] && [ -x "$venv/bin/python" ] &&
         [ -e "$research/object_detection/model_main.py" ]; then
         return
     fi
@@ -274,7 +279,7 @@ set_up() {
     say "[4/4] import check"
     check_imports
     say "$cpu" >"$venv/cpu"
-    say "$stamp" >"$venv/set-up-is-done"
+    say "$stamp $(whose_models)" >"$venv/set-up-is-done"
     say "Set up. Next: \`make demo\` walks the whole road on drawn shelves; bare \`make\` lists the rest."
 }
 

@@ -42,6 +42,10 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+def pictures_in(folder):
+    return {path.name: path for path in folder.rglob("*") if path.suffix.lower() == ".jpg"}
+
+
 def said(call, *args, **options):
     with pytest.raises(UserError) as caught:
         call(*args, **options)
@@ -199,7 +203,7 @@ class TestGrocery:
 
     def read(self, path, photos, **options):
         self.lines = []
-        return intake.read_annotations(path, photos, "grocery", say=self.lines.append, **options)
+        return intake.read_annotations(path, pictures_in(photos), "grocery", say=self.lines.append, **options)
 
     def test_reads(self, write, photos):
         images = self.read(write("a.csv", "b.jpg,1,2,3,4,7\r\na.jpg,5,6,7.5,8,0\r\nb.jpg,0,0,100,80,3\r\n"), photos)
@@ -307,8 +311,7 @@ class TestGrocery:
         assert [image.size_wh for image in images] == [(20 + n, 30) for n in range(len(names))]
 
     def test_the_real_dataset_whose_pictures_are_missing(self, shelf_data_original):
-        folder = {path.name: path for path in shelf_data_original.glob("ShelfImages/*/*.JPG")}
-        images = self.read(shelf_data_original / "annotations.csv", folder, allow_missing=True)
+        images = self.read(shelf_data_original / "annotations.csv", shelf_data_original, allow_missing=True)
         assert len(images) == 16
         assert "338 annotated pictures are not there; their 12754 boxes were left out" in self.lines[0]
         assert "and 328 more" in self.lines[0] and "flag 3: 2" in self.lines[1]
@@ -327,7 +330,8 @@ def voc(name="a.jpg", size=(100, 80), objects=VOC_OBJECT.format("product", 1, 2,
 class TestVoc:
 
     def read(self, path, photos, **options):
-        return intake.read_annotations(path, photos, "voc", say=lambda line: None, **options)
+        self.lines = []
+        return intake.read_annotations(path, pictures_in(photos), "voc", say=self.lines.append, **options)
 
     def test_reads(self, write, photos):
         folder = write("xml/a.xml", voc()).parent
@@ -342,10 +346,6 @@ class TestVoc:
         write("xml/b.xml", voc("IMG_1.jpg"))
         assert [image.filename for image in self.read(folder, photos)] == ["a.jpg", "b.jpg"]
 
-    def test_without_pictures_the_stated_sizes_count(self, write):
-        folder = write("xml/a.xml", voc("z.jpg", (50, 60))).parent
-        assert self.read(folder, None)[0].size_wh == (50, 60)
-
     @pytest.mark.parametrize("content, expected", [
         ("", ["a.xml: is no whole XML"]),
         (voc()[:150], ["a.xml: is no whole XML"]),
@@ -354,8 +354,6 @@ class TestVoc:
         ("<html></html>", ["a.xml", "<html>", "expected <annotation>"]),
         (voc(size=(80, 100)), ["a.xml", "size 80 x 100; expected 100 x 80"]),
         (voc(size=("w", 80)), ["a.xml", "<size> is 'w'"]),
-        (voc(objects=VOC_OBJECT.format("milk", 1, 2, 30, 40)),
-         ["a.xml: object 1", "class 'milk'; expected 'product'", "--one-class"]),
         (voc(objects=VOC_OBJECT.format("product", 1, 2, "x", 40)), ["a.xml: object 1", "<xmax> is 'x'"]),
         (voc(objects=VOC_OBJECT.format("product", 30, 2, 1, 40)), ["a.xml: object 1", "inverted"]),
         (voc(objects="<object><name>product</name><robndbox/></object>"),
@@ -373,16 +371,26 @@ class TestVoc:
             assert part in message
 
     def test_one_class(self, write, photos):
-        folder = write("xml/a.xml", voc(objects=VOC_OBJECT.format("milk", 1, 2, 30, 40))).parent
+        objects = [VOC_OBJECT.format(name, 1, 2, 30 + n, 40) for n, name in enumerate(("tea", "milk", "cola", "milk"))]
+        folder = write("xml/a.xml", voc(objects="".join(objects))).parent
+        write("xml/b.xml", voc("b.jpg", objects=""))
+        assert self.read(folder, photos)[0].classes == ("product",) * 4
+        assert self.lines == [
+            "the label map has one class: 3 classes of the annotations (cola, milk, tea) become product"]
+
+    def test_one_class_of_another_name(self, write, photos):
+        folder = write("xml/a.xml", voc()).parent
         write("xml/b.xml", voc("b.jpg"))
-        assert self.read(folder, photos, one_class=True)[0].classes == ("product",)
-        assert "names 2 classes" in said(self.read, folder, photos, one_class=True, label_map={"a": 1, "b": 2})
+        assert self.read(folder, photos, label_map={"pack": 1})[1].classes == ("pack",)
+        assert self.lines == ["the label map has one class: 1 class of the annotations (product) becomes pack"]
+        self.read(folder, photos)
+        assert self.lines == []
 
     def test_an_unknown_class_is_said_once(self, write, photos):
         folder = write("xml/a.xml", voc(objects=VOC_OBJECT.format("milk", 1, 2, 30, 40) * 30)).parent
         write("xml/b.xml", voc("b.jpg"))
-        message = said(self.read, folder, photos)
-        assert "a.xml: object 1: class 'milk' (and 29 more of it); expected 'product'" in message
+        message = said(self.read, folder, photos, label_map={"product": 1, "tea": 2})
+        assert "a.xml: object 1: class 'milk' (and 29 more of it); expected 'product' or 'tea'" in message
 
     def test_two_files_of_one_picture(self, write, photos):
         folder = write("xml/a.xml", voc()).parent
@@ -397,10 +405,10 @@ class TestVoc:
         assert self.read(folder, photos, exif="apply")[0].size_wh == (80, 100)
 
     def test_no_folder(self, write, tmp_path):
-        assert "is a file" in said(self.read, write("a.xml", voc()), None)
-        assert "no such folder" in said(self.read, tmp_path / "none", None)
+        assert "is a file" in said(self.read, write("a.xml", voc()), tmp_path)
+        assert "no such folder" in said(self.read, tmp_path / "none", tmp_path)
         (tmp_path / "empty").mkdir()
-        assert "holds no .xml file" in said(self.read, tmp_path / "empty", None)
+        assert "holds no .xml file" in said(self.read, tmp_path / "empty", tmp_path)
 
 
 def coco(**changes):
@@ -420,7 +428,7 @@ class TestCoco:
 
     def read(self, path, photos, **options):
         self.lines = []
-        return intake.read_annotations(path, photos, "coco", say=self.lines.append, **options)
+        return intake.read_annotations(path, pictures_in(photos), "coco", say=self.lines.append, **options)
 
     def test_reads(self, write, photos):
         images = self.read(write("a.json", coco()), photos)
@@ -443,7 +451,6 @@ class TestCoco:
         (entry(bbox=[1, 2, 10 ** 400, 3]), "bbox[2] is '1000"),
         (entry(bbox=[1, 2, True, 3]), "bbox[2] is 'True'"),
         (entry(bbox=[1, 2, -3, 3]), "annotations[0] (id 1): box 1,2,-2,5 is inverted"),
-        (coco(categories=[{"id": 9, "name": "milk"}]), "class 'milk'; expected 'product'"),
         (coco(categories=[{"id": 9, "name": "a"}, {"id": 9, "name": "b"}]),
          "categories[1]: id 9 stands in categories[0], too"),
         (coco(images=[{"id": 5, "file_name": "a.jpg"}, {"id": 6, "file_name": "a.jpg"}]),
@@ -457,8 +464,12 @@ class TestCoco:
         message = said(self.read, path, photos)
         assert str(path) in message and expected in message
 
-    def test_without_pictures_sizes_are_needed(self, write):
-        assert "images[1]: size" in said(self.read, write("a.json", coco()), None)
+    def test_classes(self, write, photos):
+        path = write("a.json", coco(categories=[{"id": 9, "name": "milk"}]))
+        assert self.read(path, photos)[0].classes == ("product",)
+        assert self.lines == ["the label map has one class: 1 class of the annotations (milk) becomes product"]
+        assert "annotations[0] (id 1): class 'milk'; expected 'tea' or 'oil'" in said(
+            self.read, path, photos, label_map={"tea": 1, "oil": 2})
 
 
 KEYS = ["images", "annotations", "categories", "id", "file_name", "bbox", "image_id", "name", "category_id", "width"]
@@ -476,7 +487,7 @@ def test_any_bytes_give_pictures_or_a_message(tmp_path_factory, format, content)
     (folder / "a").write_bytes(content)
     picture(folder / "photos" / "a.jpg", (9, 9))
     try:
-        intake.read_annotations(folder / "a", folder / "photos", format, allow_missing=True, empty_pictures="keep",
+        intake.read_annotations(folder / "a", pictures_in(folder), format, allow_missing=True, empty_pictures="keep",
                                 say=lambda line: None)
     except UserError as error:
         assert str(folder) in str(error)
@@ -484,7 +495,21 @@ def test_any_bytes_give_pictures_or_a_message(tmp_path_factory, format, content)
 
 def test_our_own_labels_are_a_format(write, photos):
     path = write("l.csv", GOOD + "b.jpg,100,80,,,,,\n")
-    assert [len(image.classes) for image in intake.read_annotations(path, photos, "labels")] == [1, 0]
+    assert [len(image.classes) for image in intake.read_annotations(path, pictures_in(photos), "labels")] == [1, 0]
     assert "size 99 x 80; expected 100 x 80" in said(
-        intake.read_annotations, write("m.csv", GOOD.replace("100", "99") + "b.jpg,100,80,,,,,\n"), photos, "labels")
-    assert set(formats.READERS) == {"grocery", "labels", "voc", "coco"}
+        intake.read_annotations, write("m.csv", GOOD.replace("100", "99") + "b.jpg,100,80,,,,,\n"),
+        pictures_in(photos), "labels")
+    assert set(formats.READERS) == set(formats.TITLES) == {"grocery", "labels", "voc", "coco"}
+
+
+@pytest.mark.parametrize("name, content, format", [
+    ("a.csv", GOOD, "labels"), ("a.CSV", "\ufeff" + GOOD.replace("\n", "\r\n"), "labels"),
+    ("a.csv", "a.jpg,1,2,3,4,0\n", "grocery"), ("a.csv", GOOD.replace("class,", "brand,"), "grocery"), ("a.json", "", "coco"), ("xml/a.xml", "", None)])
+def test_formats_are_recognised(write, name, content, format):
+    path = write(name, content)
+    assert formats.recognised(path if format else path.parent) == (format or "voc")
+
+
+def test_a_format_that_is_not_recognised(write):
+    assert "a .txt file; expected .csv, .json" in said(formats.recognised, write("a.txt", GOOD))
+    assert "a nameless kind of file" in said(formats.recognised, write("a", GOOD))

@@ -188,6 +188,8 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
     # evaluation and the rest
     (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "coco_metrics"', "eval_config.metrics_set",
      "coco_detection_metrics"),
+    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "pascal_voc_detection_metrics"',
+     "eval_config.metrics_set", "coco"),
     (r"score_converter: SIGMOID", "", "model.ssd.post_processing.score_converter", "score_converter: SIGMOID"),
     (r"override_base_feature_extractor_hyperparams: true", "",
      "model.ssd.feature_extractor.override_base_feature_extractor_hyperparams",
@@ -221,8 +223,6 @@ def test_an_error_is_told_with_its_key_and_a_line_to_write(root, pattern, replac
      "val.record"),
     (r"(train_input_reader \{)", r"\1 num_epochs: 2", "train_input_reader.num_epochs", "delete"),
     (r"min_depth: 16", "min_depth: 64", "model.ssd.feature_extractor.min_depth", "min_depth: 16"),
-    (r'metrics_set: "coco_detection_metrics"', 'metrics_set: "pascal_voc_detection_metrics"',
-     "eval_config.metrics_set", "coco"),
     (r"score_threshold: [\d.e-]+", "score_threshold: 0.3", NMS + ".score_threshold", "score_threshold: 1e-8"),
     # poor coverage
     (r"scales: 0.0\d+", "scales: 0.03", "model.ssd.anchor_generator", "scales: "),

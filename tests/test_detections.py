@@ -129,6 +129,8 @@ def test_equal_scores_keep_their_order(tmp_path):
      r"annotations\[0\]: 'score' is missing"),
     (coco(annotations=["x"]), r"annotations\[0\]: 'bbox' is missing"),
     (coco(annotations=annotation(score="high")), r"annotations\[0\]: score is 'high'; expected a finite number"),
+    (coco(annotations=annotation(score=10 ** 400)), r"annotations\[0\]: score is 10{199}; expected a finite number"),
+    ('{"images": ' + "[" * 100000, "no whole JSON"),
     (coco(annotations=annotation(score=True)), r"annotations\[0\]: score is True"),
     (coco(annotations=annotation(score=float("nan"))), r"annotations\[0\]: score is nan"),
     (coco(annotations=annotation(bbox=[1, 2, 10])),

@@ -68,7 +68,8 @@ def test_lines_grow_with_the_picture(size_wh, width):
 
 @pytest.mark.parametrize("width, height", [(40, 30), (300, 900), (1000, 200)])
 def test_the_legend_stands_under_the_picture_at_any_size(width, height):
-    image = drawing.draw_matches(canvas(width, height), [], [], [], title="C1_P01_N1_S2_1.JPG")
+    groups = [(style, []) for style in (drawing.HIT, drawing.MISS, drawing.FALSE_ALARM)]
+    image = drawing.draw(canvas(width, height), groups, title="C1_P01_N1_S2_1.JPG")
     assert image.width == width and image.height > height
     assert (np.asarray(image)[:height] == GREY).all()
 

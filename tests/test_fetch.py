@@ -19,7 +19,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from shelfdet import UserError, dataset, download, files
+from shelfdet import UserError, download, files
 
 DATA = bytes(range(256)) * 2000             # 512,000 bytes
 
@@ -400,13 +400,6 @@ def test_a_flat_folder_is_divided_by_shelf_with_a_seed(fetch, tmp_path):
     assert {name[:-len("_1.JPG")] + "_2.JPG" for name in test} == {name for name in test if name.endswith("_2.JPG")}
 
 
-def test_names_outside_the_scheme_are_each_their_own_shelf():
-    names = ["shelf {}.jpg".format(number) for number in range(10)]
-    assert len(dataset.hold_out(names, 0.2, seed=0)) == 2
-    with pytest.raises(UserError, match="1 shelf; expected enough"):
-        dataset.hold_out(["C1_P01_N1_S2_1.JPG", "C1_P01_N1_S2_2.JPG"], 0.2, seed=0)
-
-
 def voc(name):
     return ("<annotation><filename>{}</filename><object><name>product</name><bndbox><xmin>1</xmin><ymin>2</ymin>"
             "<xmax>11</xmax><ymax>22</ymax></bndbox></object></annotation>").format(name)
@@ -426,6 +419,30 @@ def test_pascal_voc_beside_the_pictures_and_coco(fetch, tmp_path):
         "categories": [{"id": 1, "name": "product"}],
         "annotations": [{"id": 9, "image_id": 0, "category_id": 1, "bbox": [1, 2, 10, 20]}]}))
     assert listing(fetch("--from", source)) == PLACED[:3] + ["annotations.json"]   # and the links to the XML files are gone
+
+
+def test_label_files_of_this_workspace_are_recognised(fetch, tmp_path, capsys):
+    source = draw_dataset(tmp_path / "source")
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    (source / "annotations.csv").write_text(header + "".join(
+        "{},40,30,cola,1,2,11,22\n".format(pathlib.Path(name).name) for name in PLACED[:3]))
+    (source / "annotations.csv").rename(source / "mine.csv")
+    assert listing(fetch("--from", source)) == PLACED
+    assert "mine.csv (label CSV of this workspace), sha256" in capsys.readouterr().out
+    assert listing(fetch("--from", source, "--annotations", source / "mine.csv", "--format", "labels")) == PLACED
+
+
+def test_pictures_without_annotations(fetch, tmp_path, capsys):
+    source = draw_dataset(tmp_path / "source")
+    Image.new("RGB", (9, 9)).save(str(source / "ShelfImages" / "train" / "bare.png"))
+    with pytest.raises(UserError, match="1 of 4 pictures are there but not annotated: bare.png(.|\n)*--empty-pictures keep"):
+        fetch("--from", source)
+    assert listing(fetch("--from", source, "--empty-pictures", "leave-out")) == PLACED
+    assert "1 pictures without annotations are left out: bare.png" in capsys.readouterr().out
+    for options in (), ("--allow-missing",):
+        out = fetch("--from", source, "--empty-pictures", "keep", *options)
+        assert "ShelfImages/train/bare.png" in listing(out)
+        assert "kept, as pictures without products (give --empty-pictures keep to step 02, too)" in capsys.readouterr().out
 
 
 def test_several_annotations_need_a_choice(fetch, tmp_path):

@@ -20,8 +20,7 @@ def picture(box_xyxy=(10, 20, 30, 60), size_wh=(100, 80)):
 
 
 def test_detect_gives_normalised_boxes_by_falling_score_without_padding(graph):
-    with inference.Detector(graph) as detector:
-        boxes_yxyx, scores, class_ids = detector.detect(picture())
+    boxes_yxyx, scores, class_ids = inference.Detector(graph).detect(picture())
     np.testing.assert_allclose(boxes_yxyx, [[20 / 80, 10 / 100, 60 / 80, 30 / 100], [0, 0, 1, 1]], atol=1e-6)
     assert scores.tolist() == [0.75, 0.25]
     assert class_ids.tolist() == [1, 1]
@@ -30,7 +29,8 @@ def test_detect_gives_normalised_boxes_by_falling_score_without_padding(graph):
 
 def test_pictures_of_different_sizes_in_several_threads_do_not_mix(graph):
     expected = [(x, x + 1, x + 7, x + 9) for x in range(1, 40)]
-    with inference.Detector(graph, parallel=3) as detector, concurrent.futures.ThreadPoolExecutor(3) as pool:
+    detector = inference.Detector(graph, parallel=3)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda box: detector.detect(picture(box, (60 + box[0], 90)))[0][0], expected))
     for box, (ymin, xmin, ymax, xmax) in zip(expected, found):
         width = 60 + box[0]
@@ -80,5 +80,6 @@ def test_a_graph_that_cannot_run_is_told(graph, tmp_path):
     batch_of_two.attr["shape"].shape.dim[0].size = 2
     path = tmp_path / "two.pb"
     path.write_bytes(definition.SerializeToString())
-    with inference.Detector(path) as detector, pytest.raises(UserError, match="two.pb: fails on a picture of 100 x 80 pixels"):
+    detector = inference.Detector(path)
+    with pytest.raises(UserError, match="two.pb: fails on a picture of 100 x 80 pixels"):
         detector.detect(picture())

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "formats": {"annotations"},
     "intake": {"annotations", "boxes", "formats", "images"},
     "synthetic": {"images"},
-    "dataset": {"formats", "images", "splits"},
+    "dataset": {"formats", "images", "intake", "splits"},
     "detection_formats": {"annotations", "boxes"},
     "detections": {"annotations", "boxes", "detection_formats", "images"},
     "drawing": {"boxes", "images"},
@@ -46,14 +46,14 @@ MAY_IMPORT = {
     "pipeline": {"anchors", "annotations", "boxes", "tensorflow1"},
     "inference": {"boxes", "images"},
     "check_anchors": {"anchors", "pipeline", "search"},
-    "check_files": {"annotations"},
-    "check_training": set(),
+    "check_files": {"annotations", "tensorflow1"},
+    "check_training": {"tensorflow1"},
     "checks": {"annotations", "check_anchors", "check_files", "check_training", "findings", "pipeline"},
 }
 
 TENSORFLOW = {"tensorflow", "object_detection", "nets", "tf_slim"}
-# tensorflow1 loads it; records, pipeline and inference are where it works; 05's checks open checkpoints and records with it.
-MAY_IMPORT_TENSORFLOW = {"tensorflow1", "records", "pipeline", "inference", "check_files", "check_training"}
+# tensorflow1 loads it without its notices; records and pipeline also need parts of object_detection.
+MAY_IMPORT_TENSORFLOW = {"tensorflow1", "records", "pipeline", "inference"}
 HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}
 
 FIRST_LINES = 'import runpy, sys, json; sys.argv = [sys.argv[1], "--help"]\n'
@@ -201,12 +201,43 @@ def test_bare_make_lists_every_target_with_one_line():
 @pytest.mark.parametrize("target", targets())
 def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
     commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
-                    "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "EXIF=x", "DRAW=x").replace("\\\n", " ")
+                    "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "EXIF=x", "DRAW=x", "ANNOTATIONS=x", "FORMAT=x", "ALLOW_MISSING=1",
+                    "EMPTY_PICTURES=keep").replace("\\\n", " ")
     for script, options in re.findall(r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE):
         assert (ROOT / script).is_file()
         text = (ROOT / script).read_text(encoding="utf-8")
         for option in re.findall(r"(--[a-z-]+)", options):
             assert '"{}"'.format(option) in text, "{} does not know {}".format(script, option)
+
+
+@pytest.mark.parametrize("options, graph", [
+    ([], None), (["CONFIG=my configs/mine.config"], "mine"), (["RUN_DIR=/data/my runs/first/"], "first"),
+    (["CONFIG=mine.config", "RUN_DIR=runs/first"], "first"), (["CONFIG=mine.config", "GRAPH=best"], "best")])
+def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, graph):
+    folder = "workspace/training_demo/trained-inference-graphs/{}".format(graph)
+    exported = make("--dry-run", "export", *options)
+    used = "".join(make("--dry-run", target, "IMAGES=x", *options) for target in ("eval", "report", "predict"))
+    if graph is None:
+        assert "--name" not in exported and "trained-inference-graphs" not in used
+    else:
+        assert '--name "{}"'.format(graph) in exported
+        assert re.findall(r'--(?:graph|graph-dir|config) "(.*?)"', used) == [
+            folder, folder, folder, folder + "/pipeline.config", folder]
+
+
+def test_data_passes_its_options_on():
+    commands = make("--dry-run", "data", "FROM=a", "ANNOTATIONS=b", "FORMAT=coco", "EXIF=apply", "ALLOW_MISSING=1",
+                    "EMPTY_PICTURES=keep").replace("\\\n", " ").splitlines()[-3:]
+    given = [sorted(re.findall(r"--[a-z-]+", command)) for command in commands]
+    assert given == [["--allow-missing", "--annotations", "--empty-pictures", "--format", "--from"],
+                     ["--allow-missing", "--empty-pictures", "--exif"], ["--exif"]]
+
+
+def test_clean_removes_only_what_the_steps_make():
+    files = re.findall(r"^rm -f (.*)$", make("--dry-run", "clean"), re.MULTILINE)[0].split()
+    assert {pathlib.PurePath(name).name for name in files} == {
+        split + ending for split in ("train", "val", "test") for ending in ("_labels.csv", ".record")}
+    assert "*" not in make("--dry-run", "clean")
 
 
 def test_every_target_sets_up_first():

@@ -263,12 +263,13 @@ def test_published_anchors_on_the_real_train_boxes(shelf_data):
 
 
 def test_the_coverage_in_the_demo_configs_comment_is_that_of_the_drawn_train_boxes(script, tmp_path, networks):
-    script("00_make_demo_shelves").main(["--out", str(tmp_path / "drawn"), "--test", "1"])
+    script("00_make_demo_shelves").main(["--out", str(tmp_path / "drawn")])
+    script("02_split_annotations").main(["--images", str(tmp_path / "drawn"), "--out", str(tmp_path)])
     text = (paths.TRAINING / "demo.config").read_text(encoding="utf-8")
     config = pipeline.parse(text, "demo.config")
     network = networks(config)
     laid, layer, _ = pipeline.anchors(config, grids_wh=network.grids_wh)
-    by_picture = anchors.resized(real_train_boxes(tmp_path / "drawn"), network.image_wh)
+    by_picture = anchors.resized(annotations.read_labels(tmp_path / "train_labels.csv"), network.image_wh)
     covered = anchors.coverage(by_picture, laid, layer, network.image_wh)
     (share, threshold), = search.stated_coverage(text)
     assert anchors.shares(covered.best_iou, [threshold])[0] == pytest.approx(share, abs=0.006)

@@ -129,6 +129,14 @@ def test_a_limit_that_cannot_be_kept_is_told(made):
         run_report(made[0], "--max-mb", "0.01")
 
 
+def test_pictures_that_training_has_seen_are_told(made, tmp_path):
+    figures = json.loads((made[0] / "metrics.json").read_text(encoding="utf-8"))
+    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures, seen_in_training=3)))
+    row = ["seen in training", "3 of these pictures: the figures are not those of new ones"]
+    assert row in page_data(run_report(made[0], "--metrics", str(tmp_path / "metrics.json")))["made"]
+    assert row[0] not in dict(page_data(run_report(made[0]))["made"])
+
+
 def test_figures_of_another_graph_or_label_file_are_refused(made, tmp_path):
     folder = made[0]
     other = tmp_path / "metrics.json"

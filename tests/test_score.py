@@ -80,14 +80,65 @@ def test_the_same_input_gives_the_same_bytes(score, shelf):
 
 
 def test_the_threshold_never_comes_from_the_test_pictures(score, shelf, capsys):
-    score(*in_workspace_formats(shelf, "--output", shelf / "metrics.json", "--counts-output", shelf / "counts.json"))
+    score(*in_workspace_formats(shelf, "--output", shelf / "metrics.json"))
     figures = json.loads((shelf / "metrics.json").read_text())
     assert figures["mAP"] > 0.9 and figures["AP75"] is not None
     undefined = ("threshold", "precision", "recall", "f1", "TP", "FP", "FN", "mean_count_error")
     assert all(figures[name] is None for name in undefined)
     assert "test pictures never choose it" in figures["threshold_from"]
-    assert not (shelf / "counts.json").exists()
     assert "--val-detections, or --threshold" in capsys.readouterr().out
+    with pytest.raises(UserError, match="counting needs a threshold"):
+        score(*in_workspace_formats(shelf, "--counts-output", shelf / "counts.json"))
+    assert not (shelf / "counts.json").exists()
+
+
+def test_validation_pictures_that_are_scored_too_are_refused(score, shelf):
+    write(shelf, "val", [("C1_P01_N1_S2_1.JPG", [BOX], [(0.7, BOX)]), ("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])])
+    message = r"val_detections\.json: 1 of its pictures are scored, too \(C1_P01_N1_S2_1\.JPG\)"
+    with pytest.raises(UserError, match=message):
+        score(*with_validation(shelf))
+    assert not (shelf / "metrics.json").exists()
+    twice = [shelf / "test_detections.json"] * 2
+    with pytest.raises(UserError, match=message):
+        score("--ground-truth", shelf / "test_labels.csv", "--val-ground-truth", shelf / "val_labels.csv", "--compare",
+              *twice, "--val-detections", shelf / "val_detections.json", shelf / "val_detections.json")
+
+
+def note_seen(folder, split, **names):
+    path = folder / "{}_detections.json".format(split)
+    content = json.loads(path.read_text())
+    content["info"]["seen_in_training"] = names
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("split, used, message", [
+    ("test", "train", r"test_detections\.json: 1 of its pictures .* \(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR="),
+    ("test", "val", r"test_detections\.json: 1 of its pictures .* or to choose its checkpoint \(C1_P01_N1_S2_1\.JPG\)"),
+    ("val", "train", r"val_detections\.json: 1 of its pictures were used to train the graph \(C1_P01_N1_S2_1\.JPG\)"),
+])
+def test_pictures_that_training_has_seen_are_refused(score, shelf, split, used, message):
+    note_seen(shelf, split, **{used: ["C1_P01_N1_S2_1.JPG"]})
+    with pytest.raises(UserError, match=message):
+        score(*with_validation(shelf))
+    assert not (shelf / "metrics.json").exists()
+    score(*with_validation(shelf, "--allow-seen"))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    told = figures if split == "test" else figures["validation"]
+    assert told["seen_in_training"] == 1
+    if split == "test":
+        twice = ("--compare", shelf / "test_detections.json", shelf / "test_detections.json", "--threshold", "0.5")
+        with pytest.raises(UserError, match=message):
+            score("--ground-truth", shelf / "test_labels.csv", *twice)
+        score("--ground-truth", shelf / "test_labels.csv", "--allow-seen", "--output", shelf / "c.json", *twice)
+        assert json.loads((shelf / "c.json").read_text())["seen_in_training"] == [1, 1]
+
+
+def test_pictures_that_chose_the_checkpoint_may_choose_the_threshold(score, shelf):
+    note_seen(shelf, "val", train=[], val=["C1_P02_N1_S2_1.JPG", "C1_P02_N1_S2_2.JPG"])
+    note_seen(shelf, "test", train=[], val=[])
+    score(*with_validation(shelf))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    assert "seen_in_training" not in figures and "seen_in_training" not in figures["validation"]
 
 
 def test_a_given_threshold(score, shelf):
@@ -104,14 +155,40 @@ def test_nothing_is_written_for_other_detections_unless_it_is_asked_for(score, s
     assert not list(shelf.glob("root_*"))
 
 
-def test_defaults_are_the_workspace_s_own_files(script, shelf, monkeypatch):
+@pytest.fixture
+def workspace(shelf, monkeypatch):
     monkeypatch.setattr(paths, "labels", lambda split: shelf / "{}_labels.csv".format(split))
     monkeypatch.setattr(paths, "RESULTS", shelf)
     monkeypatch.setattr(paths, "METRICS", shelf / "root_metrics.json")
     monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "root_counts.json")
-    script("09_score").main(["--resamples", "5"])
-    assert json.loads((shelf / "root_metrics.json").read_text())["threshold"] == 0.5
-    assert json.loads((shelf / "root_counts.json").read_text())["C2_P01_N1_S2_1.JPG"] == 1
+    return shelf
+
+
+def test_defaults_are_the_workspace_s_own_files(score, workspace):
+    score()
+    assert json.loads((workspace / "root_metrics.json").read_text())["threshold"] == 0.5
+    assert json.loads((workspace / "root_counts.json").read_text())["C2_P01_N1_S2_1.JPG"] == 1
+
+
+def test_one_of_the_workspace_s_two_files_is_never_written_without_the_other(score, workspace):
+    (workspace / "root_metrics.json").write_text("old")
+    (workspace / "root_counts.json").mkdir()
+    with pytest.raises(UserError, match="root_counts.json: cannot be written"):
+        score()
+    assert (workspace / "root_metrics.json").read_text() == "old"
+    (workspace / "root_counts.json").rmdir()
+    score("--output", workspace / "m.json")
+    assert not (workspace / "root_counts.json").exists() and (workspace / "root_metrics.json").read_text() == "old"
+
+
+def test_without_validation_detections_the_workspace_s_figures_stay(score, workspace):
+    (workspace / "root_metrics.json").write_text("old")
+    (workspace / "val_detections.json").unlink()
+    with pytest.raises(UserError, match=r"no such file; .* Run step 08 with --labels .*val_labels.csv, or give"):
+        score()
+    assert (workspace / "root_metrics.json").read_text() == "old" and not (workspace / "root_counts.json").exists()
+    score("--threshold", "0.5")
+    assert json.loads((workspace / "root_metrics.json").read_text())["threshold_from"] == "given"
 
 
 def test_other_tools_text_files(score, tmp_path):
@@ -201,6 +278,7 @@ def test_a_broken_file_leaves_the_old_figures(score, shelf):
     (["--threshold", "nan"], "expected a finite number"),
     (["--threshold", "0.5", "--val-detections", "a"], "expected one of them"),
     (["--val-detections", "a", "b"], "expected one file"),
+    (["--output", "a", "--counts-output", "a"], "expected two files"),
     (["--resamples", "-1"], "expected 0 or more"),
     (["--form", "csv"], "unrecognized arguments"),
     (["--format", "yolo"], "invalid choice"),

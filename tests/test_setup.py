@@ -300,6 +300,26 @@ def test_your_own_clone_is_used_and_left_as_it_is(machine, linked):
     assert machine.setup() == (0, "", "")
 
 
+def test_a_clone_that_takes_our_place_is_noticed(machine):
+    machine.python_without_network("bin/python3.7")
+    assert machine.setup()[0] == 0
+    assert machine.setup() == (0, "", "")
+    shutil.rmtree(str(machine.research))
+    machine.research.symlink_to(clone(machine.folder / "my clone", compiled=False))
+    status, out, err = machine.setup()
+    assert status == 0, err
+    assert "your own clone" in out and "compiling object_detection/protos" in out
+    assert machine.calls.read_text().endswith("imports\n")
+    assert machine.setup() == (0, "", "")
+    machine.research.unlink()
+    machine.research.symlink_to(clone(machine.folder / "another clone", compiled=True))
+    assert "your own clone" in machine.setup()[1]
+    assert machine.setup() == (0, "", "")
+    machine.research.unlink()
+    clone(machine.research, compiled=True)
+    assert "your own clone" in machine.setup()[1]
+
+
 def test_the_proto_files_of_a_clone_are_compiled_where_that_is_missing(machine):
     machine.python_without_network("work space/.venv/bin/python")
     clone(machine.research, compiled=False)

@@ -7,7 +7,10 @@ import pytest
 from conftest import ROOT
 
 SHIPPED = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf"
-TOLERANCE = 0.002       # TensorFlow's builds and processors differ in the last digits of a score
+# TensorFlow's builds and processors differ in the last digits of a score; by how much each figure may, then.
+SHARES = dict.fromkeys(("mAP", "precision", "recall", "f1", "AP", "AP75", "threshold"), 0.002)
+NUMBERS = dict.fromkeys(("TP", "FP", "FN"), 5)
+COUNTS_OFF = 5          # products more or fewer, over all pictures
 
 
 def committed(name):
@@ -33,8 +36,11 @@ def test_scored_again_the_figures_hold(shelf_data, script, tmp_path):
     script("09_score").main([
         "--ground-truth", str(tmp_path / "test_labels.csv"), "--ground-truth-format", "csv", "--detections", str(tmp_path / "test.json"),
         "--val-ground-truth", str(tmp_path / "val_labels.csv"), "--val-detections", str(tmp_path / "val.json"), "--graph-dir", str(SHIPPED),
-        "--resamples", "0", "--output", str(tmp_path / "metrics.json")])
+        "--resamples", "0", "--output", str(tmp_path / "metrics.json"), "--counts-output", str(tmp_path / "counts.json")])
     found, expected = json.loads((tmp_path / "metrics.json").read_text()), committed("metrics.json")
-    names = ("mAP", "precision", "recall", "f1", "AP", "AP75")
-    assert {name: found[name] for name in names} == pytest.approx({name: expected[name] for name in names}, abs=TOLERANCE)
+    for name, tolerance in dict(SHARES, mean_absolute_count_error=0.05, **NUMBERS).items():
+        assert found[name] == pytest.approx(expected[name], abs=tolerance), name
+    counts, expected_counts = json.loads((tmp_path / "counts.json").read_text()), committed("image2products.json")
+    assert sorted(counts) == sorted(expected_counts)
+    assert sum(abs(counts[name] - expected_counts[name]) for name in counts) <= COUNTS_OFF
     assert (found["pictures"], found["boxes"], found["labels_sha256"]) == (71, 2648, expected["labels_sha256"])

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import itertools
+import json
 import math
 
 import pytest
@@ -65,6 +66,13 @@ class TestRules:
     def test_order_does_not_matter(self):
         names = shelves()
         assert splits.official(names, ["t.jpg"], 0.1, 0) == splits.official(names[::-1], ["t.jpg"], 0.1, 0)
+
+    def test_flat_names_outside_the_scheme_are_each_their_own_shelf(self):
+        names = ["shelf {}.jpg".format(number) for number in range(10)]
+        train, test = splits.hold_out(names, 0.2, seed=0)
+        assert len(test) == 2 and sorted(train + test) == names
+        with pytest.raises(UserError, match="1 shelf; expected enough"):
+            splits.hold_out(["C1_P01_N1_S2_1.JPG", "C1_P01_N1_S2_2.JPG"], 0.2, seed=0)
 
     def test_shared(self):
         divided = {"train": ["C1_P01_N1_S1_1.JPG", "x.jpg"], "val": ["C1_P02_N1_S1_1.JPG"],
@@ -152,6 +160,25 @@ class TestScript:
         out = run("--annotations", str(dataset / "all.csv"), "--format", "labels")
         assert "all.csv as label CSV of this workspace" in out
         assert names_of(dataset / "out") == before
+        (dataset / "all.csv").rename(dataset / "annotations.csv")
+        assert "annotations.csv as label CSV of this workspace" in run()
+        assert "annotations.csv as label CSV of this workspace" in run("--format", "labels")
+        assert names_of(dataset / "out") == before
+
+    def test_coco_categories_become_the_only_class(self, run, dataset):
+        (dataset / "annotations.csv").unlink()
+        names = sorted(path.name for path in dataset.glob("ShelfImages/*/*"))
+        (dataset / "annotations.json").write_text(json.dumps({
+            "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+            "categories": [{"id": 1, "name": "cola"}, {"id": 2, "name": "tea"}],
+            "annotations": [{"id": number, "image_id": number, "category_id": 1 + number % 2, "bbox": [1, 2, 10, 20]}
+                            for number in range(len(names))]}))
+        assert "the label map has one class: 2 classes of the annotations (cola, tea) become product\n" in run()
+        found = annotations.read_labels(dataset / "out" / "test_labels.csv")
+        assert {image.classes for image in found} == {("product",)}
+        (dataset / "map.pbtxt").write_text("item { id: 1 name: 'tea' } item { id: 2 name: 'milk' }")
+        with pytest.raises(UserError, match="class 'cola' .*expected 'tea' or 'milk'"):
+            run()
 
     @pytest.mark.parametrize("options", [
         ["--val-share", "0"], ["--val-share", "1"], ["--val-share", "nan"], ["--fold", "0"], ["--split", "grouped"],

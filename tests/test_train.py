@@ -1,6 +1,7 @@
 """Step 06 and its launcher: what they say, keep and refuse. tests/test_walkthrough.py trains for real."""
 
 import json
+import re
 
 import pytest
 
@@ -47,6 +48,19 @@ def test_checkpoints_of_another_network_are_not_trained_on(train, tmp_path):
     (run / "pipeline.config").write_text(CONFIG.read_text().replace("depth_multiplier: 0.5", "depth_multiplier: 0.25"))
     with pytest.raises(UserError, match="trained with another `model`"):
         train.main(["--config", str(CONFIG), "--run-dir", str(run)])
+
+
+def test_checkpoints_of_another_split_are_not_trained_on(train, tmp_path):
+    run = checkpoint(tmp_path / "run", 10)
+    (tmp_path / "a.config").write_text(re.sub(r'"[^"]*/(\w+\.record)"', r'"{}/\1"'.format(tmp_path), CONFIG.read_text()))
+    for split in ("train", "val"):
+        (tmp_path / "{}_labels.csv".format(split)).write_text(
+            "filename,width,height,class,xmin,ymin,xmax,ymax\n{}.JPG,9,9,product,1,1,5,5\n".format(split))
+    config, _ = train.read_config(tmp_path / "a.config")
+    assert train.pictures(config) == {"train": ["train.JPG"], "val": ["val.JPG"]}
+    (run / "trained_on.json").write_text('{"train": ["other.JPG"], "val": ["val.JPG"]}')
+    with pytest.raises(UserError, match="trained on another split: train pictures differ"):
+        train.main(["--config", str(tmp_path / "a.config"), "--run-dir", str(run)])
 
 
 def test_two_trainings_in_one_folder_are_refused(train, tmp_path):
@@ -122,9 +136,37 @@ def test_the_best_checkpoint_is_kept_and_a_worse_one_is_not(launcher, tmp_path):
     assert [json.loads(line)["step"] for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()] == [10, 20, 30]
 
 
+def test_a_kill_between_the_two_moves_of_a_swap_loses_no_best_checkpoint(launcher, tmp_path):
+    checkpoint(tmp_path, 10)
+    launcher.keep_best(tmp_path, tmp_path / "model.ckpt-10", evaluated(10, 0.5))
+    (tmp_path / "best").rename(tmp_path / ".best.old")
+    checkpoint(tmp_path, 20)
+    launcher.keep_best(tmp_path, tmp_path / "model.ckpt-20", evaluated(20, 0.4))
+    assert json.loads((tmp_path / "best" / "evaluation.json").read_text())["step"] == 10
+
+
+def test_no_coco_metrics_is_said(launcher, tmp_path):
+    with pytest.raises(SystemExit, match="metrics_set: gave no COCO AP"):
+        launcher.keep_best(tmp_path, tmp_path / "model.ckpt-10", {"global_step": 10, "PascalBoxes_Precision/mAP@0.5IOU": 0.5})
+
+
+@pytest.mark.parametrize("name", [".", "", "..", "a/b", ".hidden"])
+def test_step_07_takes_plain_names_only(tmp_path, name):
+    (tmp_path / "precious").write_text("")
+    with pytest.raises(UserError, match="--name .*expected the plain name of a folder"):
+        load_script("07_export_inference_graph").main(["--name", name, "--output", str(tmp_path)])
+
+
+def test_step_07_removes_no_folder_of_other_things(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "precious.JPG").write_text("")
+    with pytest.raises(UserError, match="photos: holds precious.JPG, which is no part of an exported graph"):
+        load_script("07_export_inference_graph").main(["--name", "photos", "--output", str(tmp_path)])
+
+
 @pytest.mark.parametrize("argv, message", [
     (["--run-dir", "{}/none"], "holds no best checkpoint. Train first"),
-    (["--run-dir", "{}/run"], "No evaluation has ended yet: name one with --checkpoint newest"),
+    (["--run-dir", "{}/run"], "No evaluation has ended yet: take --checkpoint newest"),
     (["--run-dir", "{}/run", "--checkpoint", "{}/run/model.ckpt-99"], r"model.ckpt-99.index: no such file; expected the prefix"),
     (["--run-dir", "{}/run", "--checkpoint", "newest"], "holds no pipeline.config")])
 def test_step_07_says_what_it_cannot_find(tmp_path, argv, message):

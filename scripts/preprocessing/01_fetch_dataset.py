@@ -4,7 +4,8 @@
 Reads   --from FOLDER, a dataset that is already on this machine; without it, what an earlier run put into place; and where
         there is nothing, the network: the Grocery Dataset's ShelfImages.tar.gz and annotations.csv.
 Writes  OUT/ShelfImages/{train,test}/, links to the pictures (copies with --copy)
-        OUT/annotations.csv, OUT/annotations/ (Pascal VOC XML) or OUT/annotations.json (COCO), whichever there is
+        OUT/annotations.csv (Grocery Dataset, or a label file of this workspace), OUT/annotations/ (Pascal VOC XML) or
+        OUT/annotations.json (COCO), whichever there is
         OUT/download/, only what was fetched
 
 Your own pictures are as welcome: in train/ and test/ folders, or flat, and then a seeded share of them (by whole shelves,
@@ -40,12 +41,15 @@ def parse(argv):
     parser.add_argument("--annotations", type=pathlib.Path, metavar="PATH",
                         help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)")
     parser.add_argument("--format", choices=FORMATS + ("auto",), default="auto",
-                        help="of --annotations; auto: a .csv is grocery, a folder voc, a .json coco (default: %(default)s)")
+                        help="of --annotations; auto: a .csv is labels if it has their header, else grocery; a folder is voc, a "
+                             ".json coco (default: %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, default=paths.IMAGES, metavar="FOLDER",
                         help="where the next steps look (default: %(default)s)")
     parser.add_argument("--copy", action="store_true", help="copy pictures and annotations instead of linking to them")
     parser.add_argument("--allow-missing", action="store_true",
                         help="go on without pictures that are missing, broken or not annotated, and say which")
+    parser.add_argument("--empty-pictures", choices=("refuse", "leave-out", "keep"), default="refuse",
+                        help="pictures without annotations; keep: they show no product (default: %(default)s)")
     parser.add_argument("--test-share", type=float, default=0.2, metavar="SHARE",
                         help="of a flat folder's pictures, above 0 and below 1 (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="which of them (default: %(default)s)")
@@ -79,7 +83,7 @@ def main(argv=None):
         annotations = dataset.named_annotations(named, args.format)
     findings = dataset.verify(pictures, annotations)
     report(sides, annotations, findings)
-    left_out = missing(sides, annotations, findings, args.allow_missing)
+    left_out = missing(sides, annotations, findings, args)
     sides = divided(sides, left_out, args)
     try:
         put_into_place(sides, annotations, args)
@@ -119,11 +123,12 @@ def report(sides, annotations, findings):
     """Prints what is there."""
     print("found {}".format("{} pictures in one folder".format(len(sides["all"])) if "all" in sides else
                             "{} train and {} test pictures".format(len(sides["train"]), len(sides["test"]))))
-    what = annotations.files[0]
+    from shelfdet import formats
+    what, title = annotations.files[0], formats.TITLES[annotations.format]
     if annotations.format == "voc":
-        print("annotations: {} XML files (Pascal VOC) in {}".format(len(annotations.files), what.parent))
+        print("annotations: {} files of {} in {}".format(len(annotations.files), title, what.parent))
     else:
-        print("annotations: {}, sha256 {}".format(what, files.sha256(what)))
+        print("annotations: {} ({}), sha256 {}".format(what, title, files.sha256(what)))
     print("they hold {} boxes on {} pictures".format(sum(findings.boxes.values()), len(findings.boxes)))
     print("{} pictures decode to their end".format(len(findings.infos)))
     flags = collections.Counter(info.orientation for info in findings.infos.values() if info.orientation != 1)
@@ -133,9 +138,9 @@ def report(sides, annotations, findings):
                   sum(flags.values()), ", ".join("flag {}: {}".format(flag, flags[flag]) for flag in sorted(flags))))
 
 
-def missing(sides, annotations, findings, allowed):
+def missing(sides, annotations, findings, args):
     """Names what is missing, broken or too much, and refuses, or goes on without; returns the names to leave out."""
-    from shelfdet import dataset
+    from shelfdet import dataset, reading
     problems = []
     if dataset.is_grocery_dataset([name for names in sides.values() for name in names], findings.boxes):
         expected = (dataset.GROCERY_TRAIN, dataset.GROCERY_TEST)
@@ -148,36 +153,43 @@ def missing(sides, annotations, findings, allowed):
         else:
             print("this is the Grocery Dataset with its official split: {} train, {} test".format(*expected))
     there = len(findings.infos) + len(findings.broken)
+    empty = [name for name in findings.without_rows if name not in findings.broken]
+    left_out = set(findings.broken) | set(() if args.empty_pictures == "keep" else empty)
+    if empty and args.empty_pictures != "refuse":
+        print("{} pictures without annotations are {}: {}".format(
+            len(empty), "kept, as pictures without products (give --empty-pictures keep to step 02, too)"
+            if args.empty_pictures == "keep" else "left out", reading.listed(empty)))
+        empty = []
     for names, total, what in ((findings.without_picture, len(findings.boxes), "annotated but not there"),
-                               (findings.without_rows, there, "there but not annotated"),
+                               (empty, there, "there but not annotated"),
                                (findings.broken, there, "broken")):
         if names:
-            problems.append("{} of {} pictures are {}: {}".format(len(names), total, what, dataset.listed(names)))
-    problems += ["  " + reason for reason in list(findings.broken.values())[:dataset.NAMED]]
+            problems.append("{} of {} pictures are {}: {}".format(len(names), total, what, reading.listed(names)))
+    problems += ["  " + reason for reason in list(findings.broken.values())[:reading.SHOWN_NAMES]]
     if not problems:
-        return set()
-    if not allowed:
+        return left_out
+    if not args.allow_missing:
         raise UserError("{}: not complete\n  {}\nExpected every annotated picture, whole, and annotations for every "
                         "picture; nothing was put into place. Get what is missing, or give --allow-missing to go on "
-                        "without.".format(annotations.files[0], "\n  ".join(problems)))
+                        "without{}.".format(
+                            annotations.files[0], "\n  ".join(problems),
+                            ", or --empty-pictures keep if those without annotations show no product" if empty else ""))
     print("\n".join(problems))
-    left_out = set(findings.broken) | set(findings.without_rows)
     kept = [name for name in findings.infos if name not in left_out]
     print("going on without them: {} pictures with {} boxes (give --allow-missing to step 02, too)".format(
-        len(kept), sum(findings.boxes[name] for name in kept)))
+        len(kept), sum(findings.boxes.get(name, 0) for name in kept)))
     return left_out
 
 
 def divided(sides, left_out, args):
     """{"train": {name: path}, "test": ...} without ``left_out``; a flat folder is divided here."""
-    from shelfdet import dataset
+    from shelfdet import splits
     sides = {side: collections.OrderedDict((name, path) for name, path in names.items() if name not in left_out)
              for side, names in sides.items()}
     if "all" in sides:
-        test = dataset.hold_out(list(sides["all"]), args.test_share, args.seed)
-        flat, sides = sides["all"], {"train": {}, "test": {}}
-        for name, path in flat.items():
-            sides["test" if name in test else "train"][name] = path
+        flat = sides["all"]
+        train, test = splits.hold_out(list(flat), args.test_share, args.seed)
+        sides = {"train": {name: flat[name] for name in train}, "test": {name: flat[name] for name in test}}
         print("divided into {} train and {} test pictures (seed {})".format(
             len(sides["train"]), len(sides["test"]), args.seed))
     empty = [side for side in sides if not sides[side]]

@@ -2,8 +2,9 @@
 """Step 02: annotations to train, validation and test label files.
 
 Reads   workspace/training_demo/images: annotations.csv (Grocery Dataset: filename,xmin,ymin,xmax,ymax,brand without a
-        header), or annotations/ (Pascal VOC XML, as LabelImg writes), or annotations.json (COCO); the pictures in its
-        ShelfImages/{train,test} or {train,test}, for their sizes as TensorFlow decodes them.
+        header; or, with its header, a label file as this step writes), or annotations/ (Pascal VOC XML, as LabelImg
+        writes), or annotations.json (COCO); the pictures in its ShelfImages/{train,test} or {train,test}, for their sizes
+        as TensorFlow decodes them. Where the label map has one class, every box is of it, whatever it is called there.
 Writes  workspace/training_demo/annotations/{train,val,test}_labels.csv, with the header
         filename,width,height,class,xmin,ymin,xmax,ymax.
 
@@ -24,10 +25,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
 from shelfdet import UserError, command, files, paths
 
-FORMATS = {"grocery": "Grocery Dataset CSV", "labels": "label CSV of this workspace", "voc": "Pascal VOC XML",
-           "coco": "COCO JSON"}
-# --format auto: the first of these that is there, and what it is read as.
-USUAL_ANNOTATIONS = (("annotations.csv", "grocery"), ("annotations", "voc"), ("annotations.json", "coco"))
+FORMATS = ("grocery", "labels", "voc", "coco")
+# Without --annotations: the first of these that is there, and which formats it can be of.
+USUAL_ANNOTATIONS = (("annotations.csv", ("grocery", "labels")), ("annotations", ("voc",)), ("annotations.json", ("coco",)))
 
 
 def parse(argv):
@@ -38,13 +38,12 @@ def parse(argv):
     parser.add_argument("--annotations", type=pathlib.Path, metavar="PATH",
                         help="CSV, JSON or folder of XML (default: annotations.csv, annotations/ or annotations.json "
                              "in --images)")
-    parser.add_argument("--format", choices=tuple(FORMATS) + ("auto",), default="auto",
-                        help="auto: a .csv is grocery, a folder is voc, a .json is coco; which one is said (default: "
-                             "%(default)s)")
+    parser.add_argument("--format", choices=FORMATS + ("auto",), default="auto",
+                        help="auto: a .csv is labels if it has their header, else grocery; a folder is voc, a .json is coco; "
+                             "which one is said (default: %(default)s)")
     parser.add_argument("--label-map", type=pathlib.Path, default=paths.LABEL_MAP, metavar="FILE",
-                        help="the classes; with several, the sixth column of a grocery CSV is the class (default: "
-                             "%(default)s)")
-    parser.add_argument("--one-class", action="store_true", help="call every box by the label map's only class")
+                        help="the classes; one becomes the class of every box; with several, the sixth column of a grocery "
+                             "CSV is the class (default: %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, default=paths.ANNOTATIONS, metavar="FOLDER",
                         help="where the label files go (default: %(default)s)")
     parser.add_argument("--split", choices=("official", "grouped"), default="official",
@@ -84,8 +83,8 @@ def main(argv=None):
     if kind == "grocery" and len(label_map) > 1:
         print("the label map names {} classes: the sixth column is taken for the class".format(len(label_map)))
     labelled = intake.read_annotations(
-        path, names, kind, label_map=label_map, one_class=args.one_class, out_of_image=args.out_of_image,
-        bad_boxes=args.bad_boxes, allow_missing=args.allow_missing, empty_pictures=args.empty_pictures, exif=args.exif)
+        path, names, kind, label_map=label_map, out_of_image=args.out_of_image, bad_boxes=args.bad_boxes,
+        allow_missing=args.allow_missing, empty_pictures=args.empty_pictures, exif=args.exif)
     there = [image.filename for image in labelled]
     if args.split == "official":
         divided = splits.official([name for name in there if name in sides["train"]],
@@ -104,27 +103,18 @@ def main(argv=None):
 
 def find_annotations(args):
     """(path, format) of the annotations: as named, or the first of the usual ones; says aloud which."""
+    from shelfdet import formats
     path, kind = args.annotations, args.format
     if path is None:
-        usual = [(args.images / name, its_kind) for name, its_kind in USUAL_ANNOTATIONS if kind in ("auto", its_kind)]
-        if kind == "labels":
-            raise UserError("--format labels: expected --annotations with the path of the label file.")
-        path = next((path for path, _ in usual if path.exists()), None)
+        usual = [args.images / name for name, kinds in USUAL_ANNOTATIONS if kind == "auto" or kind in kinds]
+        path = next((path for path in usual if path.exists()), None)
         if path is None:
             raise UserError("{}: holds none of {}; expected annotations. Run step 01, or give --annotations.".format(
-                args.images, ", ".join(path.name for path, _ in usual)))
+                args.images, ", ".join(path.name for path in usual)))
     if kind == "auto":
-        kind = "voc" if path.is_dir() else {".csv": "grocery", ".json": "coco"}.get(path.suffix.lower())
-        if kind is None:
-            raise UserError("{}: a {} file; expected .csv, .json or a folder of XML. Name what it is with "
-                            "--format.".format(
-                path, shown_suffix(path)))
-    print("reading {} as {}".format(paths.shown(path), FORMATS[kind]))
+        kind = formats.recognised(path)
+    print("reading {} as {}".format(paths.shown(path), formats.TITLES[kind]))
     return path, kind
-
-
-def shown_suffix(path):
-    return path.suffix or "nameless kind of"
 
 
 def tell(divided, labelled, targets):

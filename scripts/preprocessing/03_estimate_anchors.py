@@ -84,13 +84,14 @@ def main(argv=None):
     own = measured.network
     print("\n".join(as_lines(measured)), flush=True)
     wanted_wh, layers = args.input or own.image_wh, args.layers or len(own.grids_wh)
-    sought = measured.seen_boxes if args.search_on == "seen" else measured.boxes
-    normalised = boxes.scale(np.concatenate(sought), own.image_wh, (1, 1))
+    labelled, seen = (boxes.scale(np.concatenate(by_picture), own.image_wh, (1, 1))
+                      for by_picture in (measured.boxes, measured.seen_boxes))
+    sought = seen if args.search_on == "seen" else labelled
     inputs = [(wanted_wh, [layers])]
     if not args.no_table:
         inputs += [(image_wh, [count for count in LAYERS if (image_wh, count) != (wanted_wh, layers)])
                    for image_wh in INPUTS]
-    rows = sum((advise(*size, config, normalised, args.seed) for size in progress(inputs, "sizes")), [])
+    rows = sum((advise(*size, config, sought, labelled, args.seed) for size in progress(inputs, "sizes")), [])
     if not args.no_table:
         print("\n".join(table(rows, own.multiply_adds)))
     print("\n".join(pasting(rows[0])))
@@ -151,14 +152,29 @@ def mean(values):
     return float(values.mean()) if len(values) else float("nan")
 
 
-def advise(image_wh, layer_counts, config, normalised, seed):
-    """The best anchors for one input size: list of (Network, Advice for ssd, Advice for flexible or None), by count."""
-    from shelfdet import boxes, pipeline, search
+def advise(image_wh, layer_counts, config, sought, labelled, seed):
+    """The best anchors for one input size, by number of feature maps.
+
+    Args:
+      image_wh: the input size.
+      layer_counts: numbers of feature maps.
+      config: as pipeline.read gives it.
+      sought: (N, 4) normalised boxes to seek the best anchors for.
+      labelled: (M, 4) normalised boxes as labelled, of which the share met is told.
+      seed: of the search.
+
+    Returns:
+      list of (Network, Advice for ssd, Advice for flexible or None), one for each count.
+    """
+    from shelfdet import anchors, boxes, pipeline, search
     threshold = pipeline.matcher(config).matched or search.THRESHOLD
-    resized = boxes.scale(normalised, (1, 1), image_wh)
-    return [(network, search.ssd(resized, network.grids_wh, image_wh, threshold, seed),
-             search.flexible(resized, network.grids_wh, image_wh, threshold, seed))
-            for network in pipeline.networks(config, layer_counts, image_wh)]
+    sought, labelled = (boxes.scale(normalised, (1, 1), image_wh) for normalised in (sought, labelled))
+    rows = []
+    for network in pipeline.networks(config, layer_counts, image_wh):
+        found = [seek(sought, network.grids_wh, image_wh, threshold, seed) for seek in (search.ssd, search.flexible)]
+        rows.append((network, *(advice and advice._replace(best_iou=anchors.best_iou(labelled, advice.layers)[0])
+                                for advice in found)))
+    return rows
 
 
 def table(rows, own_multiply_adds):

@@ -51,18 +51,19 @@ def main(argv=None):
     labels = {split: annotations.read_labels(args.annotations / "{}_labels.csv".format(split)) for split in args.splits}
     located = {split: images.locate(args.images, [labelled.filename for labelled in labels[split]], split)
                for split in args.splits}
-    with parallel.Workers() as workers:        # before TensorFlow
-        for split in args.splits:
-            target = args.annotations / "{}.record".format(split)
+    targets = [args.annotations / "{}.record".format(split) for split in args.splits]
+    told = []
+    with parallel.Workers() as workers, files.replacing_together(targets) as partials:        # workers before TensorFlow
+        for split, target, partial in zip(args.splits, targets, partials):
             tasks = [(path, labelled.size_wh, args.max_side, args.exif) for path, labelled in zip(located[split], labels[split])]
-            with files.replacing(target) as partial:
-                stored_sizes = write(partial, split, labels[split], workers.map(records.encode_picture, tasks), label_map)
-                counts = [count for count in progress(
-                    records.check(partial, labels[split], stored_sizes, label_map, args.label_map),
-                    "{} read back".format(split), len(labels[split]))]
+            stored_sizes = write(partial, split, labels[split], workers.map(records.encode_picture, tasks), label_map)
+            counts = list(progress(records.check(partial, labels[split], stored_sizes, label_map, args.label_map),
+                                   "{} read back".format(split), len(labels[split])))
             shrunk = sum(stored != labelled.size_wh for stored, labelled in zip(stored_sizes, labels[split]))
-            print("{}: {} pictures ({} shrunk to {} px), {} boxes, at most {} a picture; read back and equal".format(
-                paths.shown(target), len(counts), shrunk, args.max_side, sum(counts), max(counts)))
+            told.append("{}: {} pictures{}, {} boxes, at most {} a picture; read back and equal".format(
+                paths.shown(target), len(counts), " ({} shrunk to {} px)".format(shrunk, args.max_side) if shrunk else "", sum(counts),
+                max(counts)))
+    print("\n".join(told))
 
 
 def write(partial, split, labelled_images, encoded, label_map):

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 
-from shelfdet import UserError, annotations, paths
+from shelfdet import UserError, annotations, paths, tensorflow1
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"
 COCO_MAX_DETECTIONS = 100            # pycocotools' largest maxDets, which validation during training uses
@@ -178,7 +178,7 @@ def _record_files(key, written, root, split, findings):
 
 def _read_record(path, key, findings):
     """Pictures of one record file, or None."""
-    import tensorflow as tf
+    tf = tensorflow1.load()
     from google.protobuf import message
     names, counts, classes, ids, sizes = [], [], set(), set(), []
     try:

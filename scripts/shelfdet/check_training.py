@@ -3,7 +3,7 @@
 import glob
 import os
 
-from shelfdet import paths
+from shelfdet import paths, tensorflow1
 
 # Keys of older trainers: neither model_main nor what it calls reads them, so whoever sets one waits for an effect.
 DEAD = (
@@ -197,7 +197,7 @@ def _missing_prefix(written, prefix, key, findings):
 
 def _fit(prefix, network, key, findings):
     """Compares names and shapes of the feature extractor's variables with the checkpoint's."""
-    import tensorflow as tf
+    tf = tensorflow1.load()
     try:
         stored = {name: tuple(shape) for name, shape in tf.train.list_variables(prefix)}
     except (tf.errors.OpError, ValueError) as error:
@@ -285,7 +285,7 @@ def _evaluation(config, findings):
     if unknown:
         findings.error("eval_config.metrics_set", found=unknown[0], expected="one of " + ", ".join(METRICS), write=coco)
     elif chosen and "coco_detection_metrics" not in chosen:
-        findings.warning(
+        findings.error(
             "eval_config.metrics_set",
             found=", ".join(chosen),
             expected="coco_detection_metrics: the best checkpoint is kept by COCO AP",

@@ -1,5 +1,6 @@
 """What the command line of every script shares: how it ends."""
 
+import os
 import sys
 
 from shelfdet import UserError
@@ -15,6 +16,9 @@ def run(main):
         sys.exit(main())
     except UserError as error:
         sys.exit("error: {}".format(error))
+    except BrokenPipeError:          # `... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)

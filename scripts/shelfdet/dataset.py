@@ -1,16 +1,13 @@
 """A dataset as people have it: where its pictures and annotations lie, which side a picture is on, what is missing."""
 
 import collections
-import hashlib
-import math
 import pathlib
 
-from shelfdet import UserError, formats, images, parallel, splits
+from shelfdet import UserError, formats, images, intake, splits
 from shelfdet.reading import Problems, name_problem
 
 # The Grocery Dataset (Varol and Kuzu 2014), by its official split.
 GROCERY_TRAIN, GROCERY_TEST = 283, 71
-NAMED = 10                            # names of pictures that a message lists before it counts
 
 Annotations = collections.namedtuple("Annotations", "format files")
 Annotations.__doc__ = """Where annotations are.
@@ -69,37 +66,6 @@ def _by_name(folder):
     return found
 
 
-def hold_out(names, share, seed):
-    """Divides flat pictures: at least ``share`` of them, by whole shelves, become test pictures.
-
-    Args:
-      names: file names; one outside the C_P_N_S scheme is a shelf of its own.
-      share: above 0 and below 1.
-      seed: int; which shelves.
-
-    Returns:
-      set of the test pictures' names.
-
-    Raises:
-      UserError: there are too few shelves to have some on either side.
-    """
-    groups = collections.defaultdict(list)
-    for name in names:
-        groups[splits.shelf(name)].append(name)
-    # By hash: a picture that is added later moves no other one to the other side.
-    order = sorted(groups, key=lambda group: hashlib.sha256("test {} {}".format(seed, group).encode()).hexdigest())
-    taken = set()
-    for group in order:
-        if len(taken) >= math.ceil(share * len(names)):
-            break
-        taken.update(groups[group])
-    if len(taken) == len(names):
-        raise UserError("{} pictures show {} {}; expected enough to train on some and test on others. Add pictures, "
-                        "lower --test-share, or divide them by hand into train/ and test/.".format(
-                            len(names), len(groups), "shelf" if len(groups) == 1 else "shelves"))
-    return taken
-
-
 def find_annotations(folder, picture_folders):
     """The one set of annotations in a dataset's folder.
 
@@ -113,24 +79,22 @@ def find_annotations(folder, picture_folders):
     folder = pathlib.Path(folder)
     homes = [folder] + ([folder.parent] if folder.name == "ShelfImages" else [])
     subfolders = [home / name for home in homes for name in ("annotations", "Annotations")]
-    found = [Annotations("grocery", [path]) for path in _ending(homes, ".csv")]
-    found += [Annotations("coco", [path]) for path in _ending(homes + subfolders, ".json")]
+    found = _ending(homes, ".csv") + _ending(homes + subfolders, ".json")
     xml = _ending(homes + subfolders + list(picture_folders), ".xml")
-    found += [Annotations("voc", xml)] if xml else []
-    if not found:
+    if not found and not xml:
         raise UserError("{}: no annotations there; expected annotations.csv, annotations.json (COCO), or .xml files (Pascal "
                         "VOC) in annotations/ or beside the pictures. Put them there or name them with "
                         "--annotations.".format(folder))
-    if len(found) > 1:
+    if len(found) + bool(xml) > 1:
         raise UserError("{}: several annotations: {}. Expected one; name it with --annotations.".format(
-            folder, ", ".join(str(one.files[0] if one.format != "voc" else one.files[0].parent) for one in found)))
-    return found[0]
+            folder, ", ".join(str(path) for path in found + [path.parent for path in xml[:1]])))
+    return Annotations("voc", xml) if xml else Annotations(formats.recognised(found[0]), found)
 
 
 def named_annotations(path, format="auto"):
     """The annotations at ``path``, a file or a folder of XML.
 
-    "auto" takes a .csv for "grocery", a .json for "coco" and a folder for "voc".
+    "auto" leaves the format to ``formats.recognised``.
 
     Raises:
       UserError: nothing there, or something else than the format says.
@@ -139,10 +103,7 @@ def named_annotations(path, format="auto"):
     if not path.exists():
         raise UserError("{}: no such file or folder; expected annotations. Check the path.".format(path))
     if format == "auto":
-        format = "voc" if path.is_dir() else {".csv": "grocery", ".json": "coco"}.get(path.suffix.lower())
-        if format is None:
-            raise UserError("{}: expected a .csv, a .json or a folder of XML files. Name what it is with --format.".format(
-                path))
+        format = formats.recognised(path)
     if path.is_dir() != (format == "voc"):
         raise UserError("{}: is a {}; expected a {} for --format {}.".format(
             path, *("folder", "file") if path.is_dir() else ("file", "folder of XML files"), format))
@@ -181,22 +142,9 @@ def verify(pictures, annotations):
       UserError: annotations that cannot be read, by line.
     """
     boxes = _boxes(annotations, pictures)
-    infos, broken = {}, {}
-    from tqdm import tqdm
-    with parallel.Workers() as workers:
-        results = workers.map(_info_or_reason, [(str(path),) for path in pictures.values()])
-        results = tqdm(results, desc="reading pictures", total=len(pictures), unit=" pictures", disable=None)
-        for name, result in zip(pictures, results):
-            (broken if isinstance(result, str) else infos)[name] = result
+    infos, broken = intake.inspect_all(pictures)
     return Findings(infos, broken, [name for name in boxes if name not in pictures],
                     [name for name in pictures if name not in boxes], boxes)
-
-
-def _info_or_reason(path):
-    try:
-        return images.inspect(path)
-    except UserError as error:
-        return str(error)
 
 
 def _boxes(annotations, pictures):
@@ -207,7 +155,7 @@ def _boxes(annotations, pictures):
         places = list(collections.OrderedDict.fromkeys(path.parent for path in places))
     for place in places:
         problems = Problems(place)
-        found = formats.READERS[annotations.format](place, pictures, problems, {"product": 1})
+        found = formats.READERS[annotations.format](place, pictures, problems, intake.ONE_CLASS)
         problems.refuse()
         boxes.update((name, len(picture.rows)) for name, picture in found.items())
     return boxes
@@ -218,9 +166,3 @@ def is_grocery_dataset(pictures, boxes):
     names = set(pictures) | set(boxes)
     whole = GROCERY_TRAIN + GROCERY_TEST
     return whole in (len(pictures), len(boxes)) and all(splits.scene(name) for name in names)
-
-
-def listed(names):
-    """The first names and the count of the rest, for a message."""
-    names = list(names)
-    return ", ".join(names[:NAMED]) + (" ... and {} more".format(len(names) - NAMED) if len(names) > NAMED else "")

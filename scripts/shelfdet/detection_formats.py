@@ -129,7 +129,7 @@ def read_json(path):
     """Whatever a JSON file holds; UserError where it is no whole JSON."""
     try:
         return json.loads(reading.read_text(path, "detections in COCO's JSON"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("{}: is no whole JSON ({}). Make the file anew.".format(path, error)) from error
 
 
@@ -145,10 +145,10 @@ def _number(value, name, place):
     # json gives numbers, csv and XML text; a bool is an int to Python but no score.
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):         # json reads integers of any length
         number = math.nan
     if not math.isfinite(number):
-        raise UserError("{}: {} is {!r}; expected a finite number.".format(place, name, value))
+        raise UserError("{}: {} is {!r:.200}; expected a finite number.".format(place, name, value))
     return number
 
 

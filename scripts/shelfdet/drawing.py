@@ -31,31 +31,13 @@ STRIP = "#1b1b1b"       # dark, because yellow and sky blue cannot be told from 
 STRIP_TEXT = "#ffffff"
 
 
-def draw_matches(pixels, hits_xyxy, misses_xyxy, false_alarms_xyxy, boxes_wh=None, title=""):
-    """The picture with what a detector got right and wrong.
-
-    Args:
-      pixels: uint8 RGB of shape (height, width, 3).
-      hits_xyxy, misses_xyxy, false_alarms_xyxy: detections that found a product, products that none found, the other
-        detections; each (N, 4).
-      boxes_wh: size of the frame that the boxes are in, where ``pixels`` is a shrunk copy; None for the frame of
-        ``pixels``.
-      title: words before the legend, the picture's name for instance.
-
-    Returns:
-      PIL.Image: the picture with a legend strip under it, which names each meaning with its count.
-    """
-    # The rarest is drawn last, on top.
-    return draw(pixels, [(HIT, hits_xyxy), (MISS, misses_xyxy), (FALSE_ALARM, false_alarms_xyxy)], boxes_wh, title)
-
-
 def draw_coverage(pixels, covered_xyxy, uncovered_xyxy, boxes_wh=None, title=""):
-    """The picture with its ground truth: boxes that some anchor covers, and the others. Arguments as ``draw_matches``."""
+    """The picture with its ground truth: boxes that some anchor covers, and the others. Arguments as ``draw``."""
     return draw(pixels, [(COVERED, covered_xyxy), (UNCOVERED, uncovered_xyxy)], boxes_wh, title)
 
 
 def draw_detections(pixels, boxes_xyxy, boxes_wh=None, title=""):
-    """The picture with what a detector found, right or wrong. Arguments as ``draw_matches``."""
+    """The picture with what a detector found, right or wrong. Arguments as ``draw``."""
     return draw(pixels, [(DETECTION, boxes_xyxy)], boxes_wh, title)
 
 
@@ -63,11 +45,14 @@ def draw(pixels, groups, boxes_wh=None, title=""):
     """The picture with groups of boxes and a legend strip under it.
 
     Args:
-      pixels, boxes_wh, title: as ``draw_matches``.
-      groups: list of (Style, boxes_xyxy), drawn in this order.
+      pixels: uint8 RGB of shape (height, width, 3).
+      groups: list of (Style, boxes_xyxy of shape (N, 4)), drawn in this order.
+      boxes_wh: size of the frame that the boxes are in, where ``pixels`` is a shrunk copy; None for the frame of
+        ``pixels``.
+      title: words before the legend, the picture's name for instance.
 
     Returns:
-      PIL.Image, as wide as ``pixels`` and a strip higher.
+      PIL.Image, as wide as ``pixels`` and a strip higher; the legend names each meaning with its count.
     """
     image = Image.fromarray(np.asarray(pixels)).convert("RGB")
     brush = ImageDraw.Draw(image)

@@ -33,6 +33,7 @@ def replacing(path):
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):     # /dev/null would be replaced, as root
             raise OSError(errno.EINVAL, "is a device or a pipe")
+        settled(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
         yield partial
@@ -72,6 +73,14 @@ def replacing_together(targets):
                 raise UserError(writing_failed(target, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
 
 
+def settled(path):
+    """``path``, once a swap of folders that a kill cut short is undone: between its two moves the old folder has another name."""
+    old = _aside(path)
+    if old.is_dir() and not path.exists():
+        os.replace(str(old), str(path))
+    return path
+
+
 def writing_failed(path, error):
     """The message for an OSError met while writing ``path``, which may be the partial file that ``replacing`` gave."""
     path = pathlib.Path(path)
@@ -104,7 +113,7 @@ def sha256(path):
 
 def _swap_folder(partial, path):
     # A folder cannot be moved over one that is not empty: the old one steps aside first.
-    old = path.with_name(".{}.old".format(path.name))
+    old = _aside(path)
     _remove(old)
     os.replace(str(path), str(old))
     try:
@@ -113,6 +122,10 @@ def _swap_folder(partial, path):
         os.replace(str(old), str(path))
         raise
     _remove(old)
+
+
+def _aside(path):
+    return path.with_name(".{}.old".format(path.name))
 
 
 def _remove(path):

@@ -2,7 +2,7 @@
 
 Each reader takes (path, known, problems, label_map) and gives the same plain form, an OrderedDict of file name to
 ``Picture``, not yet checked against the pictures (``intake`` does that, once for all formats). known: dict with the
-names of the pictures that are there, or None. problems: a reading.Problems that collects what is wrong. label_map: dict
+names of the pictures that are there. problems: a reading.Problems that collects what is wrong. label_map: dict
 of class name to id.
 
 Coordinates are taken as they stand: no "- 1" for Pascal VOC, whose tool of today (LabelImg) counts from 0.
@@ -32,10 +32,9 @@ def _read_grocery(path, known, problems, label_map):
     for number, (line, fields) in enumerate(read_csv(path)):
         where = "line {}".format(line)
         if number == 0 and _is_header(fields):
-            labels = tuple(field.strip() for field in fields) == annotations.LABEL_COLUMNS
             problems.add(where, "found a header ({}); expected no header but rows of {}. {}".format(
                 shown(",".join(fields)), ",".join(GROCERY_COLUMNS),
-                "It is a label file of this workspace: read it with --format labels." if labels
+                "It is a label file of this workspace: read it with --format labels." if _is_label_header(fields)
                 else "Delete the line."))
             problems.refuse()
         if not check_columns(fields, GROCERY_COLUMNS, where, problems):
@@ -70,7 +69,7 @@ def _read_voc(path, known, problems, label_map):
         raise UserError("{}: holds no .xml file; expected Pascal VOC XML, one file a picture. Check the path.".format(
             path))
     stems = collections.defaultdict(list)
-    for name in known or ():
+    for name in known:
         stems[pathlib.PurePath(name).stem].append(name)
     found = collections.OrderedDict()
     for file in files:
@@ -83,7 +82,7 @@ def _read_voc(path, known, problems, label_map):
             problems.add(file.name, "the outermost element is <{}>; expected <annotation>.".format(root.tag))
             continue
         name = _base_name((root.findtext("filename") or "").strip()) or file.stem
-        if known is not None and name not in known and len(stems[file.stem]) == 1:
+        if name not in known and len(stems[file.stem]) == 1:
             name = stems[file.stem][0]               # LabelImg keeps the old <filename> when files are renamed together
         if not _name_is_good(name, file.name, problems):
             continue
@@ -190,6 +189,30 @@ def _coco_box(entry, where, problems):
 
 
 READERS = {"grocery": _read_grocery, "labels": _read_labels, "voc": _read_voc, "coco": _read_coco}
+TITLES = {"grocery": "Grocery Dataset CSV", "labels": "label CSV of this workspace", "voc": "Pascal VOC XML",
+          "coco": "COCO JSON"}
+
+
+def recognised(path):
+    """Which of READERS reads ``path``: a folder is "voc", a .json "coco", a .csv "labels" by its header or "grocery".
+
+    Raises:
+      UserError: another kind of file; a CSV that cannot be read.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return "voc"
+    if path.suffix.lower() == ".json":
+        return "coco"
+    if path.suffix.lower() != ".csv":
+        raise UserError("{}: a {} file; expected .csv, .json or a folder of XML. Name what it is with --format.".format(
+            path, path.suffix or "nameless kind of"))
+    _, fields = next(read_csv(path))
+    return "labels" if _is_label_header(fields) else "grocery"
+
+
+def _is_label_header(fields):
+    return tuple(field.strip() for field in fields) == annotations.LABEL_COLUMNS
 
 
 def _is_header(fields):

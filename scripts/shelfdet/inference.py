@@ -9,12 +9,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow tells of the
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from shelfdet import UserError
+from shelfdet import UserError, paths
 
 # The names that object_detection/exporter.py gives to a detection graph's input and outputs.
 INPUT = "image_tensor:0"
 OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
-REMEDY = "Name a frozen_inference_graph.pb as step 07 writes it, or write it anew with `make export`."
+REMEDY = "Name a {} as step 07 writes it, or write it anew with `make export`.".format(paths.GRAPH_FILE)
 
 
 class Detector:
@@ -41,9 +41,9 @@ class Detector:
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=max(1, cores // parallel),
                                           inter_op_parallelism_threads=parallel)
         config.gpu_options.allow_growth = True       # TF 1 otherwise takes the whole card
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
-        self._run = self._session.make_callable([graph.get_tensor_by_name(name) for name in OUTPUTS],
-                                                feed_list=[graph.get_tensor_by_name(INPUT)])
+        session = tf.compat.v1.Session(graph=graph, config=config)
+        self._run = session.make_callable([graph.get_tensor_by_name(name) for name in OUTPUTS],
+                                          feed_list=[graph.get_tensor_by_name(INPUT)])
 
     def detect(self, pixels):
         """Everything the network finds in one picture, whatever the score.
@@ -68,16 +68,6 @@ class Detector:
         order = np.argsort(-scores[0, :count], kind="stable")
         return (boxes_yxyx[0, order].astype(np.float64), scores[0, order].astype(np.float64),
                 class_ids[0, order].astype(np.int64))
-
-    def close(self):
-        """Frees the session."""
-        self._session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def _read(path):

@@ -6,25 +6,22 @@ import unicodedata
 import numpy as np
 
 from shelfdet import UserError, annotations, boxes, formats, images, parallel
-from shelfdet.reading import Problems, shown
+from shelfdet.reading import Problems, listed, shown
 
 ONE_CLASS = {"product": 1}           # the label map where none is given
-NAMED = 10                           # names of pictures that a message lists before it counts
 FEW_PICTURES = 8                     # read here; more are worth starting processes
 
 
-def read_annotations(path, pictures, format, label_map=None, one_class=False, out_of_image="clip", bad_boxes="refuse",
+def read_annotations(path, pictures, format, label_map=None, out_of_image="clip", bad_boxes="refuse",
                      allow_missing=False, empty_pictures="refuse", exif="ignore", say=print):
     """Reads annotations of one of formats.READERS and checks them against the pictures.
 
     Args:
       path: the CSV or JSON file, or the folder of XML files.
-      pictures: dict of file name -> path of every picture there is; or a folder of them; or None, which believes the
-        sizes that the annotations state (not "grocery", which states none).
+      pictures: dict of file name -> path of every picture there is.
       format: one of formats.READERS.
-      label_map: dict of class name -> id; None is one class, ``product``. With one class, the brand column of "grocery"
-        is passed over and every box is of that class; with several, that column holds the class name.
-      one_class: give every box the label map's only class, whatever the annotations call it.
+      label_map: dict of class name -> id; None is one class, ``product``. With one class, every box is of that class,
+        whatever the annotations call it; with several, they must name one of them ("grocery" in its brand column).
       out_of_image: "clip" cuts what sticks out of the picture, "refuse" makes it an error.
       bad_boxes: inverted boxes, boxes without area and boxes wholly outside: "refuse" makes them an error, "drop"
         leaves them out.
@@ -32,7 +29,7 @@ def read_annotations(path, pictures, format, label_map=None, one_class=False, ou
       empty_pictures: pictures that the annotations do not mention: "refuse", "leave-out", or "keep" (they hold no
         product).
       exif: "ignore" measures raw pixels; "apply" the picture as its EXIF flag turns it.
-      say: called with a line of text for whatever was cut, dropped or left out.
+      say: called with a line of text for whatever was cut, dropped, left out or called otherwise.
 
     Returns:
       list of annotations.LabelledImage, sorted by file name; boxes in the file's order, equal ones once.
@@ -41,18 +38,14 @@ def read_annotations(path, pictures, format, label_map=None, one_class=False, ou
       UserError: all that is wrong, with file and line (or element, or entry).
     """
     label_map = ONE_CLASS if label_map is None else label_map
-    if one_class and len(label_map) != 1:
-        raise UserError("the label map names {} classes ({}); expected one, to call every box by it. Leave --one-class "
-                        "out, or use a label map with one item.".format(len(label_map), ", ".join(label_map)))
-    if format == "grocery" and pictures is None:
-        raise UserError("{}: states no sizes of pictures; expected the pictures, too.".format(path))
     problems = Problems(path)
-    known = _pictures_by_name(pictures)
-    found = formats.READERS[format](path, known, problems, label_map)
-    found, extra = _match(found, known, allow_missing, empty_pictures, problems, say)
-    infos = {} if known is None else _inspect({name: known[name] for name in list(found) + extra}, problems)
-    sizes = _sizes(found, extra, infos, known is None, exif, problems, say)
-    check = _BoxCheck(problems, label_map, one_class, out_of_image, bad_boxes)
+    found = formats.READERS[format](path, pictures, problems, label_map)
+    found, extra = _match(found, pictures, allow_missing, empty_pictures, problems, say)
+    infos, broken = inspect_all(collections.OrderedDict((name, pictures[name]) for name in list(found) + extra))
+    for reason in broken.values():
+        problems.add("", reason)
+    sizes = _sizes(found, infos, exif, problems, say)
+    check = _BoxCheck(problems, label_map, out_of_image, bad_boxes)
     result = [annotations.labelled(name, sizes[name], check.picture(found[name], sizes[name]) if name in found else [])
               for name in sorted(sizes)]
     check.unknown_classes()
@@ -66,24 +59,28 @@ def read_annotations(path, pictures, format, label_map=None, one_class=False, ou
 class _BoxCheck:
     """Checks the boxes of one picture after another, and counts what it cut and dropped."""
 
-    def __init__(self, problems, label_map, one_class, out_of_image, bad_boxes):
+    def __init__(self, problems, label_map, out_of_image, bad_boxes):
         self._problems = problems
         self._label_map = label_map
-        self._one_class = next(iter(label_map)) if one_class else None
+        self._only_class = next(iter(label_map)) if len(label_map) == 1 else None
         self._clips = out_of_image == "clip"
         self._drops = bad_boxes == "drop"
         self._overhang = 0.0
         self._counts = collections.Counter()
         self._unknown = collections.OrderedDict()        # class -> places
+        self._met = set()                                # what the annotations call the only class
 
     def picture(self, picture, size_wh):
         """The good ones among a formats.Picture, inside the picture, as a list of (class, box)."""
         kept = collections.OrderedDict()
         for where, cls, box in picture.rows:
-            cls = self._one_class or cls
             if box is None:
                 self._counts["crowd"] += 1
-            elif cls not in self._label_map:
+                continue
+            if self._only_class:
+                self._met.add(cls)
+                cls = self._only_class
+            if cls not in self._label_map:
                 self._unknown.setdefault(cls, []).append(where)
             else:
                 box = self._inside(where, box, size_wh)
@@ -94,15 +91,19 @@ class _BoxCheck:
 
     def unknown_classes(self):
         """Notes the classes that are not in the label map, each as one problem."""
-        one = ", or give --one-class to call every box {}".format(shown(next(iter(self._label_map))))
-        text = "class {}{}; expected {}. Mend it, or add the class to the label map{}."
+        text = "class {}{}; expected {}. Mend it, or add the class to the label map."
         for cls, places in self._unknown.items():
             self._problems.add(places[0], text.format(
                 shown(cls), " (and {} more of it)".format(len(places) - 1) if len(places) > 1 else "",
-                " or ".join(shown(name) for name in self._label_map), one if len(self._label_map) == 1 else ""))
+                " or ".join(shown(name) for name in self._label_map)))
 
     def tell(self, say):
-        """Says what was counted."""
+        """Says what was counted, and which classes were made one."""
+        if self._met - {self._only_class}:
+            say("the label map has one class: {} of the annotations ({}) become{} {}".format(
+                "1 class" if len(self._met) == 1 else "{} classes".format(len(self._met)),
+                listed(name or "without a name" for name in sorted(self._met)), "s" if len(self._met) == 1 else "",
+                self._only_class))
         clipped = "boxes stuck out of their picture and were cut at its edge, by at most {:g} px"
         for key, text in (("clipped", clipped.format(round(self._overhang, 2))),
                           ("dropped", "boxes were dropped: inverted, without area, or wholly outside their picture"),
@@ -133,45 +134,44 @@ class _BoxCheck:
         return clipped
 
 
-def _pictures_by_name(pictures):
-    if pictures is None or isinstance(pictures, dict):
-        return pictures
-    return {path.name: path for path in images.list_images(pictures)}
-
-
 def _match(found, known, allow_missing, empty_pictures, problems, say):
     """The annotated pictures that are there, and the names of those without annotations to be kept."""
-    if known is None:
-        return found, []
     missing = [name for name in found if name not in known]
     if missing and not allow_missing:
         folded = {_folded(name): name for name in known}
         alike = [(name, folded[_folded(name)]) for name in missing if _folded(name) in folded]
         problems.add("", "{} of {} annotated pictures are not there: {}.{} Expected every picture. Put them there, or "
                          "give --allow-missing to leave their rows out.".format(
-                         len(missing), len(found), _names(
+                         len(missing), len(found), listed(
                              "{} ({})".format(name, found[name].where) for name in missing),
                          " There is {} for {}.".format(shown(alike[0][1]), shown(alike[0][0])) if alike else ""))
     elif missing:
         say("{} annotated pictures are not there; their {} boxes were left out: {}".format(
-            len(missing), sum(len(found[name].rows) for name in missing), _names(missing)))
+            len(missing), sum(len(found[name].rows) for name in missing), listed(missing)))
     extra = sorted(name for name in known if name not in found)
     if extra and empty_pictures == "refuse":
         problems.add("", "{} of {} pictures have no annotations: {}. Expected some for every picture: products without "
                          "a box would be learned as background. Annotate them, or give --empty-pictures leave-out, or "
                          "--empty-pictures keep if they show no product at all.".format(
-            len(extra), len(known), _names(extra)))
+            len(extra), len(known), listed(extra)))
     elif extra:
         say("{} pictures without annotations were {}: {}".format(
             len(extra), "kept, as pictures without products" if empty_pictures == "keep" else "left out",
-            _names(extra)))
+            listed(extra)))
     there = collections.OrderedDict((name, picture) for name, picture in found.items() if name in known)
     return there, extra if empty_pictures == "keep" else []
 
 
-def _inspect(paths_by_name, problems):
-    """{name: images.ImageInfo}, every picture decoded to its end, on all cores where there are many."""
-    tasks = [(path,) for path in paths_by_name.values()]
+def inspect_all(pictures):
+    """Decodes every picture to its end, on all cores where there are many.
+
+    Args:
+      pictures: {name: path}.
+
+    Returns:
+      ({name: images.ImageInfo} of those that decode, {name: why} of those that do not), in the order of ``pictures``.
+    """
+    tasks = [(path,) for path in pictures.values()]
     if len(tasks) <= FEW_PICTURES:
         results = [_info_or_reason(*task) for task in tasks]
     else:
@@ -179,10 +179,10 @@ def _inspect(paths_by_name, problems):
         with parallel.Workers() as workers:
             results = list(tqdm.tqdm(workers.map(_info_or_reason, tasks), desc="reading pictures", total=len(tasks),
                                      unit=" pictures", leave=False, disable=None))
-    for result in results:
-        if isinstance(result, str):
-            problems.add("", result)
-    return {name: result for name, result in zip(paths_by_name, results) if not isinstance(result, str)}
+    infos, broken = collections.OrderedDict(), collections.OrderedDict()
+    for name, result in zip(pictures, results):
+        (broken if isinstance(result, str) else infos)[name] = result
+    return infos, broken
 
 
 def _info_or_reason(path):
@@ -192,24 +192,16 @@ def _info_or_reason(path):
         return str(error)
 
 
-def _sizes(found, extra, infos, believe, exif, problems, say):
+def _sizes(found, infos, exif, problems, say):
     """{name: (width, height)} of every good picture; a stated size that the picture contradicts is a problem."""
     sizes = {}
     turned = collections.Counter()
-    for name in list(found) + extra:
+    for name, info in infos.items():
+        turned[info.orientation] += info.orientation != images.UPRIGHT
+        sizes[name] = info.size_wh[::-1] if exif == "apply" and info.orientation >= 5 else info.size_wh
         stated_wh = found[name].stated_wh if name in found else None
-        if believe:
-            if stated_wh is None or not all(isinstance(side, int) and side > 0 for side in stated_wh):
-                problems.add(found[name].where, "size {}; expected whole pixels of width and height.".format(
-                    shown(stated_wh)))
-            else:
-                sizes[name] = stated_wh
-        elif name in infos:
-            info = infos[name]
-            turned[info.orientation] += info.orientation != images.UPRIGHT
-            sizes[name] = info.size_wh[::-1] if exif == "apply" and info.orientation >= 5 else info.size_wh
-            if stated_wh is not None and tuple(stated_wh) != sizes[name]:
-                problems.add(found[name].where, _size_differs(name, stated_wh, sizes[name], info.orientation))
+        if stated_wh is not None and tuple(stated_wh) != sizes[name]:
+            problems.add(found[name].where, _size_differs(name, stated_wh, sizes[name], info.orientation))
     if sum(turned.values()):
         say("{} pictures carry an EXIF orientation ({}); {}".format(
             sum(turned.values()), ", ".join("flag {}: {}".format(flag, turned[flag]) for flag in sorted(+turned)),
@@ -244,8 +236,3 @@ def _kind(box):
 
 def _of_picture(kind, size_wh):
     return " the picture, {} x {}".format(*size_wh) if kind == "outside" else ""
-
-
-def _names(names):
-    names = list(names)
-    return ", ".join(names[:NAMED]) + (" ... and {} more".format(len(names) - NAMED) if len(names) > NAMED else "")

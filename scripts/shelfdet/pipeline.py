@@ -6,12 +6,10 @@ Reading a config takes object_detection's protos alone; TensorFlow is imported b
 """
 
 import collections
-import os
-import warnings
 
 import numpy as np
 
-from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes
+from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes, tensorflow1
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
@@ -125,7 +123,7 @@ def network(config, image_wh=None):
 
 def networks(config, layer_counts, image_wh=None):
     """As ``network``, with the first so many feature maps, one Network for each of ``layer_counts``; built once."""
-    tf = _tensorflow()
+    tf = tensorflow1.load()
     from object_detection.builders import model_builder
     image_wh = tuple(image_wh or input_size(config))
     with tf.Graph().as_default() as graph:
@@ -176,7 +174,7 @@ def anchors(config, image_wh=None, grids_wh=None):
     Raises:
       UserError: the generator refuses its values, or has another number of layers than the feature extractor.
     """
-    tf = _tensorflow()
+    tf = tensorflow1.load()
     from object_detection.builders import anchor_generator_builder
     image_wh = tuple(image_wh or input_size(config))
     grids_wh = grids_wh or network(config, image_wh).grids_wh
@@ -229,7 +227,7 @@ def augmented(config, images, repeats=1, seed=0, progress=iter):
     Returns:
       list of (N, 4), resized, ``repeats`` times as long as ``images``; some boxes are cut off by crops.
     """
-    tf = _tensorflow()
+    tf = tensorflow1.load()
     from object_detection.builders import preprocessor_builder
     from object_detection.core import preprocessor
     from object_detection.core import standard_fields
@@ -268,23 +266,3 @@ def _seeded(graph_def, seed):
     for number, node in enumerate(crops, start=1):
         node.attr["seed"].i, node.attr["seed2"].i = seed + 1, number
     return graph_def
-
-
-def _tensorflow():
-    """TensorFlow, without its deprecation notices: none of them is the user's to mend."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import tensorflow as tf
-        except ImportError as error:
-            raise UserError("TensorFlow cannot be imported ({}). Run `make setup`.".format(error)) from error
-        tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
-        try:
-            import object_detection
-        except ImportError as error:
-            raise UserError("object_detection cannot be imported ({}); expected it in models/research. Run `make "
-                            "setup`.".format(
-                error)) from error
-    assert object_detection
-    return tf

@@ -8,6 +8,7 @@ import pathlib
 from shelfdet import UserError
 
 SHOWN_PROBLEMS = 20
+SHOWN_NAMES = 10                      # that a message lists before it counts
 
 
 class Problems:
@@ -119,3 +120,10 @@ def shown(value, width=80):
     """``value`` quoted for a message, cut where it is long."""
     text = value if isinstance(value, str) else repr(value)
     return "'{}'".format(text if len(text) <= width else text[:width - 3] + "...")
+
+
+def listed(names):
+    """The first names and the count of the rest, for a message."""
+    names = list(names)
+    rest = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (" ... and {} more".format(rest) if rest > 0 else "")

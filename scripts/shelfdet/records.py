@@ -126,6 +126,12 @@ def check(path, labelled_images, stored_sizes, label_map, label_map_path):
             for labelled, stored_wh in zip(labelled_images, stored_sizes):
                 try:
                     example = session.run(decoded)
+                except tf.errors.DataLossError as error:
+                    raise UserError("{}: is damaged before {} ({}). Is the disk failing? Run step 04 again.".format(
+                        path, labelled.filename, error.message)) from error
+                except tf.errors.InvalidArgumentError as error:
+                    raise UserError("{}: {} cannot be decoded by TensorFlow ({}). Save the picture anew as JPEG.".format(
+                        path, labelled.filename, error.message.split("\n")[0])) from error
                 except tf.errors.OutOfRangeError:
                     raise UserError("{}: ends before {}; expected {} pictures. Is the disk full?".format(
                         path, labelled.filename, len(labelled_images)))

@@ -40,6 +40,29 @@ def planograms(names):
     return sorted({scene(name)[1] for name in names})
 
 
+def hold_out(names, share, seed):
+    """Divides flat pictures: at least ``share`` of them, by whole shelves, become test pictures.
+
+    Args:
+      names: file names; one outside the scheme is a shelf of its own.
+      share: above 0 and below 1.
+      seed: int; which shelves.
+
+    Returns:
+      (train, test), two lists of file names.
+
+    Raises:
+      UserError: there are too few shelves to have some on either side.
+    """
+    train, test = _take(names, shelf, share, "test {} ".format(seed))
+    if not train:
+        shelves = len({shelf(name) for name in names})
+        raise UserError("{} pictures show {} {}; expected enough to train on some and test on others. Add pictures, "
+                        "lower --test-share, or divide them by hand into train/ and test/.".format(
+                            len(names), shelves, "shelf" if shelves == 1 else "shelves"))
+    return train, test
+
+
 def official(train, test, val_share, seed):
     """Takes validation out of the training pictures by whole shelves.
 
@@ -54,7 +77,7 @@ def official(train, test, val_share, seed):
     Raises:
       UserError: a side would be without pictures.
     """
-    train, val = _take(train, shelf, val_share, seed, "shelves")
+    train, val = _take_validation(train, shelf, val_share, seed, "shelves")
     return _divided(train, val, test)
 
 
@@ -80,7 +103,7 @@ def grouped(names, fold, val_share, seed):
                             len(outside), len(names), ", ".join(outside[:10]), " ..." if len(outside) > 10 else ""))
     test = [name for name in names if scene(name)[1] in FOLDS[fold]]
     rest = [name for name in names if scene(name)[1] not in FOLDS[fold]]
-    train, val = _take(rest, lambda name: scene(name)[1], val_share, seed, "planograms")
+    train, val = _take_validation(rest, lambda name: scene(name)[1], val_share, seed, "planograms")
     return _divided(train, val, test)
 
 
@@ -97,23 +120,28 @@ def shared(divided):
             len(divided["test"]) - len(told))
 
 
-def _take(names, group_of, val_share, seed, what):
+def _take(names, group_of, share, salt):
+    """(rest, taken): at least ``share`` of the names, by whole groups, in an order that ``salt`` decides."""
     groups = collections.defaultdict(list)
     for name in names:
         groups[group_of(name)].append(name)
     # By hash, not by a generator's shuffle: a picture that is added or removed does not move the other groups' order.
-    order = sorted(groups, key=lambda group: hashlib.sha256("{}:{}".format(seed, group).encode("utf-8")).hexdigest())
-    wanted = math.ceil(val_share * len(names))
-    val = []
+    order = sorted(groups, key=lambda group: hashlib.sha256((salt + group).encode("utf-8")).hexdigest())
+    taken = set()
     for group in order:
-        if len(val) >= wanted:
+        if len(taken) >= math.ceil(share * len(names)):
             break
-        val += groups[group]
-    if names and len(val) == len(names):
+        taken.update(groups[group])
+    return [name for name in names if name not in taken], [name for name in names if name in taken]
+
+
+def _take_validation(names, group_of, val_share, seed, what):
+    train, val = _take(names, group_of, val_share, "{}:".format(seed))
+    if val and not train:
         raise UserError("the {} training pictures show {} {}, all of which validation would take; expected some left "
-                        "to train on. Lower --val-share, or add pictures.".format(len(names), len(groups), what))
-    taken = set(val)
-    return [name for name in names if name not in taken], val
+                        "to train on. Lower --val-share, or add pictures.".format(
+                            len(names), len({group_of(name) for name in names}), what))
+    return train, val
 
 
 def _divided(train, val, test):

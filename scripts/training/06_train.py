@@ -3,7 +3,7 @@
 
 Reads   a training/*.config, and what it names: the records and the label map (paths from the repository root).
 Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for TensorBoard, pipeline.config (a copy
-        of the config), train.log (every line that model_main.py printed), evaluations.jsonl (COCO AP on validation) and best/ (the
+        of the config), trained_on.json (the pictures), train.log (every line that model_main.py printed), evaluations.jsonl (COCO AP on validation) and best/ (the
         checkpoint with the highest of them).
 
 The same command goes on from the last checkpoint, however the training ended. Shown are the loss, steps a second, the time left and
@@ -71,6 +71,8 @@ def main(argv=None):
     config, target = read_config(args.config)
     run = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     start = newest_step(run)
+    if start is not None:
+        check_same(args.config, config, run)
     if start is not None and start >= target:
         print("{}: the run's newest checkpoint is already at step {} of {} (num_steps of {}): nothing is left to train.\n"
               "To export it: scripts/training/07_export_inference_graph.py --run-dir {}\nTo train on, raise num_steps (and total_steps "
@@ -78,7 +80,8 @@ def main(argv=None):
                   paths.shown(run), start, target, paths.shown(args.config), paths.shown(run)))
         return 0
     with lock(run):
-        keep_config(args.config, config, run)
+        files.write_text(run / paths.CONFIG_FILE, args.config.read_text(encoding="utf-8"))
+        files.write_text(run / paths.PICTURES_FILE, json.dumps(pictures(config), indent=0) + "\n")
         return train(args, run, start or 0, target)
 
 
@@ -123,19 +126,40 @@ class lock:
         self._file.close()
 
 
-def keep_config(path, config, run):
-    """Copies the config into the run's folder; refuses to go on with checkpoints of another network.
+def check_same(path, config, run):
+    """Refuses to go on with checkpoints of another network, or of other pictures.
 
     Raises:
-      UserError: the folder's earlier config has another ``model``.
+      UserError: the folder's earlier config has another ``model``, or its pictures were others.
     """
     from shelfdet import pipeline
-    kept = run / "pipeline.config"
-    if kept.exists() and newest_step(run) and pipeline.read(kept).model != config.model:
+    kept = run / paths.CONFIG_FILE
+    if kept.exists() and pipeline.read(kept).model != config.model:
         raise UserError("{}: its checkpoints were trained with another `model` than {} describes now (compare {}). Put the config "
                         "back, or start a new run with --run-dir.".format(run, path, kept))
-    if path.resolve() != kept:
-        files.write_text(kept, path.read_text(encoding="utf-8"))
+    noted = run / paths.PICTURES_FILE
+    before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
+    now = pictures(config)
+    changed = [split for split in now if split in before and now[split] != before[split]]
+    if changed:
+        raise UserError("{}: its checkpoints were trained on another split: {} pictures differ from those of the label files beside the "
+                        "records ({}). Go back to that split with step 02, or start a new run with --run-dir.".format(
+                            run, " and ".join(changed), noted))
+
+
+def pictures(config):
+    """dict of "train" and "val" to the sorted file names of the pictures trained and validated on.
+
+    They are read from the label file that step 02 puts beside each record; where there is none, the split is left out.
+    """
+    from shelfdet import annotations
+    found = {}
+    for split, reader in [("train", config.train_input_reader)] + [("val", reader) for reader in config.eval_input_reader[:1]]:
+        for record in reader.tf_record_input_reader.input_path[:1]:
+            labels = (paths.ROOT / record).with_name(pathlib.Path(record).stem + "_labels.csv")
+            if labels.is_file():
+                found[split] = sorted(image.filename for image in annotations.read_labels(labels))
+    return found
 
 
 def train(args, run, start, target):
@@ -149,7 +173,7 @@ def train(args, run, start, target):
     """
     flags = ["--model_dir={}".format(run), "--pipeline_config_path={}".format(args.config.resolve())]
     line = [sys.executable, str(LAUNCHER), "--save-seconds", str(args.save_seconds), "--eval-seconds", str(args.eval_seconds),
-            "--log-steps", str(max(1, min(10, target // 20))), "--seed", str(args.seed), "--"] + flags
+            "--log-steps", str(max(1, min(10, target // 20))), "--seed", str(args.seed), "--parent", str(os.getpid()), "--"] + flags
     print("{} from step {} to {} in {}".format("going on" if start else "training", start, target, paths.shown(run)))
     print("  " + " ".join(line))
     print("  (plain: python {} {})".format(paths.shown(paths.OBJECT_DETECTION / "model_main.py"), " ".join(flags)))
@@ -169,6 +193,8 @@ def train(args, run, start, target):
             process.kill()
             process.wait()
             progress.close()
+            if isinstance(sys.exc_info()[1], OSError):       # the log: its disk is full
+                raise UserError(files.writing_failed(log_path, sys.exc_info()[1]))
             step = newest_step(run)
             print("\nstopped; {}; the same command goes on from there".format(
                 "no checkpoint was saved yet" if step is None else "the newest checkpoint is at step {}".format(step)))

@@ -2,8 +2,9 @@
 """Step 07: a run's best checkpoint to a frozen graph, by object_detection's own export_inference_graph.py.
 
 Reads   a run's folder (step 06): its pipeline.config and best/, or the newest or any named checkpoint.
-Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb and the pipeline.config it was made with. Made in a temporary folder,
-        loaded and run once on a grey picture, then moved into place; what stood there before goes only then.
+Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made with, and trained_on.json, the names
+        of the pictures it was trained on, so that step 09 can tell when it is scored on them. Made in a temporary folder, loaded and
+        run once on a grey picture, then moved into place; the graph that stood there before goes only then.
 
     python scripts/training/07_export_inference_graph.py
     python scripts/training/07_export_inference_graph.py --run-dir /data/runs/mine --checkpoint newest --name mine
@@ -23,8 +24,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
 from shelfdet import UserError, command, files, paths
 
-GRAPH = "frozen_inference_graph.pb"
-CONFIG = "pipeline.config"
+PARTS = (paths.GRAPH_FILE, paths.CONFIG_FILE, paths.PICTURES_FILE)       # of an exported graph
 
 
 def parse(argv):
@@ -42,18 +42,32 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    check_target(args)
     prefix, config = find(args)
     print("exporting {} with {}".format(paths.shown(prefix), paths.shown(config)))
     target = args.output / args.name
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
         export(prefix, config, pathlib.Path(scratch))
         partial.mkdir()
-        for name in (GRAPH, CONFIG):       # not its saved_model and checkpoint: the same weights twice more
+        for name in (paths.GRAPH_FILE, paths.CONFIG_FILE):       # not its saved_model and checkpoint: the same weights twice more
             shutil.copy2(str(pathlib.Path(scratch) / name), str(partial))
-        prove(partial / GRAPH)
-    graph = target / GRAPH
+        if (config.parent / paths.PICTURES_FILE).is_file():
+            shutil.copy2(str(config.parent / paths.PICTURES_FILE), str(partial))
+        prove(partial / paths.GRAPH_FILE)
+    graph = target / paths.GRAPH_FILE
     print("{}: {:.1f} MB, sha256 {}; loaded, and run once".format(
         paths.shown(graph), graph.stat().st_size / 1e6, files.sha256(graph)))
+
+
+def check_target(args):
+    """Refuses a name that is no plain one, and a folder that holds anything but an exported graph: it would be replaced whole."""
+    if not args.name or pathlib.Path(args.name).name != args.name or args.name.startswith("."):
+        raise UserError("--name {!r}: expected the plain name of a folder, such as mine; --output says where it goes.".format(args.name))
+    target = files.settled(args.output / args.name)
+    others = sorted(path.name for path in target.iterdir() if path.name not in PARTS) if target.is_dir() else []
+    if others:
+        raise UserError("{}: holds {}, which is no part of an exported graph and would be removed with the folder. Move it, or choose "
+                        "another --name.".format(target, ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")))
 
 
 def find(args):
@@ -64,31 +78,27 @@ def find(args):
     """
     run = args.run_dir
     if args.checkpoint in ("best", "newest"):
-        folder = run / "best" if args.checkpoint == "best" else run
+        folder = files.settled(run / "best") if args.checkpoint == "best" else run
         state = folder / "checkpoint"
         found = state.is_file() and re.search(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)
         if not found:
             raise UserError("{}: holds no {} checkpoint. {}".format(
-                run, args.checkpoint, "Train first (step 06), or name the run with --run-dir." if newest(run) is None else
-                "No evaluation has ended yet: name one with --checkpoint newest."))
+                run, args.checkpoint, "No evaluation has ended yet: take --checkpoint newest." if any(run.glob("model.ckpt-*.index")) else
+                "Train first (step 06), or name the run with --run-dir."))
         prefix = folder / pathlib.Path(found.group(1)).name
         if args.checkpoint == "best":
             print("best on validation: {}".format(json.loads((folder / "evaluation.json").read_text())))
     else:
         prefix = pathlib.Path(args.checkpoint)
-        run = run if (run / CONFIG).is_file() and prefix.parent.resolve() == run.resolve() else prefix.parent
+        run = run if (run / paths.CONFIG_FILE).is_file() and prefix.parent.resolve() == run.resolve() else prefix.parent
     if not pathlib.Path(str(prefix) + ".index").is_file():
         raise UserError("{}.index: no such file; expected the prefix of a checkpoint, such as {}/model.ckpt-1200, without .index, "
                         ".meta or .data.".format(prefix, run))
-    config = next((folder / CONFIG for folder in (run, prefix.parent.parent) if (folder / CONFIG).is_file()), None)
+    config = next((folder / paths.CONFIG_FILE for folder in (run, prefix.parent.parent) if (folder / paths.CONFIG_FILE).is_file()), None)
     if config is None:
         raise UserError("{}: holds no {}; expected the config that the checkpoint was trained with, which step 06 puts there. Copy it "
-                        "there.".format(run, CONFIG))
+                        "there.".format(run, paths.CONFIG_FILE))
     return prefix, config
-
-
-def newest(run):
-    return next(iter(sorted(run.glob("model.ckpt-*.index"))), None)
 
 
 def export(prefix, config, folder):
@@ -104,7 +114,7 @@ def export(prefix, config, folder):
         [sys.executable, str(script), "--input_type=image_tensor", "--pipeline_config_path={}".format(config.resolve()),
          "--trained_checkpoint_prefix={}".format(prefix.resolve()), "--output_directory={}".format(folder)],
         cwd=str(paths.ROOT), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    if process.returncode or not (folder / GRAPH).is_file():
+    if process.returncode or not (folder / paths.GRAPH_FILE).is_file():
         raise UserError("{}: cannot be exported with {} (status {}). Was the checkpoint trained with this config? "
                         "export_inference_graph.py said:\n\n{}".format(
                             prefix, config, process.returncode, "\n".join(process.stdout.splitlines()[-12:])))

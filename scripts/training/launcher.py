@@ -37,13 +37,15 @@ def parse(argv):
                         help="at least, between evaluations on validation (default: %(default)s)")
     parser.add_argument("--log-steps", type=int, default=10, help="between lines with the loss (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and augmentation (default: %(default)s)")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end with this process, which must be the one that starts this one")
     parser.add_argument("model_main", nargs="+", metavar="-- FLAG", help="flags for model_main.py")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    die_with_parent()
+    if args.parent:
+        end_with(args.parent)
     sys.path[:0] = [str(paths.RESEARCH), str(paths.RESEARCH / "slim")]
     import tensorflow as tf
     logging.getLogger("tensorflow").propagate = False      # else absl prints every line a second time
@@ -82,11 +84,14 @@ def keep_best(run, checkpoint, eval_result):
       checkpoint: prefix of the checkpoint's files, .../model.ckpt-STEP.
       eval_result: dict of metric name to value, from the estimator.
     """
+    if METRICS["AP"] not in eval_result:
+        sys.exit("eval_config.metrics_set: gave no COCO AP; expected coco_detection_metrics, by which the best checkpoint is chosen. "
+                 "Write metrics_set: \"coco_detection_metrics\".")
     result = {"step": int(eval_result["global_step"])}
     result.update((name, round(float(eval_result[key]), 5)) for name, key in METRICS.items())
     with open(str(run / "evaluations.jsonl"), "a") as file:
         file.write(json.dumps(result) + "\n")
-    best = run / "best"
+    best = files.settled(run / "best")
     kept = best / "evaluation.json"
     if kept.exists() and json.loads(kept.read_text())["AP"] >= result["AP"]:
         return
@@ -98,12 +103,12 @@ def keep_best(run, checkpoint, eval_result):
         (partial / "evaluation.json").write_text(json.dumps(result) + "\n")
 
 
-def die_with_parent():
+def end_with(parent):
     """Has the kernel end this process when step 06 is killed: two trainings in one folder would spoil each other."""
     if sys.platform.startswith("linux"):
         parent_death_signal = 1        # PR_SET_PDEATHSIG, linux/prctl.h
         ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-        if os.getppid() == 1:
+        if os.getppid() != parent:     # it died before the kernel was told
             sys.exit("the starting process is gone")
 
 

@@ -29,7 +29,6 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))     # where shelfdet lives
 from shelfdet import UserError, command, files, paths
 
-GRAPH_FILE = "frozen_inference_graph.pb"
 DEFAULT_THRESHOLD = 0.5
 JPEG_QUALITY = 88
 SHOWN_NAMES = 20
@@ -42,7 +41,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     parser.add_argument("--graph", type=pathlib.Path, default=paths.DEFAULT_GRAPH, metavar="PATH",
-                        help="a frozen graph, or the folder of a {} (default: %(default)s)".format(GRAPH_FILE))
+                        help="a frozen graph, or the folder of a {} (default: %(default)s)".format(paths.GRAPH_FILE))
     parser.add_argument("--labels", type=pathlib.Path, metavar="FILE", help="look at the pictures of this label file")
     parser.add_argument("--images", type=pathlib.Path, metavar="FOLDER",
                         help="with --labels: where its pictures are, in the folder or its train/ and test/ (default: "
@@ -69,10 +68,12 @@ def parse(argv):
         parser.error("name --labels FILE, --images FOLDER, or both")
     if args.max_side < 0:
         parser.error("--max-side {}: expected 0 or more pixels".format(args.max_side))
+    if args.threshold is not None and not args.draw:
+        parser.error("--threshold is for --draw; without it every score is kept")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         parser.error("--threshold {:g}: expected a score from 0 to 1".format(args.threshold))
     if args.graph.is_dir() or not args.graph.suffix:
-        args.graph = args.graph / GRAPH_FILE
+        args.graph = args.graph / paths.GRAPH_FILE
     if args.output is None:
         name = args.labels.stem.replace("_labels", "") + "_detections.json" if args.labels else "predictions.json"
         args.output = paths.RESULTS / name
@@ -86,7 +87,7 @@ def main(argv=None):
     class_names = read_class_names(args.label_map)
     from shelfdet import detections, inference, parallel
     detector = inference.Detector(args.graph, parallel.workers())
-    info = describe(args)
+    info = describe(args, [picture.path.name for picture in pictures])
     threshold = choose_threshold(args, info["graph_sha256"]) if args.draw else None
     began = time.time()
     looked = look_at_all(pictures, detector, class_names, args, threshold)
@@ -142,15 +143,18 @@ def read_class_names(path):
     return {class_id: name for name, class_id in annotations.read_label_map(path).items()}
 
 
-def describe(args):
-    """What the detections are made with, for the "info" of the output."""
-    config = args.graph.with_name("pipeline.config")
+def describe(args, names):
+    """What the detections in the pictures ``names`` are made with, for the "info" of the output."""
+    config = args.graph.with_name(paths.CONFIG_FILE)
+    trained_on = args.graph.with_name(paths.PICTURES_FILE)         # step 07 puts it there
+    known = json.loads(trained_on.read_text(encoding="utf-8")) if args.labels and trained_on.is_file() else {}
     return collections.OrderedDict([
         ("graph", paths.shown(args.graph)), ("graph_sha256", files.sha256(args.graph)),
         ("config_sha256", files.sha256(config) if config.is_file() else None),
         ("labels", paths.shown(args.labels) if args.labels else None),
         ("labels_sha256", files.sha256(args.labels) if args.labels else None),
-        ("max_side", args.max_side), ("exif", args.exif)])
+        ("max_side", args.max_side), ("exif", args.exif),
+        ("seen_in_training", {split: sorted(set(names) & set(known[split])) for split in sorted(known)})])
 
 
 def choose_threshold(args, graph_sha256):

@@ -11,10 +11,13 @@ Writes  metrics.json and image2products.json in the repository's root: the figur
         --threshold 0.5
     python workspace/training_demo/evaluation/09_score.py --compare one.json other.json --threshold 0.5
 
+Pictures that the graph has seen in training, as step 08 notes it, are refused, since figures on them say nothing about
+new ones. --allow-seen scores them all the same, and the figures tell how many they were.
+
 Any detector's boxes can be scored: --format names what they come in, coco (the workspace's JSON, or COCO's list of
 results), csv, voc (a folder of Pascal VOC XML) or text (a folder with one file a picture: "class score x1 y1 x2 y2",
-pixels; without the score for ground truth). With --detections or --compare nothing is written unless --output names a
-file.
+pixels; without the score for ground truth). With --detections or --compare nothing is written but what --output and
+--counts-output name.
 """
 
 import argparse
@@ -30,10 +33,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError, command, files, paths
 
 FORMATS = ("coco", "csv", "voc", "text")
-GRAPH_FILES = (("graph_sha256", "frozen_inference_graph.pb"), ("config_sha256", "pipeline.config"))
+GRAPH_FILES = (("graph_sha256", paths.GRAPH_FILE), ("config_sha256", paths.CONFIG_FILE))
 # What step 08 notes of itself, and validation and test detections must share.
 MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif")
 DIGITS = 6
+SHOWN_NAMES = 10
 SHOWN = collections.OrderedDict([
     ("mAP", "AP at IoU 0.5 (mAP)"), ("precision", "precision"), ("recall", "recall"), ("f1", "F1"),
     ("AP", "COCO AP, IoU 0.50 to 0.95"), ("AP75", "COCO AP at IoU 0.75"),
@@ -61,16 +65,18 @@ def parse(argv):
     parser.add_argument("--compare", nargs=2, **path, help="two detectors' detections in the same pictures: the "
                         "difference of their figures, with the interval of a paired bootstrap")
     parser.add_argument("--graph-dir", **path, help="folder of the graph that the detections must be made with")
+    parser.add_argument("--allow-seen", action="store_true",
+                        help="score pictures that the graph has seen in training, in place of refusing them")
     parser.add_argument("--one-class", action="store_true", help="match boxes whatever their class")
     parser.add_argument("--clip", action="store_true",
                         help="cut boxes that reach outside their picture, in place of refusing them")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N",
                         help="of the bootstrap, 0 for no intervals (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--output", **path, help="figures (default: {}, unless --detections or --compare is "
-                        "given)".format(paths.METRICS))
-    parser.add_argument("--counts-output", **path, help="products in each picture (default: {}, likewise)".format(
-        paths.IMAGE_TO_PRODUCTS))
+    parser.add_argument("--output", **path, help="figures (default: {}, unless --detections, --compare or "
+                        "--counts-output is given)".format(paths.METRICS))
+    parser.add_argument("--counts-output", **path, help="products in each picture (default: {}, unless "
+                        "--detections, --compare or --output is given)".format(paths.IMAGE_TO_PRODUCTS))
     args = parser.parse_args(argv)
     check(args, parser)
     return with_defaults(args)
@@ -86,6 +92,8 @@ def check(args, parser):
     if args.val_detections and len(args.val_detections) != (2 if args.compare else 1):
         parser.error("--val-detections: expected {}, found {}".format(
             "two files with --compare" if args.compare else "one file", len(args.val_detections)))
+    if args.output and args.counts_output and args.output.resolve() == args.counts_output.resolve():
+        parser.error("--output and --counts-output are both {}; expected two files".format(args.output))
     if args.resamples < 0:
         parser.error("--resamples {}: expected 0 or more".format(args.resamples))
 
@@ -97,10 +105,10 @@ def with_defaults(args):
     args.val_ground_truth = args.val_ground_truth or paths.labels("val")
     if not args.detections and not args.compare:
         args.detections = paths.RESULTS / "test_detections.json"
-        args.output, args.counts_output = args.output or paths.METRICS, args.counts_output or paths.IMAGE_TO_PRODUCTS
-        chosen = paths.RESULTS / "val_detections.json"
-        if args.threshold is None and not args.val_detections and chosen.is_file():
-            args.val_detections = [chosen]
+        if not args.output and not args.counts_output:          # one without the other would leave two that disagree
+            args.output, args.counts_output = paths.METRICS, paths.IMAGE_TO_PRODUCTS
+        if args.threshold is None and not args.val_detections:
+            args.val_detections = [paths.RESULTS / "val_detections.json"]
     return args
 
 
@@ -114,32 +122,37 @@ def main(argv=None):
 
 def score(args):
     from shelfdet import metrics, statistics
-    info = check_made_with(args)
+    check_threshold(args)
+    infos = read_infos(args)
+    check_made_with(args, infos)
+    (seen,), seen_by_validation = count_seen(args, infos)
     matches = read_matches(args.ground_truth, args.detections, args)
     validation = read_matches(args.val_ground_truth, args.val_detections[0], args) if args.val_detections else None
-    threshold, origin = choose(args, validation, 0)
+    threshold, origin = choose(args, matches, validation, 0)
     resamples = min(args.resamples, statistics.resamples_for(matches))
     figures = statistics.summary(matches, threshold)
     content = collections.OrderedDict((name, figures[name]) for name in SHOWN)
     content.update(zip(("TP", "FP", "FN"), statistics.tally_sums(matches, threshold)))
     content.update([("threshold", threshold), ("threshold_from", origin), ("rules", metrics.RULES)])
-    content.update(read_on(matches, info, args))
+    content.update(read_on(matches, infos[args.detections], args))
+    if seen:
+        content["seen_in_training"] = seen
     content["intervals_95"] = statistics.bootstrap(matches, threshold, resamples, args.seed, progress(resamples))
     content["bootstrap"] = {"resamples": resamples, "seed": args.seed, "over": "pictures"}
     content["validation"] = statistics.row(validation, threshold) if validation else None
+    if any(seen_by_validation):
+        content["validation"]["seen_in_training"] = seen_by_validation[0]
     content.update(breakdowns(matches, threshold))
     show(content, args)
-    if args.output:
-        write_json(args.output, content)
-    if args.counts_output:
-        write_counts(args.counts_output, matches, threshold)
+    write_json([(args.output, content), (args.counts_output, counts(matches, threshold))])
 
 
 def compare(args):
     from shelfdet import metrics, statistics
+    seen, _ = count_seen(args, read_infos(args))
     both = [read_matches(args.ground_truth, path, args) for path in args.compare]
     validation = [read_matches(args.val_ground_truth, path, args) for path in args.val_detections or ()] or [None, None]
-    chosen = [choose(args, matches, index) for index, matches in enumerate(validation)]
+    chosen = [choose(args, both[index], matches, index) for index, matches in enumerate(validation)]
     resamples = min([args.resamples] + [statistics.resamples_for(matches) for matches in both])
     thresholds = [threshold for threshold, _ in chosen]
     rows = statistics.compare(both[0], both[1], thresholds, resamples, args.seed, progress(resamples))
@@ -149,14 +162,16 @@ def compare(args):
     for name, text in SHOWN.items():
         one, other, difference, interval = rows[name]
         print("{:28}{:>9}{:>9}{:>10}   {}".format(text, number(one), number(other), number(difference), span(interval)))
-    if args.output:
-        keys = ("A", "B", "difference", "interval_95")
-        write_json(args.output, {
-            "A": args.compare[0].name, "B": args.compare[1].name, "pictures": len(both[0]), "rules": metrics.RULES,
-            "thresholds": [{"threshold": threshold, "threshold_from": origin} for threshold, origin in chosen],
-            "bootstrap": {"resamples": resamples, "seed": args.seed, "over": "pictures, paired"},
-            "figures": collections.OrderedDict(
-                (name, collections.OrderedDict(zip(keys, row))) for name, row in rows.items())})
+    keys = ("A", "B", "difference", "interval_95")
+    content = {
+        "A": args.compare[0].name, "B": args.compare[1].name, "pictures": len(both[0]), "rules": metrics.RULES,
+        "thresholds": [{"threshold": threshold, "threshold_from": origin} for threshold, origin in chosen],
+        "bootstrap": {"resamples": resamples, "seed": args.seed, "over": "pictures, paired"},
+        "figures": collections.OrderedDict(
+            (name, collections.OrderedDict(zip(keys, row))) for name, row in rows.items())}
+    if any(seen):
+        content["seen_in_training"] = seen
+    write_json([(args.output, content)])
 
 
 def read_matches(ground_truth, found, args):
@@ -172,13 +187,32 @@ def read_matches(ground_truth, found, args):
     return metrics.match(truth, read_found(known=truth), args.one_class)
 
 
-def choose(args, validation, index):
-    """(threshold or None, where it is from), on the ``index``-th of --val-detections."""
+def check_threshold(args):
+    """Refuses what cannot be written without a threshold, before anything is read."""
+    if args.threshold is not None or args.val_detections and args.val_detections[0].exists():
+        return
+    if args.val_detections:
+        raise UserError("{}: no such file; expected detections in the validation pictures, which choose the threshold. "
+                        "Run step 08 with --labels {}, or give --threshold.".format(
+                            args.val_detections[0], paths.shown(args.val_ground_truth)))
+    if args.counts_output:
+        raise UserError("--counts-output {}: counting needs a threshold, and there is none. Give --val-detections, or "
+                        "--threshold.".format(args.counts_output))
+
+
+def choose(args, scored, validation, index):
+    """(threshold or None, where it is from), on the ``index``-th of --val-detections, which share no picture with
+    ``scored``."""
     from shelfdet import metrics
     if args.threshold is not None:
         return args.threshold, "given"
     if validation is None:
         return None, "not chosen: there are no validation detections, and test pictures never choose it"
+    shared = sorted({image.filename for image in scored} & {image.filename for image in validation})
+    if shared:
+        raise UserError("{}: {} of its pictures are scored, too ({}); expected others, since scored pictures never "
+                        "choose the threshold. Name detections in the validation pictures, or give --threshold.".format(
+                            args.val_detections[index], len(shared), some(shared)))
     threshold = metrics.best_threshold(validation)
     if threshold is None:
         raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with "
@@ -187,14 +221,42 @@ def choose(args, validation, index):
         args.val_detections[index].name, len(validation))
 
 
-def check_made_with(args):
-    """The "info" of the detections, once it is known to tell of the same graph as validation's and --graph-dir."""
+def read_infos(args):
+    """What each file of detections notes of its making: dict of path -> "info", empty where the format has none."""
     from shelfdet import detections
+    return {path: detections.read_info(path) if args.format == "coco" else {}
+            for path in (args.compare or [args.detections]) + (args.val_detections or [])}
+
+
+def count_seen(args, infos):
+    """How many pictures training has seen, of each scored file and of each validation file: two lists of int.
+
+    The graph was trained on those under "train"; those under "val" chose its checkpoint, and may choose its threshold,
+    too. Without a note nothing is known, and nothing refused.
+    """
+    scored = [seen_in_training(infos[path], path, ("train", "val"), args) for path in args.compare or [args.detections]]
+    return scored, [seen_in_training(infos[path], path, ("train",), args) for path in args.val_detections or ()]
+
+
+def seen_in_training(info, path, uses, args):
+    noted = info.get("seen_in_training")
+    listed = [noted.get(use) for use in uses] if isinstance(noted, dict) else []
+    names = sorted({str(name) for part in listed if isinstance(part, list) for name in part})
+    if names and not args.allow_seen:
+        raise UserError("{}: {} of its pictures were used to train the graph{} ({}); expected pictures that are new to "
+                        "it. Score pictures of the other split, or train a graph on this split (`make train "
+                        "RUN_DIR=folder`); --allow-seen goes on, and notes it in the figures.".format(
+                            path, len(names), " or to choose its checkpoint" if "val" in uses else "", some(names)))
+    return len(names)
+
+
+def check_made_with(args, infos):
+    """Refuses detections that were not made with the same graph, in the same way, as validation's and --graph-dir's."""
     if args.format != "coco":
-        return {}
-    info = detections.read_info(args.detections)
+        return
+    info = infos[args.detections]
     for path in args.val_detections or ():
-        other = detections.read_info(path)
+        other = infos[path]
         for key in MADE_WITH:
             if info.get(key) != other.get(key):
                 raise UserError("{}: {} is {!r}; expected {!r} as in {}. Run step 08 on both sets of pictures with the "
@@ -206,7 +268,6 @@ def check_made_with(args):
         if files.sha256(file) != info.get(key):
             raise UserError("{}: has the sha256 {}; expected {}, with which {} was made. Run step 08 again.".format(
                 file, files.sha256(file), info.get(key), args.detections))
-    return info
 
 
 def read_on(matches, info, args):
@@ -234,11 +295,11 @@ def breakdowns(matches, threshold):
     return result
 
 
-def write_counts(path, matches, threshold):
+def counts(matches, threshold):
+    """Products in each picture, dict of name -> number; None without a threshold."""
     if threshold is None:
-        print("{} is not written: counting needs a threshold".format(paths.shown(path)), file=sys.stderr)
-        return
-    write_json(path, {image.filename: int((image.scores >= threshold).sum()) for image in matches})
+        return None
+    return {image.filename: int((image.scores >= threshold).sum()) for image in matches}
 
 
 def show(content, args):
@@ -269,11 +330,21 @@ def progress(total):
     return functools.partial(tqdm.tqdm, total=total, desc="intervals", unit="draw", delay=2, leave=False, disable=None)
 
 
-def write_json(path, content):
-    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    text = re.sub(r"\[\n\s+([^\[\]{}\n]+),\n\s+([^\[\]{}\n]+)\n\s+\]", r"[\1, \2]", text)      # an interval on one line
-    files.write_text(path, text + "\n")
-    print("wrote {}".format(paths.shown(path)))
+def some(names):
+    return ", ".join(names[:SHOWN_NAMES]) + (" ..." if len(names) > SHOWN_NAMES else "")
+
+
+def write_json(contents):
+    """Writes each content whose path is not None, all of them or none, so that figures and counts cannot disagree."""
+    contents = [(path, content) for path, content in contents if path]
+    with files.replacing_together([path for path, _ in contents]) as partials:
+        for partial, (_, content) in zip(partials, contents):
+            text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+            # An interval stands on one line.
+            text = re.sub(r"\[\n\s+([^\[\]{}\n]+),\n\s+([^\[\]{}\n]+)\n\s+\]", r"[\1, \2]", text)
+            files.write_text(partial, text + "\n")
+    for path, _ in contents:
+        print("wrote {}".format(paths.shown(path)))
 
 
 def plain(value, key=None):

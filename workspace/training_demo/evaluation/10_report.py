@@ -59,7 +59,8 @@ def parse(argv):
     parser.add_argument("--metrics", type=pathlib.Path, default=paths.METRICS, metavar="FILE",
                         help="step 09's, of the same detections (default: %(default)s)")
     parser.add_argument("--config", type=pathlib.Path, metavar="FILE",
-                        help="for the coverage by anchors (default: the pipeline.config beside the graph)")
+                        help="for the coverage by anchors (default: the {} beside the graph)".format(
+                            paths.CONFIG_FILE))
     parser.add_argument("--output", type=pathlib.Path, default=paths.RESULTS / "report.html", metavar="FILE",
                         help="(default: %(default)s)")
     parser.add_argument("--pictures", type=int, default=120, metavar="N",
@@ -103,7 +104,7 @@ def read_metrics(path):
     except FileNotFoundError:
         raise UserError("{}: no such file; expected step 09's figures. Run `make eval`, or name it with "
                         "--metrics.".format(path)) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError("{}: cannot be read as step 09's figures ({}: {}). Run step 09 again.".format(
             path, type(error).__name__, error)) from error
 
@@ -193,9 +194,10 @@ def made(scored, info, args):
     """How the figures came about: pairs of text."""
     sides = " to ".join(map(str, sorted(set(scored.get("shorter_side_px") or []))))
     resamples = (scored.get("bootstrap") or {}).get("resamples", "no")
-    max_side = info.get("max_side")
+    max_side, seen = info.get("max_side"), scored.get("seen_in_training")
     rows = [
         ("pictures", args.labels.name + (", shorter side {} px".format(sides) if sides else "")),
+        ("seen in training", "{} of these pictures: the figures are not those of new ones".format(seen) if seen else None),
         ("shown to the network", "at most {} px a side".format(max_side) if max_side else "at full size"),
         ("EXIF orientation", "applied" if info.get("exif") == "apply" else "ignored: raw pixels"),
         ("score chosen", "{:.4f}: {}".format(
@@ -232,10 +234,11 @@ def config_path(args, info):
     """The training config whose anchors are shown, or None, which is said aloud."""
     if args.config:
         return args.config
-    beside = paths.ROOT.joinpath(info["graph"]).with_name("pipeline.config") if info.get("graph") else None
+    beside = paths.ROOT.joinpath(info["graph"]).with_name(paths.CONFIG_FILE) if info.get("graph") else None
     if beside is not None and beside.is_file():
         return beside
-    print("no coverage by anchors in the report: there is no pipeline.config beside the graph; --config names one")
+    print("no coverage by anchors in the report: there is no {} beside the graph; --config names one".format(
+        paths.CONFIG_FILE))
     return None
 
 
