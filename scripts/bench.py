@@ -208,9 +208,9 @@ def print_machine():
         with open("/proc/cpuinfo") as file:
             name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
     from shelfdet import parallel
-    import pkg_resources
-    builds = ("tensorflow", "intel-tensorflow")
-    tensorflow = next((found for found in pkg_resources.working_set if found.key in builds), "no TensorFlow")
+    import importlib_metadata
+    builds = [found for found in importlib_metadata.distributions() if found.metadata["Name"] in ("tensorflow", "intel-tensorflow")]
+    tensorflow = " ".join("{} {}".format(found.metadata["Name"], found.version) for found in builds) or "no TensorFlow"
     print("{}, {} cores; Python {}, {}, NumPy {}, Pillow {}".format(
         name, parallel.workers(), platform.python_version(), tensorflow, numpy.__version__, PIL.__version__))
 

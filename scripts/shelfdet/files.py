@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -100,6 +101,18 @@ def write_text(path, text):
             path, text[max(0, error.start - 40):error.end + 40])) from error
     with replacing(path) as partial:
         partial.write_bytes(data)
+
+
+def read_json(path):
+    """What the JSON file at ``path`` holds.
+
+    Raises:
+      UserError: it is no JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError("{}: is no whole JSON ({}); expected it as this workspace wrote it. Make it anew.".format(path, error)) from error
 
 
 def sha256(path):

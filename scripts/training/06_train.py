@@ -138,7 +138,7 @@ def check_same(path, config, run):
         raise UserError("{}: its checkpoints were trained with another `model` than {} describes now (compare {}). Put the config "
                         "back, or start a new run with --run-dir.".format(run, path, kept))
     noted = run / paths.PICTURES_FILE
-    before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
+    before = files.read_json(noted) if noted.exists() else {}
     now = pictures(config)
     changed = [split for split in now if split in before and now[split] != before[split]]
     if changed:
@@ -313,7 +313,7 @@ def report(run):
     print("done: step {}; every line is in {}".format(newest_step(run), paths.shown(run / "train.log")))
     best = run / "best" / "evaluation.json"
     if best.exists():
-        values = json.loads(best.read_text())
+        values = files.read_json(best)
         print("best on validation: step {step}, COCO AP {AP:.3f}, AP50 {AP50:.3f}, AP75 {AP75:.3f}".format(**values))
     print("next: scripts/training/07_export_inference_graph.py --run-dir {}".format(paths.shown(run)))
 

@@ -12,7 +12,6 @@ Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.co
 """
 
 import argparse
-import json
 import os
 import pathlib
 import re
@@ -87,7 +86,7 @@ def find(args):
                 "Train first (step 06), or name the run with --run-dir."))
         prefix = folder / pathlib.Path(found.group(1)).name
         if args.checkpoint == "best":
-            print("best on validation: {}".format(json.loads((folder / "evaluation.json").read_text())))
+            print("best on validation: {}".format(files.read_json(folder / "evaluation.json")))
     else:
         prefix = pathlib.Path(args.checkpoint)
         run = run if (run / paths.CONFIG_FILE).is_file() and prefix.parent.resolve() == run.resolve() else prefix.parent

@@ -147,7 +147,7 @@ def describe(args, names):
     """What the detections in the pictures ``names`` are made with, for the "info" of the output."""
     config = args.graph.with_name(paths.CONFIG_FILE)
     trained_on = args.graph.with_name(paths.PICTURES_FILE)         # step 07 puts it there
-    known = json.loads(trained_on.read_text(encoding="utf-8")) if args.labels and trained_on.is_file() else {}
+    known = files.read_json(trained_on) if args.labels and trained_on.is_file() else {}
     return collections.OrderedDict([
         ("graph", paths.shown(args.graph)), ("graph_sha256", files.sha256(args.graph)),
         ("config_sha256", files.sha256(config) if config.is_file() else None),
