@@ -21,6 +21,8 @@ option = $(if $(2),$(1) "$(2)")
 RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(basename $(shell basename "$(CONFIG)"))))
 GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_OF_CONFIG),$(shell basename "$(RUN_OF_CONFIG)")))
 GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
+# What `make data` makes. It removes the old ones first: they may be of other pictures, and step 02 may refuse the new ones.
+LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # What steps 01 and 02 do with pictures that are not there, or not annotated
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(EMPTY_PICTURES))
 # intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
@@ -41,11 +43,13 @@ test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs tho
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
 
 # ANNOTATIONS and FORMAT are for step 01 alone: it puts them where step 02 looks and knows them.
-data: setup  ## steps 01, 02, 04 (FROM= ANNOTATIONS= FORMAT= SPLIT= FOLD= SEED= VAL_SHARE= EXIF= ALLOW_MISSING=1 EMPTY_PICTURES=)
+data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 SEED= VAL_SHARE= EXIF=apply; see README)
 	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
 	    $(call option,--format,$(FORMAT)) $(GAPS)
+	@rm -f $(LABEL_FILES)
 	$(PREPROCESSING)/02_split_annotations.py $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) \
-	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS)
+	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
+	    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE))
 	$(PREPROCESSING)/04_generate_tfrecords.py $(call option,--exif,$(EXIF))
 
 anchors: setup  ## step 03: how well a config's anchors meet the products, and which would be best (CONFIG=file)
@@ -85,5 +89,5 @@ bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA
 
 clean:  ## remove what can be made again in minutes: labels, records, results, the demo; never pictures, runs, graphs
 	rm -rf $(WORKSPACE)/demo $(RESULTS) .pytest_cache .hypothesis
-	rm -f $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
+	rm -f $(LABEL_FILES)
 	find scripts tests workspace -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -266,6 +266,7 @@ set_up() {
         [ -e "$research/object_detection/model_main.py" ]; then
         return
     fi
+    [ -w "$root" ] || die "$root cannot be written by $(id -un); expected its owner. Set it up as $(stat -c %U "$root"), or clone it."
     wanted "$cpu" >/dev/null
     say "[1/4] Python 3.7"
     python=$(find_python)

@@ -227,8 +227,8 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
 
 def test_data_passes_its_options_on():
     commands = make("--dry-run", "data", "FROM=a", "ANNOTATIONS=b", "FORMAT=coco", "EXIF=apply", "ALLOW_MISSING=1",
-                    "EMPTY_PICTURES=keep").replace("\\\n", " ").splitlines()[-3:]
-    given = [sorted(re.findall(r"--[a-z-]+", command)) for command in commands]
+                    "EMPTY_PICTURES=keep").replace("\\\n", " ").splitlines()
+    given = [sorted(re.findall(r"--[a-z-]+", command)) for command in commands if ".py" in command]
     assert given == [["--allow-missing", "--annotations", "--empty-pictures", "--format", "--from"],
                      ["--allow-missing", "--empty-pictures", "--exif"], ["--exif"]]
 

@@ -78,7 +78,7 @@ def test_no_num_steps_is_refused(train, tmp_path):
 
 def test_a_run_folder_that_is_a_file(train, tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(UserError, match="run: cannot be written"):
+    with pytest.raises(UserError, match="run: is a file; expected a folder for the run"):
         train.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / "run")])
 
 

@@ -28,7 +28,7 @@ def settings(config, findings):
     layers = config.model.ssd.feature_extractor.num_layers
     if kind == "ssd_anchor_generator":
         _ssd(generator.ssd_anchor_generator, layers, findings)
-        _scales(generator.ssd_anchor_generator, findings)
+        _scales(generator.ssd_anchor_generator, layers, findings)
     elif kind == "flexible_grid_anchor_generator":
         _flexible(generator.flexible_grid_anchor_generator, layers, findings)
     else:
@@ -65,7 +65,8 @@ def _ssd(fields, extractor_layers, findings):
             SSD + ".aspect_ratios",
             found=_several(fields.aspect_ratios),
             expected="one aspect ratio above 0: one anchor per cell",
-            write=f"aspect_ratios: {_middle(fields.aspect_ratios, 0.55):g}")
+            write=f"aspect_ratios: {_first(fields.aspect_ratios, 0.55):g}\n"
+                  "(scripts/preprocessing/03_estimate_anchors.py says which value fits)")
     for name in ("height_stride", "width_stride", "height_offset", "width_offset"):
         if len(getattr(fields, name)):
             findings.error(
@@ -76,14 +77,15 @@ def _ssd(fields, extractor_layers, findings):
                 write="delete the line")
 
 
-def _scales(fields, findings):
+def _scales(fields, layers, findings):
+    """layers: the feature extractor's, which the generator's num_layers has to become where the two disagree."""
     scales = [f"{scale:g}" for scale in fields.scales]
-    if scales and len(scales) != fields.num_layers:
-        cut = "; the last would be cut off without a word" if len(scales) > fields.num_layers else ""
-        kept = (scales + [scales[-1]] * fields.num_layers)[:fields.num_layers]
+    if scales and len(scales) != layers:
+        cut = "; the last would be cut off without a word" if len(scales) > layers else ""
+        kept = (scales + [scales[-1]] * layers)[:layers]
         findings.error(
             SSD + ".scales",
-            found=f"{len(scales)} scales ({', '.join(scales)}) for {fields.num_layers} layers{cut}",
+            found=f"{len(scales)} scales ({', '.join(scales)}) for {layers} layers{cut}",
             expected="one for each layer",
             write="\n".join("scales: " + scale for scale in kept))
     elif not scales and fields.num_layers == 1:
@@ -118,7 +120,7 @@ def _flexible(fields, extractor_layers, findings):
                     f"{FLEXIBLE}.anchor_grid[{number}].{name}",
                     found=_several(values),
                     expected="one value above 0: one anchor per cell",
-                    write=f"{name}: {_middle(values, usual):g}")
+                    write=f"{name}: {_first(values, usual):g}")
 
 
 def built(config, network, findings):
@@ -229,6 +231,5 @@ def _several(values):
     return f"{len(values)} values: {', '.join(f'{value:g}' for value in values)}" if values else "none"
 
 
-def _middle(values, otherwise):
-    positive = sorted(value for value in values if value > 0)
-    return positive[len(positive) // 2] if positive else otherwise
+def _first(values, otherwise):
+    return next((value for value in values if value > 0), otherwise)

@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,7 @@ def positive(text):
 
 def main(argv=None):
     args = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
     config, target = read_config(args.config)
     run = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     start = newest_step(run)
@@ -108,6 +110,8 @@ class lock:
     """Only one training at a time in a folder: the kernel drops the lock when its holder dies, however it dies."""
 
     def __init__(self, run):
+        if run.is_file():
+            raise UserError("{}: is a file; expected a folder for the run. Name another with --run-dir.".format(run))
         try:
             run.mkdir(parents=True, exist_ok=True)
             self._file = open(str(run / ".lock"), "w")

@@ -37,6 +37,7 @@ GRAPH_FILES = (("graph_sha256", paths.GRAPH_FILE), ("config_sha256", paths.CONFI
 # What step 08 notes of itself, and validation and test detections must share.
 MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif")
 DIGITS = 6
+FEW_PICTURES = 5         # a threshold chosen on fewer is chance
 SHOWN_NAMES = 10
 SHOWN = collections.OrderedDict([
     ("mAP", "AP at IoU 0.5 (mAP)"), ("precision", "precision"), ("recall", "recall"), ("f1", "F1"),
@@ -217,6 +218,9 @@ def choose(args, scored, validation, index):
     if threshold is None:
         raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with "
                         "--threshold.".format(args.val_detections[index], args.val_ground_truth))
+    if len(validation) < FEW_PICTURES:
+        print("warning: the threshold is chosen on {} pictures; expected at least {} for one that holds. Set more aside for validation "
+              "(make data VAL_SHARE=0.3).".format(len(validation), FEW_PICTURES), file=sys.stderr)
     return threshold, "highest score that maximises F1 on {}, {} pictures".format(
         args.val_detections[index].name, len(validation))
 

@@ -76,6 +76,8 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     from shelfdet import annotations, detections, images, metrics
+    if not args.detections.is_file():
+        raise UserError("{}: no such file; expected detections. Run `make eval` first.".format(args.detections))
     scored = read_metrics(args.metrics)
     info = detections.read_info(args.detections)
     truth = annotations.read_labels(args.labels)
