@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shelfdet import UserError, anchors, annotations, boxes, paths, pipeline, search
+from shelfdet import UserError, anchors, annotations, boxes, paths, pipeline, search, tensorflow1
 
 CONFIGS = sorted(paths.TRAINING.glob("*.config"))
 TEXT = paths.DEFAULT_CONFIG.read_text(encoding="utf-8")
@@ -126,7 +126,7 @@ def test_multiply_adds_of_one_convolution_by_hand():
 def test_matches_equal_object_detections_target_assigner():
     """Crowded boxes, ties and forced matches, through object_detection's own target assigner and its own matcher."""
     config = pipeline.parse(TEXT, "default")
-    tf = pipeline._tensorflow()
+    tf = tensorflow1.load()
     from object_detection.box_coders import faster_rcnn_box_coder
     from object_detection.builders import matcher_builder
     from object_detection.core import box_list, region_similarity_calculator, target_assigner
