@@ -11,7 +11,7 @@ Builds the network and its anchors through object_detection, so that "one anchor
 Ends with status 1 on any error, 0 with warnings alone.
 
     python scripts/training/05_check_config.py
-    python scripts/training/05_check_config.py --config workspace/training_demo/training/demo.config
+    python scripts/training/05_check_config.py --config workspace/training_demo/training/ssd_inception_v2_coco.config
 """
 
 import argparse
