@@ -73,6 +73,8 @@ class TestLabels:
     @pytest.mark.parametrize("content, expected", [
         ("", ["is empty"]),
         (" \n\n", ["is empty"]),
+        ('""', ["is empty"]),
+        (",,,\n", ["is empty"]),
         (HEADER, ["no rows"]),
         (b"\x89PNG\r\n\x1a\n\0\0\0", ["line 3", "zero byte"]),
         (GOOD.encode("utf-16"), ["UTF-16"]),

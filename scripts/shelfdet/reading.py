@@ -41,23 +41,24 @@ def read_csv(path):
       UserError: missing, a folder, empty, not UTF-8 text, separated by something else than commas, a quote left open.
     """
     text = read_text(path, "a CSV file")
-    if not text.strip():
-        raise UserError("{}: the file is empty; expected rows of values with commas. Check the path.".format(path))
-    first = text.lstrip().splitlines()[0]
+    first = (text.lstrip().splitlines() or [""])[0]
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         if mark in first and "," not in first:
             raise UserError("{}: line 1: the values are separated by {} ({}); expected commas. Save it anew as "
                             "comma-separated CSV.".format(path, name, shown(first)))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
+    line, empty = 1, True
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
                 yield line, fields
+                empty = False
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError("{}: line {}: is no CSV row ({}); expected values with commas, and a second quote for every "
                         "quote.".format(path, line, error)) from error
+    if empty:                        # or of blank values alone
+        raise UserError("{}: the file is empty; expected rows of values with commas. Check the path.".format(path))
 
 
 def read_text(path, expected):
