@@ -43,7 +43,7 @@ def annotation(**changes):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.floats(0, 90), st.floats(0, 40), st.floats(0.5, 10), st.floats(0.5, 10),
                                    st.floats(0, 1)), max_size=5),
-                max_size=4))
+                min_size=1, max_size=4))
 def test_what_is_written_is_read(tmp_path_factory, pictures):
     path = tmp_path_factory.mktemp("written") / "d.json"
     images = []
@@ -125,6 +125,14 @@ def test_equal_scores_keep_their_order(tmp_path):
     (coco(images=3), "'images' is int; expected a list"),
     (coco(images=[{"id": 7, "file_name": "a.jpg", "width": 100}]), r"images\[0\]: 'height' is missing"),
     (coco(images=coco()["images"] * 2), r"images\[1\]: the picture a.jpg was there already"),
+    (coco(images=coco()["images"] + [{"id": 7, "file_name": "b.jpg", "width": 100, "height": 50}]),
+     r"images\[1\]: id 7 was there already, of a.jpg"),
+    (coco(categories=[{"id": 3, "name": "product"}, {"id": 3, "name": "tag"}]),
+     r"categories\[1\]: id 3 was there already, of product"),
+    (coco(categories=[{"id": 3, "name": " "}]), r"categories\[0\]: the class is empty"),
+    (coco(images=[], annotations=[]), "no picture in it"),
+    (coco(images=[{"id": 7, "file_name": "a.jpg", "width": 0, "height": 50}]),
+     r"images\[0\]: width is 0; expected pixels, at least 1"),
     (coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]),
      r"annotations\[0\]: 'score' is missing"),
     (coco(annotations=["x"]), r"annotations\[0\]: 'bbox' is missing"),
@@ -164,6 +172,9 @@ def test_bad_coco_is_told_by_file_and_entry(tmp_path, content, message):
     (HEADER + "a.jpg,100,50,product,1,2,11,22,0.5\na.jpg,50,100,product,1,2,11,22,0.5\n",
      "line 3: a.jpg is 50 x 100 pixels here; expected 100 x 50"),
     (HEADER + "a.jpg,100,50,product,11,2,1,22,0.5\n", "line 2: the box xmin 11, .* swapped corners"),
+    (HEADER, "no picture in it"),
+    (HEADER + "a.jpg,100,50, ,1,2,11,22,0.5\n", "line 2: the class is empty"),
+    (HEADER + "a.jpg,100,-50,,,,,,\n", "line 2: height is '-50'; expected pixels, at least 1"),
     (HEADER + ",100,50,product,1,2,11,22,0.5\n", "line 2: the picture's file name is ''"),
 ])
 def test_bad_csv_is_told_by_file_and_line(tmp_path, content, message):
@@ -178,6 +189,8 @@ def test_bad_csv_is_told_by_file_and_line(tmp_path, content, message):
     ("product 1 2 11 22", "line 1: is 'product 1 2 11 22'; expected 'class score x1 y1 x2 y2'"),
     ("product x 1 2 11 22", "line 1: score is 'x'"),
     ("product 0.5 1 2 11 nan", "line 1: y2 is 'nan'"),
+    ("product 0.5 -2 2 11 22", "line 1: the box xmin -2, .* starts outside its picture"),
+    ("product 0.5 1 -30 11 22", "line 1: the box xmin 1, ymin -30, .* starts outside its picture"),
 ])
 def test_bad_text_is_told_by_file_and_line(tmp_path, line, message):
     (tmp_path / "a.txt").write_text(line)
@@ -192,6 +205,9 @@ def test_bad_text_is_told_by_file_and_line(tmp_path, line, message):
     (VOC.format("<object><name>x</name></object>"), "object 1: xmin is None"),
     (VOC.format("<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>"),
      "object 1: score is None"),
+    (VOC.format("<object><score>0.5</score><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
+                "</object>"), "object 1: the class is empty"),
+    (VOC.format("").replace("<width>9", "<width>0"), "width is '0'; expected pixels, at least 1"),
     (VOC.format("<object><difficult>1</difficult></object>"), "object 1: is marked <difficult>"),
 ])
 def test_bad_voc_is_told_by_file_and_object(tmp_path, content, message):
@@ -199,6 +215,29 @@ def test_bad_voc_is_told_by_file_and_object(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as error:
         detections.read_detections(tmp_path, "voc")
     assert str(tmp_path / "a.xml") in str(error.value)
+
+
+def test_voc_names_are_stripped(tmp_path):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
+    (tmp_path / "a.xml").write_text(VOC.replace("a.jpg", "\n  a.jpg\n").format(
+        "<object><name> product\n</name><score>0.5</score>" + box + "</object>"))
+    image, = detections.read_detections(tmp_path, "voc")
+    assert (image.filename, image.classes) == ("a.jpg", ("product",))
+
+
+def test_detections_read_as_ground_truth_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("7 1 2 11 22\nbig box 1 2 11 22\n")
+    assert detections.read_detections(tmp_path, "text", scored=False)[0].classes == ("7", "big box")
+    (tmp_path / "a.txt").write_text("product 0.9 1 2 11 22\n")
+    with pytest.raises(UserError, match="line 1: the class 'product 0.9' ends in a number") as error:
+        detections.read_detections(tmp_path, "text", scored=False)
+    assert str(tmp_path / "a.txt") in str(error.value)
+
+
+def test_clip_without_a_size_cuts_at_zero(tmp_path):
+    (tmp_path / "a.txt").write_text("product 0.5 -5 2 11 22\nproduct 0.4 -9 2 -3 22\n")
+    image, = detections.read_detections(tmp_path, "text", clip=True)
+    assert image.boxes_xyxy.tolist() == [[0, 2, 11, 22]]
 
 
 @pytest.mark.parametrize("format", ["coco", "csv", "voc", "text"])

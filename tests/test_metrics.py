@@ -199,6 +199,24 @@ def test_pascal_ap_by_hand(truth, detections, expected):
     assert pascal_ap(matches) == pytest.approx(float(expected), abs=EXACT)
 
 
+@pytest.mark.parametrize("truth, detections, expected", [
+    ([BOX], [(0.9,) + BOX], Fraction(1)),
+    ([BOX], [], Fraction(0)),
+    ([BOX, FAR], [(0.9,) + BOX], Fraction(51, 101)),                    # recalls 0.00, 0.01 ... 0.50 are reached
+    ([BOX, FAR, EMPTY], [(0.9,) + BOX], Fraction(34, 101)),             # 0.00 ... 0.33
+    ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),              # a false alarm first
+    ([BOX], [(0.9,) + BOX, (0.8,) + BOX], Fraction(1)),                 # a duplicate after all recall costs nothing
+    ([BOX, FAR], [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + FAR], (51 + 50 * Fraction(2, 3)) / 101),
+    ([BOX, FAR], [(0.9,) + EMPTY, (0.8,) + BOX], Fraction(51, 101) / 2),
+    ([BOX], [(0.9,) + HALF], Fraction(1, 10)),                          # a hit at IoU 0.50 alone
+    ([BOX], [(0.9, 0, 0, 10, 8.2)], Fraction(7, 10)),                   # at 0.50, 0.55 ... 0.80
+    ([BOX], [(0.9,) + UNDER_HALF], Fraction(0)),
+])
+def test_coco_ap_by_hand(truth, detections, expected):
+    matches = metrics.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
+    assert np.mean(coco_aps(matches)) == pytest.approx(float(expected), abs=EXACT)
+
+
 def test_crowded_case_tells_the_rules_apart():
     # Both detections overlap the first ground truth most: the second is pascal's duplicate; coco gives it the other.
     truth = [labelled("a.jpg", [(0, 0, 10, 10), (3, 0, 13, 10)])]

@@ -274,6 +274,17 @@ def test_the_worst_picture_comes_first(page, made):
     assert len(names) == len(NAMES) and errors == sorted(errors, reverse=True)
 
 
+def test_the_order_follows_the_slider_once_it_is_let_go(page, made):
+    shown = "return [...document.querySelectorAll('#gallery .card')].map(card => card.dataset.name)"
+    before = page.execute_script(shown)
+    drag(page, 0.05)
+    assert page.execute_script(shown) == before
+    page.execute_script("document.getElementById('score').dispatchEvent(new Event('change'))")
+    errors = {match.filename: expected([match], 0.05) for match in made[1]}
+    errors = [errors[name]["fp"] + errors[name]["fn"] for name in page.execute_script(shown)]
+    assert errors == sorted(errors, reverse=True)
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.6])
 def test_boxes_are_drawn_and_follow_the_slider(page, made, threshold):
     page.execute_script("document.getElementById('gallery').scrollIntoView()")
@@ -338,6 +349,20 @@ def test_nothing_is_said_on_the_console_and_no_request_leaves_the_page(page, mad
     assert [url for url in asked if not url.startswith("data:")] == [(made[0] / "report.html").as_uri()]
 
 
+def test_the_open_picture_has_a_legend_and_a_tap_reads_a_box(page):
+    page.execute_script("document.querySelector('#gallery .picture').click()")
+    legend = page.find_elements("css selector", "#legend button")
+    assert [one.text.strip() for one in legend] == ["hits", "missed", "false alarms"]
+    legend[1].click()
+    assert page.find_element("id", "show-misses").get_attribute("aria-pressed") == "false"
+    page.execute_script("for (const what of ['pointerdown', 'pointercancel']) for (let x = 0; x < 1; x += 0.02) {"
+                        "const stage = document.getElementById('stage'), area = stage.querySelector('.frame').getBoundingClientRect();"
+                        "stage.setPointerCapture = () => {};"
+                        "stage.dispatchEvent(new PointerEvent(what, {pointerId: 1, pointerType: 'touch',"
+                        "clientX: area.left + x * area.width, clientY: area.top + 0.8 * area.height})); }")
+    assert page.find_element("id", "tip").text.startswith("false alarm: ")
+
+
 def test_a_hostile_file_name_is_shown_and_not_run(page):
     names = page.execute_script("return [...document.querySelectorAll('#gallery .name')].map(one => one.textContent)")
     assert HOSTILE in names
@@ -366,6 +391,12 @@ def test_it_fits_narrow_and_wide_windows(page, width):
         time.sleep(0.2)
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         assert page.execute_script("return document.getElementById('bar').offsetHeight") < 800 / 4
+        assert all(one.text.split()[1] == word for one, word in
+                   zip(page.find_elements("css selector", ".toggles button"), ("hits", "missed", "false")))
+        page.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, document.body.scrollHeight);"
+                            "document.querySelector('#gallery .picture').focus()")
+        wait(lambda: page.execute_script("return document.activeElement.getBoundingClientRect().top >= "
+                                         "document.getElementById('bar').getBoundingClientRect().bottom"))
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

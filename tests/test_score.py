@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from shelfdet import UserError, annotations, detections, paths
+from shelfdet import UserError, annotations, detections, paths, statistics
 from shelfdet.detections import Detections
 
 INFO = {"graph": "nets/one/frozen_inference_graph.pb", "graph_sha256": "a" * 64, "config_sha256": "b" * 64,
@@ -200,6 +200,34 @@ def test_other_tools_text_files(score, tmp_path):
           "--threshold", "0.5", "--output", tmp_path / "m.json")
     figures = json.loads((tmp_path / "m.json").read_text())
     assert (figures["mAP"], figures["pictures"], figures["by_camera"]["other"]["pictures"]) == (1, 2, 2)
+
+
+def test_text_on_both_sides_still_tells_the_camera(score, tmp_path):
+    for folder, line in (("truth", "product 0 0 10 10"), ("found", "product 0.9 0 0 10 10")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "C1_P03_N1_S2_1.txt").write_text(line)
+    score("--ground-truth", tmp_path / "truth", "--detections", tmp_path / "found", "--format", "text",
+          "--threshold", "0.5", "--output", tmp_path / "m.json")
+    figures = json.loads((tmp_path / "m.json").read_text())
+    assert list(figures["by_camera"]) == ["C1"] and list(figures["by_planogram"]) == ["P03"]
+
+
+def test_resamples_as_many_as_asked_or_it_is_said(script, shelf, capsys, monkeypatch):
+    args = [str(arg) for arg in with_validation(shelf, "--resamples", "1100")]
+    script("09_score").main(args)
+    assert json.loads((shelf / "metrics.json").read_text())["bootstrap"]["resamples"] == 1100
+    assert "in place of" not in capsys.readouterr().out
+    monkeypatch.setattr(statistics, "MOST_WORK", 1)
+    script("09_score").main(args)
+    assert json.loads((shelf / "metrics.json").read_text())["bootstrap"]["resamples"] == 200
+    assert "200 resamples in place of 1100" in capsys.readouterr().out
+
+
+def test_compare_tells_which_detector_is_wrong(score, shelf):
+    write(shelf, "less", [("C1_P01_N1_S2_1.JPG", [BOX], [(0.9, BOX)])])
+    with pytest.raises(UserError, match=r"less_detections\.json: ground truth and detections are not of the same"):
+        score("--ground-truth", shelf / "test_labels.csv", "--threshold", "0.5",
+              "--compare", shelf / "test_detections.json", shelf / "less_detections.json")
 
 
 def test_ground_truth_and_detections_in_different_formats(score, shelf):

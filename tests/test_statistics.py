@@ -95,6 +95,8 @@ def test_fewer_resamples_for_very_many_detections(monkeypatch):
     monkeypatch.setattr(statistics, "MOST_WORK", 1)
     assert statistics.resamples_for(matches) == statistics.FEWEST_RESAMPLES
     assert statistics.resamples_for(matches, 10) == 10
+    monkeypatch.undo()
+    assert statistics.resamples_for(matches, 5000) == 5000
 
 
 def test_compare_is_paired():
@@ -127,6 +129,21 @@ def test_by_box_size_puts_everything_in_one_third():
 
 def test_by_box_size_of_nothing():
     assert statistics.by_box_size(match(picture("a", [], [])), 0.5) == {}
+
+
+def test_by_box_size_keeps_false_alarms_of_sizes_without_ground_truth():
+    # All ground truths have a side of 10, so "under 10 px" has the small false alarm alone.
+    matches = match(picture("a", [BOX, FAR], [(0.9, BOX), (0.8, (20, 20, 24, 24))]))
+    rows = statistics.by_box_size(matches, 0.5)
+    assert [(name, row["boxes"], row["precision"]) for name, row in rows.items()] == [
+        ("under 10 px", 0, 0), ("10 px and over", 2, 1)]
+    assert np.isnan(rows["under 10 px"]["mAP"])
+
+
+def test_cost_of_missing_everything_is_all_that_was_lost():
+    assert statistics.error_kinds(match(picture("a", [BOX], [(0.9, FAR)])), 0.5)["missed"] == (1, 1)
+    assert statistics.error_kinds(match(picture("a", [BOX], [])), 0.5)["missed"] == (1, 1)
+    assert np.isnan(statistics.error_kinds(match(picture("a", [], [(0.9, FAR)])), 0.5)["missed"][1])
 
 
 def test_a_badly_placed_box_counts_with_the_box_it_is_placed_around():

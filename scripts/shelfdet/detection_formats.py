@@ -34,12 +34,14 @@ def read_coco(path, scored, known, ground_truth=None):
     names, sizes = {}, collections.OrderedDict()
     for index, entry in enumerate(_list_of(declared, "images", declared_path)):
         place = "{}: images[{}]".format(declared_path, index)
-        size_wh = tuple(int(_number(_key(entry, side, place), side, place)) for side in ("width", "height"))
-        names[_identity(entry, "id", place)] = _new_image(sizes, _key(entry, "file_name", place), size_wh, place)
+        size_wh = tuple(_side(_key(entry, side, place), side, place) for side in ("width", "height"))
+        filename = _new_image(sizes, _key(entry, "file_name", place), size_wh, place)
+        names[_new_identity(names, entry, place)] = filename
+    _refuse_empty(sizes, declared_path)
     labels = {}
     for index, entry in enumerate(_list_of(declared, "categories", declared_path)):
         place = "{}: categories[{}]".format(declared_path, index)
-        labels[_identity(entry, "id", place)] = str(_key(entry, "name", place))
+        labels[_new_identity(labels, entry, place)] = _label(_key(entry, "name", place), place)
 
     def rows():
         for index, entry in enumerate(entries):
@@ -70,14 +72,16 @@ def read_csv(path, scored, known):
         if len(fields) != len(columns):
             raise UserError("{}: has {} columns; expected {}: {}.".format(
                 place, len(fields), len(columns), ",".join(columns)))
-        size_wh = tuple(int(_number(value, side, place)) for value, side in zip(fields[1:3], columns[1:3]))
+        size_wh = tuple(_side(value, side, place) for value, side in zip(fields[1:3], columns[1:3]))
         filename = _base_name(fields[0], place)
         if sizes.setdefault(filename, size_wh) != size_wh:
             raise UserError("{}: {} is {} x {} pixels here; expected {} x {} as in its first row.".format(
                 place, filename, *(size_wh + sizes[filename])))
-        if any(fields[3:]):
+        if any(field.strip() for field in fields[3:]):
             values = [_number(value, column, place) for value, column in zip(fields[4:], columns[4:])]
-            rows.append(Row(place, filename, fields[3], tuple(values[:4]), values[4] if scored else None))
+            rows.append(Row(place, filename, _label(fields[3], place), tuple(values[:4]),
+                            values[4] if scored else None))
+    _refuse_empty(sizes, path)
     return sizes, rows
 
 
@@ -89,15 +93,15 @@ def read_voc(path, scored, known):
             root = xml.etree.ElementTree.fromstring(file.read_bytes())
         except (OSError, SyntaxError, ValueError, LookupError) as error:      # also an encoding that is not known
             raise UserError("{}: is no whole XML ({}); expected Pascal VOC XML.".format(file, error)) from error
-        size_wh = tuple(int(_number(root.findtext("size/" + side), side, file)) for side in ("width", "height"))
-        filename = _new_image(sizes, root.findtext("filename"), size_wh, file)
+        size_wh = tuple(_side(root.findtext("size/" + side), side, file) for side in ("width", "height"))
+        filename = _new_image(sizes, (root.findtext("filename") or "").strip(), size_wh, file)
         for index, element in enumerate(root.findall("object")):
             place = "{}: object {}".format(file, index + 1)
             _refuse_ignored(element.findtext("difficult") == "1", "<difficult>", place)
             corners = tuple(_number(element.findtext("bndbox/" + side), side, place)
                             for side in annotations.BOX_COLUMNS)
             score = _number(element.findtext("score"), "score", place) if scored else None
-            rows.append(Row(place, filename, str(element.findtext("name")), corners, score))
+            rows.append(Row(place, filename, _label(element.findtext("name"), place), corners, score))
     return sizes, rows
 
 
@@ -121,6 +125,8 @@ def read_text(path, scored, known):
             if len(fields) != len(columns) + 1:
                 raise UserError("{}: is {!r}; expected {!r}.".format(place, line, layout))
             values = [_number(value, column, place) for value, column in zip(fields[1:], columns)]
+            if not scored:
+                _refuse_score(fields[0], place)
             rows.append(Row(place, filename, fields[0].strip(), tuple(values[-4:]), values[0] if scored else None))
     return sizes, rows
 
@@ -152,6 +158,37 @@ def _number(value, name, place):
     return number
 
 
+def _side(value, name, place):
+    side = int(_number(value, name, place))
+    if side < 1:
+        raise UserError("{}: {} is {!r}; expected pixels, at least 1.".format(place, name, value))
+    return side
+
+
+def _label(value, place):
+    label = str(value or "").strip()
+    if not label:
+        raise UserError("{}: the class is empty; expected the name of one.".format(place))
+    return label
+
+
+def _refuse_score(label, place):
+    """A detection read as ground truth would have its score as the last word of its class."""
+    try:
+        float((label.split()[1:] or [""])[-1])
+    except ValueError:
+        return
+    raise UserError("{}: the class {!r} ends in a number, as if this were a detection with its score; expected ground "
+                    "truth, 'class x1 y1 x2 y2'. Name the folder of the ground truth, or write the class as one "
+                    "word.".format(place, label.strip()))
+
+
+def _refuse_empty(sizes, path):
+    if not sizes:
+        raise UserError("{}: no picture in it; expected every picture that was looked at, those without boxes "
+                        "too.".format(path))
+
+
 def _refuse_ignored(flag, name, place):
     if flag:
         raise UserError("{}: is marked {}; expected boxes that all count, since both matching rules here count every "
@@ -176,6 +213,14 @@ def _identity(entry, key, place):
     value = _key(entry, key, place)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise UserError("{}: {} is {!r}; expected a number or a text.".format(place, key, value))
+    return value
+
+
+def _new_identity(table, entry, place):
+    value = _identity(entry, "id", place)
+    if value in table:
+        raise UserError("{}: id {!r} was there already, of {}; expected each once. Give every entry its own.".format(
+            place, value, table[value]))
     return value
 
 

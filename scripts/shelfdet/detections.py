@@ -86,9 +86,9 @@ def read_detections(path, format="coco", scored=True, known=None, coco_ground_tr
       list of Detections in the order of the file (of the names, for folders).
 
     Raises:
-      UserError: missing, empty or broken file; a score or box that is no number; a box whose corners are swapped, that
-        has no area, or that is outside its picture; a picture or class that is not declared. It names the file and the
-        entry.
+      UserError: missing, empty or broken file; no picture; a score, box or size that is no number; a box whose corners
+        are swapped, that has no area or class, or that is outside its picture; a picture or class that is not declared,
+        or twice. It names the file and the entry.
     """
     assert format in _READERS, format
     path = pathlib.Path(path)
@@ -120,16 +120,18 @@ def _checked_box(row, size_wh, clip):
         raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} has swapped corners or no area; "
                         "expected xmin < xmax and ymin < ymax. Check the order of the columns.".format(
                             row.place, *row.corners))
-    if size_wh is None:
-        return row.corners
-    width, height = size_wh
+    width, height = (np.inf, np.inf) if size_wh is None else size_wh         # of unknown size: only 0 is a known edge
     if xmin >= -OUTSIDE_PX and ymin >= -OUTSIDE_PX and xmax <= width + OUTSIDE_PX and ymax <= height + OUTSIDE_PX:
         return row.corners
+    if not clip and size_wh is None:
+        raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} starts outside its picture; expected "
+                        "pixels of the picture on disk, from 0. Correct the boxes, or cut them with --clip.".format(
+                            row.place, *row.corners))
     if not clip:
         raise UserError("{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} reaches outside its picture of {} x {} "
                         "pixels; expected pixels of the picture on disk. Scale the boxes, or cut them with "
                         "--clip.".format(row.place, xmin, ymin, xmax, ymax, width, height))
-    inside = tuple(boxes.clip([row.corners], size_wh)[0])
+    inside = tuple(boxes.clip([row.corners], (width, height))[0])
     return inside if inside[2] > inside[0] and inside[3] > inside[1] else None
 
 

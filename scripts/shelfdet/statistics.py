@@ -118,8 +118,8 @@ def by_box_size(matches, threshold):
     so every detection and every ground truth is in one third, and TP, FP and FN add up to those of the whole.
 
     Returns:
-      OrderedDict of "under 40 px", ... -> OrderedDict as in ``by_group``. The errors of the counts are left out: a
-      picture's count is of all its boxes.
+      OrderedDict of "under 40 px", ... -> OrderedDict as in ``by_group``, but for thirds with neither; empty without
+      any ground truth. The errors of the counts are left out: a picture's count is of all its boxes.
     """
     sides = np.sort(np.concatenate([_sides(image.truth_xyxy) for image in matches] or [np.zeros(0)]))
     if not len(sides):
@@ -131,7 +131,7 @@ def by_box_size(matches, threshold):
         part = [metrics.keep(image, (least <= homes) & (homes < most), (least <= own) & (own < most))
                 for image, homes, own in ((image, _homes(image), _sides(image.truth_xyxy)) for image in matches)]
         figures = row(part, threshold)
-        if figures["boxes"]:
+        if figures["boxes"] or any(len(image.scores) for image in part):
             rows[name] = collections.OrderedDict((key, value) for key, value in figures.items()
                                                  if "count_error" not in key)
     return rows
@@ -144,7 +144,8 @@ def error_kinds(matches, threshold):
     al. 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", section 2.2): duplicates and background
     detections are taken away; a badly placed one becomes a hit of the ground truth it is nearest to, or is taken away
     if a better scored one has that; ground truths with no detection on them or badly placed around them are taken away.
-    Costs do not add up.
+    A class all of whose ground truths are missed would be left without any, and AP without meaning: mended, it counts
+    as 1, as if they were found. Costs do not add up.
 
     Returns:
       OrderedDict of "missed", "background", "badly placed", "duplicate" -> (number, or None without a threshold; cost).
@@ -152,10 +153,11 @@ def error_kinds(matches, threshold):
     mends = collections.OrderedDict([
         (MISSED, _without_missed), ("background", lambda image: _without(image, metrics.BACKGROUND)),
         ("badly placed", _replaced), ("duplicate", lambda image: _without(image, metrics.DUPLICATE))])
-    before = _mean_ap(metrics.pools(matches), None)
+    labels = sorted({label for image in matches for label in image.truth_classes})
+    before = _mended_ap(matches, labels)
     result = collections.OrderedDict()
     for kind, mend in mends.items():
-        after = _mean_ap(metrics.pools([mend(image) for image in matches]), None)
+        after = _mended_ap([mend(image) for image in matches], labels)
         number = None if threshold is None else sum(_count(image, kind, threshold) for image in matches)
         result[kind] = (number, after - before)
     return result
@@ -178,6 +180,12 @@ def _measure(matches, threshold):
 
 def _mean_ap(pools, weights):
     return float(_mean([[metrics.average_precision(pooled, weights)] for pooled in pools], 1)[0])
+
+
+def _mended_ap(matches, labels):
+    """mAP over the classes ``labels``; one that has no ground truth (left) counts as 1. NaN without classes."""
+    precisions = [metrics.average_precision(metrics.pool(matches, label)) for label in labels]
+    return float(np.mean([1.0 if np.isnan(value) else value for value in precisions])) if precisions else np.nan
 
 
 def _mean(rows, width):

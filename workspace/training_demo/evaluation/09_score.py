@@ -72,7 +72,8 @@ def parse(argv):
     parser.add_argument("--clip", action="store_true",
                         help="cut boxes that reach outside their picture, in place of refusing them")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N",
-                        help="of the bootstrap, 0 for no intervals (default: %(default)s)")
+                        help="of the bootstrap, 0 for no intervals; fewer where they would take minutes "
+                        "(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--output", **path, help="figures (default: {}, unless --detections, --compare or "
                         "--counts-output is given)".format(paths.METRICS))
@@ -130,7 +131,7 @@ def score(args):
     matches = read_matches(args.ground_truth, args.detections, args)
     validation = read_matches(args.val_ground_truth, args.val_detections[0], args) if args.val_detections else None
     threshold, origin = choose(args, matches, validation, 0)
-    resamples = min(args.resamples, statistics.resamples_for(matches))
+    resamples = resamples_of(args, matches)
     figures = statistics.summary(matches, threshold)
     content = collections.OrderedDict((name, figures[name]) for name in SHOWN)
     content.update(zip(("TP", "FP", "FN"), statistics.tally_sums(matches, threshold)))
@@ -154,7 +155,7 @@ def compare(args):
     both = [read_matches(args.ground_truth, path, args) for path in args.compare]
     validation = [read_matches(args.val_ground_truth, path, args) for path in args.val_detections or ()] or [None, None]
     chosen = [choose(args, both[index], matches, index) for index, matches in enumerate(validation)]
-    resamples = min([args.resamples] + [statistics.resamples_for(matches) for matches in both])
+    resamples = resamples_of(args, *both)
     thresholds = [threshold for threshold, _ in chosen]
     rows = statistics.compare(both[0], both[1], thresholds, resamples, args.seed, progress(resamples))
     print("{} pictures; A {}, B {}; B - A with the 95 % interval of a paired bootstrap ({} resamples)\n".format(
@@ -183,9 +184,24 @@ def read_matches(ground_truth, found, args):
                                    coco_ground_truth=ground_truth if args.ground_truth_format == "coco" else None)
     if args.ground_truth_format == "text" and args.format != "text":
         boxes = read_found()
-        return metrics.match(read_truth(known=boxes), boxes, args.one_class)
-    truth = read_truth()
-    return metrics.match(truth, read_found(known=truth), args.one_class)
+        truth = read_truth(known=boxes)
+    else:
+        truth = read_truth()
+        boxes = read_found(known=truth)
+    try:
+        return metrics.match(truth, boxes, args.one_class)
+    except UserError as error:
+        raise UserError("{}: {}".format(found, error)) from error
+
+
+def resamples_of(args, *detectors):
+    """--resamples, or fewer where one of the lists of Matches is so long that these would take minutes."""
+    from shelfdet import statistics
+    resamples = min(statistics.resamples_for(matches, args.resamples) for matches in detectors)
+    if resamples < args.resamples:
+        print("{} resamples in place of {}: with so many detections more would take minutes".format(
+            resamples, args.resamples))
+    return resamples
 
 
 def check_threshold(args):
@@ -219,8 +235,8 @@ def choose(args, scored, validation, index):
         raise UserError("{}: no detection hits a ground truth of {}, so no threshold can be chosen. Give one with "
                         "--threshold.".format(args.val_detections[index], args.val_ground_truth))
     if len(validation) < FEW_PICTURES:
-        print("warning: the threshold is chosen on {} pictures; expected at least {} for one that holds. Set more aside for validation "
-              "(make data VAL_SHARE=0.3).".format(len(validation), FEW_PICTURES), file=sys.stderr)
+        print("warning: the threshold is chosen on {} pictures; expected at least {} for one that holds. Set more "
+              "aside for validation (make data VAL_SHARE=0.3).".format(len(validation), FEW_PICTURES), file=sys.stderr)
     return threshold, "highest score that maximises F1 on {}, {} pictures".format(
         args.val_detections[index].name, len(validation))
 
@@ -288,7 +304,10 @@ def read_on(matches, info, args):
 
 def breakdowns(matches, threshold):
     from shelfdet import splits, statistics
-    scenes = [splits.scene(image.filename) or ("other", "other") for image in matches]
+    # Where both sides are text files, names have no suffix, which the scheme of names has.
+    names = [image.filename if pathlib.PurePath(image.filename).suffix else image.filename + ".JPG"
+             for image in matches]
+    scenes = [splits.scene(name) or ("other", "other") for name in names]
     result = collections.OrderedDict()
     for index, name in enumerate(("by_camera", "by_planogram")):
         result[name] = statistics.by_group(matches, threshold, [scene[index] for scene in scenes])
