@@ -143,6 +143,40 @@ def test_coverage_counts_what_only_the_forced_match_reaches_and_names_its_pictur
     assert covered.positives.tolist() == [1, 1]
 
 
+def test_coverage_of_two_small_products_in_one_cell_forces_one_and_leaves_the_other():
+    tiled, index = anchors.tile(LAYERS)
+    # Each shares 4 x 4 of the first cell's 16 x 16 pixels; the forced match can give that cell to one alone.
+    pictures = [np.array([[0, 0, 4, 4], [4, 4, 8, 8]])]
+    covered = anchors.coverage(pictures, tiled, index, IMAGE_WH)
+    assert covered.best_iou == pytest.approx([16 / 256, 16 / 256])
+    assert covered.forced.tolist() == [True, False]
+    assert covered.lost.tolist() == covered.unserved.tolist() == [False, True]
+    assert covered.positives.tolist() == [1, 0]
+    unforced = anchors.coverage(pictures, tiled, index, IMAGE_WH, anchors.Matcher(force=False))
+    assert not unforced.forced.any() and not unforced.lost.any() and unforced.unserved.all()
+
+
+pixel = st.integers(-4, 68)
+
+
+@given(st.lists(st.tuples(pixel, pixel, st.integers(0, 24), st.integers(0, 24)), min_size=1, max_size=12),
+       st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_coverage_of_crowded_and_degenerate_boxes_equals_the_slow_reference(corners, force):
+    boxes_xyxy = np.array([(x, y, x + width, y + height) for x, y, width, height in corners], dtype=float)
+    tiled, index = anchors.tile(LAYERS)
+    covered = anchors.coverage([boxes_xyxy], tiled, index, IMAGE_WH, anchors.Matcher(force=force))
+    iou = anchors.similarity(boxes_xyxy, tiled, IMAGE_WH).tolist()
+    matches = slow_match(iou, 0.5, 0.5, force)
+    for row, values in enumerate(iou):
+        best = max(range(len(values)), key=lambda column: (values[column], -column))
+        assert covered.positives[row] == matches.count(row)
+        assert covered.unserved[row] == (row not in matches)
+        assert covered.lost[row] == (matches[best] not in (row, anchors.BACKGROUND))
+        assert covered.forced[row] == (force and values[best] < 0.5 and matches[best] == row)
+    assert not (covered.forced & (covered.lost | covered.unserved | (covered.best_iou >= 0.5))).any()
+
+
 @pytest.mark.parametrize("pictures", [[], [np.zeros((0, 4))]])
 def test_coverage_of_nothing(pictures):
     covered = anchors.coverage(pictures, *anchors.tile(LAYERS), IMAGE_WH)
@@ -215,6 +249,26 @@ def test_the_search_has_an_answer_without_boxes(boxes_xyxy):
 def test_the_search_works_for_a_single_box():
     advice = search.flexible(np.array([[10.0, 10, 40, 70]]), [(16, 16)], (256, 256))
     assert advice.best_iou[0] > 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_flexible_grid_is_never_advised_below_ssd(seed):
+    random = np.random.RandomState(seed)
+    low = random.uniform(0, 200, (60, 2))
+    boxes_xyxy = np.hstack([low, low + random.lognormal(3.2, 0.4, (60, 2))])
+    ssd = search.ssd(boxes_xyxy, [(16, 16), (8, 8)], (256, 256))
+    flexible = search.flexible(boxes_xyxy, [(16, 16), (8, 8)], (256, 256), shared=ssd)
+    assert anchors.shares(flexible.best_iou, [0.5]) >= anchors.shares(ssd.best_iou, [0.5])
+
+
+def test_the_flexible_grid_takes_the_shared_advice_where_its_own_search_ends_lower(monkeypatch):
+    boxes_xyxy = planted([(20, 40), (45, 90)])
+    grids_wh, image_wh = [(16, 16), (8, 8)], (256, 256)
+    ssd = search.ssd(boxes_xyxy, grids_wh, image_wh)
+    monkeypatch.setattr(search, "_search", lambda *arguments: [1.0, 1.0, 1.0, 1.0])
+    flexible = search.flexible(boxes_xyxy, grids_wh, image_wh, shared=ssd)
+    assert flexible.sizes == pytest.approx([scale * 256 for scale in ssd.sizes], abs=0.005)
+    assert flexible.ratios == ssd.ratios
 
 
 def test_no_flexible_grid_where_strides_are_no_even_number_of_pixels():

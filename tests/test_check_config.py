@@ -130,6 +130,8 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
      "height_stride: 16\nwidth_stride: 16\nheight_offset: 8\nwidth_offset: 8"),
     (GENERATOR, FLEXIBLE.format(16, 0, ""), "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[0]",
      "height_offset: 8"),
+    (GENERATOR, FLEXIBLE.format(16, 7, ""), "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[0]",
+     "height_offset: 8"),
     (GENERATOR, FLEXIBLE.format(16, 8, "anchor_grid { base_sizes: 9 aspect_ratios: 1 }"),
      "model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid", "num_layers: 3"),
     (GENERATOR, FLEXIBLE.format(16, 8, "normalize_coordinates: false"),
@@ -243,6 +245,19 @@ def test_poor_coverage_is_mended_by_the_lines_that_are_told(root):
     mended = check(root, changed(r"anchor_generator \{.*?\n    \}\n", lines + "\n"))
     assert not [one for one in mended.findings if one.key.startswith("model.ssd.anchor_generator")]
     assert mended.coverage.best_iou.mean() > poor.coverage.best_iou.mean()
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_generator_of_another_layer_count_that_agrees_with_itself_is_kept(root, layers):
+    text = changed(GENERATOR, "ssd_anchor_generator { num_layers: %d %s aspect_ratios: 0.55 "
+                              "reduce_boxes_in_lowest_layer: false interpolated_scale_aspect_ratio: 0.0 }"
+                              % (layers, "scales: 0.1 " * layers))
+    checked = check(root, text)
+    found, = [one for one in checked.findings if one.severity == findings.ERROR]
+    assert found.key == "model.ssd.feature_extractor.num_layers" and found.write == "num_layers: %d" % layers
+    assert not [one for one in checked.findings if one.key.startswith("model.ssd.anchor_generator")]
+    mended = check(root, changed(r"(feature_extractor \{.*?)num_layers: 2", r"\g<1>" + found.write, text))
+    assert mended.findings.count(findings.ERROR) == 0
 
 
 def test_an_input_too_small_for_the_products_is_told(root):

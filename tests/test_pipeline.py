@@ -146,13 +146,20 @@ def test_matches_equal_object_detections_target_assigner():
                                                   faster_rcnn_box_coder.FasterRcnnBoxCoder())
         truth = tf.compat.v1.placeholder(tf.float32, [None, 4])
         anchor_list = box_list.BoxList(tf.constant(boxes.to_normalised_yxyx(tiled, image_wh), tf.float32))
-        matches = assigner.assign(anchor_list, box_list.BoxList(truth))[4]
+        outputs = (assigner.assign(anchor_list, box_list.BoxList(truth))[4],
+                   region_similarity_calculator.IouSimilarity().compare(box_list.BoxList(truth), anchor_list))
         for case in cases:
-            expected = session.run(matches, {truth: boxes.to_normalised_yxyx(case, image_wh)})
+            expected, iou = session.run(outputs, {truth: boxes.to_normalised_yxyx(case, image_wh)})
             found = anchors.match(anchors.similarity(case, tiled, image_wh), pipeline.matcher(config))
             assert found.tolist() == expected.tolist(), case
             covered = anchors.coverage([case], tiled, index, image_wh, pipeline.matcher(config))
             assert covered.positives.tolist() == [(expected == row).sum() for row in range(len(case))]
+            for row, values in enumerate(iou):
+                best, taker = values.max(), expected[values.argmax()]
+                assert covered.unserved[row] == (row not in expected)
+                assert covered.lost[row] == (taker >= 0 and taker != row)
+                assert covered.forced[row] == (best < config.model.ssd.matcher.argmax_matcher.matched_threshold and
+                                               taker == row)
 
 
 def labelled(boxes_xyxy, size_wh=(200, 100), name="a.jpg"):
@@ -180,6 +187,21 @@ def test_augmented_crops_are_the_same_for_a_seed_and_differ_for_another():
     assert all(np.array_equal(one, two) for one, two in zip(first, again))
     assert not all(np.array_equal(one, two) for one, two in zip(first, other))
     assert any(len(one) < 6 or np.ptp(one[:, 2] - one[:, 0]) > 1 for one in first)          # crops drop and cut boxes
+
+
+@pytest.mark.parametrize("step, changes", [
+    ("drop_label_probabilistically { label: 1 drop_probability: 0.5 }", lambda one: len(one) < 2),
+    ("autoaugment_image { policy_name: 'v0' }", lambda one: np.abs(one - [[51.2, 51.2, 153.6, 256],
+                                                                         [179.2, 51.2, 256, 307.2]]).max() > 1),
+])
+def test_augmented_runs_the_steps_that_drop_or_warp_boxes(step, changes):
+    config = pipeline.parse(TEXT, "default")
+    config.model.ssd.image_resizer.fixed_shape_resizer.width = 512
+    config.model.ssd.image_resizer.fixed_shape_resizer.height = 512
+    config.train_config.CopyFrom(pipeline.parse("model { } train_config { data_augmentation_options { %s } }" % step,
+                                                "step").train_config)
+    seen = pipeline.augmented(config, [labelled([[20, 10, 60, 50], [70, 10, 100, 60]])], repeats=12)
+    assert any(changes(one) for one in seen) and not all(changes(one) for one in seen)
 
 
 def test_augmented_takes_pictures_without_boxes():

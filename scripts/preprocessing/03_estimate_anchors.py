@@ -136,7 +136,7 @@ def as_lines(measured):
     both = (measured.coverage, measured.seen)
     rows = [(f"meet some anchor at IoU >= {threshold:g}", [one.best_iou >= threshold for one in both])
             for threshold in anchors.THRESHOLDS]
-    rows += [("reached by the forced match alone", [one.forced for one in both]),
+    rows += [("learned by the forced match alone", [one.forced for one in both]),
              ("lose their best anchor to another box", [one.lost for one in both]),
              ("learned by no anchor at all", [one.unserved for one in both])]
     rows += [("have their best anchor on {} x {}".format(*grid_wh), [one.layer == number for one in both])
@@ -171,9 +171,10 @@ def advise(image_wh, layer_counts, config, sought, labelled, seed):
     sought, labelled = (boxes.scale(normalised, (1, 1), image_wh) for normalised in (sought, labelled))
     rows = []
     for network in pipeline.networks(config, layer_counts, image_wh):
-        found = [seek(sought, network.grids_wh, image_wh, threshold, seed) for seek in (search.ssd, search.flexible)]
+        ssd = search.ssd(sought, network.grids_wh, image_wh, threshold, seed)
+        flexible = search.flexible(sought, network.grids_wh, image_wh, threshold, seed, ssd)
         rows.append((network, *(advice and advice._replace(best_iou=anchors.best_iou(labelled, advice.layers)[0])
-                                for advice in found)))
+                                for advice in (ssd, flexible))))
     return rows
 
 
@@ -201,10 +202,12 @@ def pasting(row):
     """The lines for the config, for either generator."""
     from shelfdet import search
     (width, height), maps = row[0].image_wh, len(row[0].grids_wh)
+    found = [advice for advice in row[1:] if advice]
     lines = ["", f"To paste into model {{ ssd {{ ... }} }} for {width} x {height} px and {maps} feature "
-                 f"map{'' if maps == 1 else 's'}, in place of the blocks that are there:"]
-    for advice in row[1:]:
-        lines += [""] + search.config_lines(advice) if advice else []
+                 f"map{'' if maps == 1 else 's'}, in place of the blocks that are there"
+                 f"{':' if len(found) == 1 else ', either'}"]
+    for number, advice in enumerate(found):
+        lines += (["", "or"] if number else []) + [""] + search.config_lines(advice)
     return lines
 
 
@@ -252,8 +255,8 @@ def reference_curves(images):
     image_wh, grids_wh = (300, 300), [(19, 19), (10, 10)]
     boxes_xyxy = np.concatenate(anchors.resized(images, image_wh))
     published = (("the zoo's default (300 px, scales 0.2-0.95)", (0.2, 0.95), 1.0),
-                 ("the original's values, read as 0.03-0.058", (0.03, 0.058), (1.0, 0.76)),
-                 ("the original's values, read as 0.03-0.58", (0.03, 0.58), (1.0, 0.76)))
+                 ("the original's (300 px, read as 0.03-0.058)", (0.03, 0.058), (1.0, 0.76)),
+                 ("the original's (300 px, read as 0.03-0.58)", (0.03, 0.58), (1.0, 0.76)))
     return [(name, anchors.best_iou(boxes_xyxy, anchors.ssd_layers(grids_wh, image_wh, scales, ratio))[0])
             for name, scales, ratio in published]
 

@@ -179,11 +179,15 @@ def _histogram(axes, title, label, raw, squashed, marks):
 def _layers(axes, page):
     """How many products each feature map serves, and how well."""
     covered = page.coverage
-    met = covered.best_iou >= MET
+    unmatched = covered.unserved & ~covered.lost             # only where the config leaves the forced match out
     left = np.zeros(len(page.layers))
-    for name, mask, colour, hatch in (("met at IoU 0.5", met & ~covered.lost, "#56B4E9", None),
-                                      ("forced match only", ~met & ~covered.lost, "#E69F00", "//"),
-                                      ("best anchor lost to another box", covered.lost, "#D55E00", "xx")):
+    for name, mask, colour, hatch in (
+            ("met at the matcher's threshold", ~(covered.forced | covered.lost | unmatched), "#56B4E9", None),
+            ("forced match only", covered.forced, "#E69F00", "//"),
+            ("best anchor lost to another box", covered.lost, "#D55E00", "xx"),
+            ("no anchor matched", unmatched, "#999999", "..")):
+        if mask is unmatched and not mask.any():
+            continue
         count = np.bincount(covered.layer[mask], minlength=len(left))
         axes.barh(np.arange(len(left)), count, 0.5, left=left, color=colour, edgecolor="#333333", hatch=hatch,
                   linewidth=0.6, label=f"{name}: {count.sum():,}")

@@ -33,9 +33,9 @@ Coverage = collections.namedtuple("Coverage", "best_iou layer pictures forced lo
 Coverage.__doc__ = """What the anchors do for N boxes, in the order of the pictures' boxes.
 
 best_iou: (N,) IoU of the best anchor. layer: (N,) the feature map it is on. pictures: (N,) index of the picture.
-forced: (N,) True where no anchor reaches the matcher's threshold, so that only the forced match serves the box. lost:
-(N,) True where another box took its best anchor. unserved: (N,) True where no anchor at all is left to learn it.
-positives: (N,) anchors that learn it."""
+forced: (N,) True where no anchor reaches the matcher's threshold and the forced match alone gave the box its best one.
+lost: (N,) True where another box took its best anchor. unserved: (N,) True where no anchor at all is left to learn it.
+positives: (N,) anchors that learn it. No box is forced and lost, or forced and unserved."""
 
 
 def ssd_layers(grids_wh, image_wh, scales, ratio):
@@ -204,8 +204,9 @@ def coverage(boxes_by_picture, anchors_xyxy, anchor_layers, image_wh, matcher=Ma
         positives = np.bincount(matches[matches >= 0], minlength=count)
         best_values = iou[np.arange(count), best]
         taken = matches[best]
-        parts.append((best_values, anchor_layers[best], np.full(count, picture), best_values < threshold,
-                      (taken != np.arange(count)) & (taken >= 0), positives == 0, positives))
+        own = taken == np.arange(count)
+        parts.append((best_values, anchor_layers[best], np.full(count, picture),
+                      (best_values < threshold) & own & matcher.force, ~own & (taken >= 0), positives == 0, positives))
     if not parts:
         nothing, never = np.zeros(0, dtype=int), np.zeros(0, dtype=bool)
         return Coverage(np.zeros(0), nothing, nothing, never, never, never, nothing)

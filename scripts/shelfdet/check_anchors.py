@@ -10,8 +10,9 @@ FLEXIBLE = GENERATOR + ".flexible_grid_anchor_generator"
 EXTRACTOR_LAYERS = "model.ssd.feature_extractor.num_layers"
 ADVISER = "run scripts/preprocessing/03_estimate_anchors.py for the lines"
 
-# An anchor may be this many pixels off the middle of its cell, for strides that are whole numbers; more is a mistake.
-CENTRE_TOLERANCE = 1.0
+# Half a pixel, the most that the whole offsets of an odd stride need, and room for rounding; an anchor further off the
+# middle of its cell is a mistake.
+CENTRE_TOLERANCE = 0.51
 
 # Coverage is called poor under this share of the boxes, or this much under what other values would reach at the same
 # input size.
@@ -25,10 +26,21 @@ def settings(config, findings):
     """What the fields alone tell, with the key that is to blame."""
     generator = config.model.ssd.anchor_generator
     kind = generator.WhichOneof("anchor_generator_oneof")
-    layers = config.model.ssd.feature_extractor.num_layers
+    extractor = config.model.ssd.feature_extractor
+    layers = extractor.num_layers
     if kind == "ssd_anchor_generator":
-        _ssd(generator.ssd_anchor_generator, layers, findings)
-        _scales(generator.ssd_anchor_generator, layers, findings)
+        fields = generator.ssd_anchor_generator
+        if fields.num_layers == len(fields.scales) != layers:
+            # A generator that agrees with itself, as step 03 writes it: the network has to follow.
+            findings.error(
+                EXTRACTOR_LAYERS,
+                found=f"{_value(extractor, 'num_layers')}, but {SSD} has num_layers: {fields.num_layers} and as many "
+                      "scales",
+                expected="the same number in both",
+                write=f"num_layers: {fields.num_layers}")
+            layers = fields.num_layers
+        _ssd(fields, layers, findings)
+        _scales(fields, layers, findings)
     elif kind == "flexible_grid_anchor_generator":
         _flexible(generator.flexible_grid_anchor_generator, layers, findings)
     else:
@@ -129,7 +141,7 @@ def built(config, network, findings):
     Returns:
       (anchors_xyxy, layer) as pipeline.anchors, or None where the anchors are not one per cell in its middle.
     """
-    if findings.about(GENERATOR):
+    if findings.about(GENERATOR) or findings.about(EXTRACTOR_LAYERS):
         return None
     one = [1] * len(network.grids_wh)
     try:
@@ -194,8 +206,9 @@ def coverage(config, network, laid, images, findings):
     if share < reach - POOR_GAP:
         findings.warning(
             GENERATOR,
-            found=f"{share:.2f} of {len(covered.best_iou)} train boxes meet an anchor at IoU >= {threshold:g}, "
-                  f"{covered.forced.mean():.2f} by the forced match alone, {covered.unserved.sum()} by none",
+            found=f"{share:.2f} of {len(covered.best_iou)} train boxes meet an anchor at IoU >= {threshold:g}; "
+                  f"{covered.forced.mean():.2f} are learned by the forced match alone, "
+                  f"{covered.unserved.mean():.2f} by no anchor at all",
             expected=f"{reach:.2f}, which one anchor per cell reaches on these feature maps",
             write="\n".join(search.generator_lines(advice)))
     if reach < POOR_SHARE:

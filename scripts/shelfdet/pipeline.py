@@ -13,14 +13,15 @@ from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes, ten
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
-# Augmentation steps that move boxes; the others change pixels alone and are not run when only boxes are asked for.
+# Augmentation steps that move or drop boxes; the others change pixels alone and are not run when only boxes are asked
+# for.
 MOVES_BOXES = ("random_horizontal_flip", "random_vertical_flip", "random_rotation90", "random_jitter_boxes",
                "random_crop_image",
                "random_pad_image", "random_crop_pad_image", "random_crop_to_aspect_ratio", "ssd_random_crop",
                "ssd_random_crop_pad",
                "ssd_random_crop_fixed_aspect_ratio", "ssd_random_crop_pad_fixed_aspect_ratio",
                "random_absolute_pad_image",
-               "random_self_concat_image")
+               "random_self_concat_image", "autoaugment_image", "drop_label_probabilistically")
 
 Network = collections.namedtuple("Network", "image_wh grids_wh multiply_adds variables")
 Network.__doc__ = """What the real feature extractor is at one input size.
@@ -215,7 +216,7 @@ def augmented(config, images, repeats=1, seed=0, progress=iter):
     """The boxes that training sees: after the config's random flips and crops, by object_detection's own preprocessor.
 
     Pixels are not needed for it: black pictures of the right size take their place, and steps that change only pixels
-    are left out.
+    are left out. Every box counts as class 1, which matters to ``drop_label_probabilistically`` alone.
 
     Args:
       config: as ``read`` gives it.

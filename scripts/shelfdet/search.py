@@ -17,7 +17,7 @@ MEAN_IOU_WEIGHT = 0.05
 # Values are written into a .config with so many decimals, and judged as written.
 SCALE_DECIMALS = 4
 RATIO_DECIMALS = 3
-SIZE_DECIMALS = 1
+SIZE_DECIMALS = 2
 
 # The comment that states a config's coverage; a test and step 05 work it out again.
 COMMENT = "# coverage: {:.2f} of the train boxes meet an anchor at IoU >= {:g}"
@@ -55,8 +55,11 @@ def ssd(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0):
                   anchors.best_iou(boxes_xyxy, layers)[0])
 
 
-def flexible(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0):
+def flexible(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0, shared=None):
     """The best size and ratio of each layer for ``flexible_grid_anchor_generator``; arguments as ``ssd``.
+
+    This generator can lay all that the other can, but the search over more values may end lower: then its advice is
+    taken. ``shared`` is the Advice that ``ssd`` gave for the same arguments; without it, it is sought.
 
     Returns:
       Advice, or None where a feature map's stride is no even number of pixels: strides and offsets (half of a stride)
@@ -69,6 +72,13 @@ def flexible(boxes_xyxy, grids_wh, image_wh, threshold=THRESHOLD, seed=0):
     def sides(values):
         return [(size * ratio ** 0.5, size / ratio ** 0.5) for size, ratio in zip(values[:count], values[count:])]
     sizes, ratios = _split(_search(boxes_xyxy, grids_wh, image_wh, sides, count, threshold, seed), count)
+    shared = shared or ssd(boxes_xyxy, grids_wh, image_wh, threshold, seed)
+    advice = [_flexible_advice(boxes_xyxy, grids_wh, image_wh, *values, threshold)
+              for values in ((sizes, ratios), ([scale * min(image_wh) for scale in shared.sizes], shared.ratios))]
+    return max(advice, key=lambda one: (np.sum(one.best_iou >= threshold), np.sum(one.best_iou)))
+
+
+def _flexible_advice(boxes_xyxy, grids_wh, image_wh, sizes, ratios, threshold):
     sizes = [round(size, SIZE_DECIMALS) for size in sizes]
     ratios = [round(ratio, RATIO_DECIMALS) for ratio in ratios]
     layers = anchors.flexible_layers(grids_wh, image_wh, sizes, ratios)
