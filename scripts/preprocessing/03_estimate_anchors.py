@@ -51,7 +51,7 @@ def parse(argv):
                         help="seek the best anchors for the boxes as labelled (default), or as training sees them "
                              "after random crops")
     parser.add_argument("--no-table", action="store_true", help="leave out the other input sizes")
-    parser.add_argument("--repeats", type=positive, default=4, metavar="N",
+    parser.add_argument("--repeats", type=command.positive, default=4, metavar="N",
                         help="random crops of each picture (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the search and of the crops (default: %(default)s)")
     return parser.parse_args(argv)
@@ -65,12 +65,6 @@ def size(text):
     return int(found.group(1)), int(found.group(2))
 
 
-def positive(text):
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
-    return int(text)
-
-
 def main(argv=None):
     args = parse(argv)
     import json
@@ -82,7 +76,7 @@ def main(argv=None):
     config = pipeline.read(args.config)
     measured = measure(args, config, images)
     own = measured.network
-    print("\n".join(as_lines(measured)), flush=True)
+    print("\n".join(as_lines(measured, images)), flush=True)
     wanted_wh, layers = args.input or own.image_wh, args.layers or len(own.grids_wh)
     labelled, seen = (boxes.scale(np.concatenate(by_picture), own.image_wh, (1, 1))
                       for by_picture in (measured.boxes, measured.seen_boxes))
@@ -117,16 +111,18 @@ def measure(args, config, images):
     return Measured(network, anchors_xyxy, layer, per_cell, labelled, covered, seen, covered_seen)
 
 
-def as_lines(measured):
+def as_lines(measured, images):
     """The first part of what is printed: the boxes, the config's anchors, and what these do."""
     import numpy as np
     from shelfdet import anchors
     everything, (wide, high) = np.concatenate(measured.boxes), measured.network.image_wh
     width, height = (everything[:, 2:] - everything[:, :2]).T
     ratio, low, top = np.percentile(width / height, [50, 5, 95])
+    sides = np.concatenate([image.boxes_xyxy[:, 2:] - image.boxes_xyxy[:, :2] for image in images])
+    unsquashed = np.median(sides[:, 0] / sides[:, 1])
     lines = [f"{len(width):,} boxes in {len(measured.boxes)} pictures, squashed to {wide} x {high} px: "
              f"median {np.median(width):.0f} x {np.median(height):.0f} px, "
-             f"width/height {ratio:.2f} (5-95 %: {low:.2f}-{top:.2f})"]
+             f"width/height {ratio:.2f} (5-95 %: {low:.2f}-{top:.2f}; in the photographs {unsquashed:.2f})"]
     for number, (grid_wh, count) in enumerate(zip(measured.network.grids_wh, measured.per_cell)):
         first = measured.anchors[measured.layer == number][0]
         lines.append("feature map {} x {}: {} anchor{} per cell, {:.0f} x {:.0f} px".format(

@@ -1,5 +1,6 @@
-"""What the command line of every script shares: how it ends."""
+"""What the command lines of the scripts share: how they end, and the numbers they take."""
 
+import argparse
 import os
 import sys
 
@@ -22,3 +23,10 @@ def run(main):
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
+
+
+def positive(text):
+    """A whole number of at least 1, as the ``type`` of an argparse option."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("found {!r}, expected a whole number of at least 1".format(text))
+    return int(text)

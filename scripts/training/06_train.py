@@ -51,20 +51,13 @@ def parse(argv):
                         help="(default: %(default)s)")
     parser.add_argument("--run-dir", type=pathlib.Path, metavar="FOLDER",
                         help="checkpoints and logs (default: {}/NAME-OF-THE-CONFIG)".format(paths.shown(paths.TRAINING)))
-    parser.add_argument("--save-seconds", type=positive, default=300, metavar="S",
+    parser.add_argument("--save-seconds", type=command.positive, default=300, metavar="S",
                         help="between checkpoints: what a kill can cost (default: %(default)s)")
-    parser.add_argument("--eval-seconds", type=positive, default=600, metavar="S",
+    parser.add_argument("--eval-seconds", type=command.positive, default=600, metavar="S",
                         help="at least, between evaluations on validation (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0,
                         help="of weights and augmentation; two runs still differ a little, for threads race (default: %(default)s)")
     return parser.parse_args(argv)
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("{}: expected a whole number of at least 1".format(text))
-    return value
 
 
 def main(argv=None):
