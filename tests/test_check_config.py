@@ -303,6 +303,23 @@ def test_a_checkpoint_of_another_depth_is_told(root):
     assert found.found.startswith("0 of") and "depth_multiplier" in found.write
 
 
+def test_a_start_from_other_weights_is_checked_whole(root, tmp_path):
+    import tensorflow as tf
+    path = root / "a.config"
+    path.write_text(TEXT)
+    network = check(root, TEXT).network
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, shape in network.variables.items():
+            tf.compat.v1.get_variable(name, shape)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+    assert not [one for one in checks.problems(path, {}, root, tmp_path).findings if "fine_tune_checkpoint" in one.key]
+    path.write_text(TEXT.replace("num_classes: 1 ", "num_classes: 3 "))
+    found = told(checks.problems(path, {}, root, tmp_path), "train_config.fine_tune_checkpoint", findings.WARNING)[0]
+    assert re.match(r"350 of the network's 354 variables are in it with this shape; BoxPredictor_0/ClassPredictor/biases is \(2,\) "
+                    r"there and \(4,\) here", found.found)
+
+
 def test_more_products_in_a_test_picture_than_detections(root, tmp_path):
     crowded = pictures("crowded", 1, 301)
     annotations.write_labels(crowded, tmp_path / "test_labels.csv")

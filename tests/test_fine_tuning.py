@@ -1,9 +1,10 @@
-"""ssd_inception_v2_coco.config takes the feature extractor from a zoo checkpoint, and nothing else.
+"""What training begins with: the zoo's feature extractor alone, or with --start-from all of another detector's weights.
 
 The zoo's own file is large and elsewhere; this makes one of its names and shapes: the zoo's model (90 classes, six layers, its anchors,
 depth 1.0), every weight and statistic filled with values that no initialiser gives.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from conftest import ROOT
 from shelfdet import annotations, records
 
 CONFIG = ROOT / "workspace" / "training_demo" / "training" / "ssd_inception_v2_coco.config"
+SHIPPED = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf"
 ZOO_ANCHORS = "ssd_anchor_generator { num_layers: 6 aspect_ratios: [1.0, 2.0, 0.5, 3.0, 0.3333] reduce_boxes_in_lowest_layer: true }"
 MADE = 0.0078125
 
@@ -44,6 +46,14 @@ def make_zoo_checkpoint(prefix):
         return {variable.op.name: variable.shape.as_list() for variable in variables}
 
 
+def small(text, folder):
+    """The config on a made record, at 96 x 96 pixels, for one step that changes no weight."""
+    text = re.sub(r"(warmup_steps|num_steps|total_steps): \d+", r"\1: 1", text).replace("warmup_steps: 1\n", "warmup_steps: 0\n")
+    return substitute(text, (r'"[^"]*/label_map.pbtxt"', '"{}"'.format(folder / "label_map.pbtxt")),
+                      (r'"[^"]*\.record"', '"{}"'.format(folder / "a.record")), (r"height: 512", "height: 96"), (r"width: 512", "width: 96"),
+                      (r"batch_size: 8", "batch_size: 1"), (r"(initial_learning_rate|learning_rate_base): [\d.]+", r"\1: 1e-30"))
+
+
 def make_record(folder):
     import tensorflow as tf
     from PIL import Image
@@ -62,11 +72,7 @@ def test_feature_extractor_is_restored_and_predictors_are_not(tmp_path):
     assert shapes["BoxPredictor_0/ClassPredictor/weights"] == [3, 3, 576, 3 * 91]
     make_record(tmp_path)
     config = tmp_path / "fine_tune.config"
-    config.write_text(substitute(
-        CONFIG.read_text(), (r'"[^"]*/label_map.pbtxt"', '"{}"'.format(tmp_path / "label_map.pbtxt")),
-        (r'"[^"]*\.record"', '"{}"'.format(tmp_path / "a.record")), (r'"[^"]*/model.ckpt"', '"{}"'.format(tmp_path / "model.ckpt")),
-        (r"height: 512", "height: 96"), (r"width: 512", "width: 96"), (r"batch_size: 8", "batch_size: 1"),
-        (r"num_steps: 6000", "num_steps: 1"), (r"initial_learning_rate: 0.004", "initial_learning_rate: 1e-30")))
+    config.write_text(substitute(small(CONFIG.read_text(), tmp_path), (r'"[^"]*/model.ckpt"', '"{}"'.format(tmp_path / "model.ckpt"))))
     subprocess.run([sys.executable, str(ROOT / "scripts" / "training" / "06_train.py"), "--config", str(config), "--run-dir",
                     str(tmp_path / "run")], check=True)
     reader = tf.compat.v1.train.load_checkpoint(str(tmp_path / "run" / "model.ckpt-1"))
@@ -75,3 +81,28 @@ def test_feature_extractor_is_restored_and_predictors_are_not(tmp_path):
     assert len(extractor) > 100 and all(np.allclose(reader.get_tensor(name), MADE) for name in extractor)
     predictor = [name for name in trained if name.startswith("BoxPredictor_") and name.endswith("/weights")]
     assert len(predictor) == 4 and not any(np.allclose(reader.get_tensor(name), MADE) for name in predictor)
+
+
+def test_start_from_the_graph_that_ships_takes_all_its_weights(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    make_record(tmp_path)
+    (tmp_path / "a.config").write_text(small((SHIPPED / "pipeline.config").read_text(), tmp_path))
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "training" / "06_train.py"), "--config", str(tmp_path / "a.config"), "--run-dir",
+                    str(tmp_path / "run"), "--start-from", str(SHIPPED)], check=True)
+    stored, trained = (tf.compat.v1.train.load_checkpoint(str(prefix)) for prefix in (SHIPPED / "model.ckpt", tmp_path / "run" / "model.ckpt-1"))
+    names = [name for name in stored.get_variable_to_shape_map() if "moving_" not in name and name != "global_step"]
+    assert len(names) > 200 and "BoxPredictor_0/BoxEncodingPredictor/weights" in names
+    assert all(np.allclose(stored.get_tensor(name), trained.get_tensor(name), atol=1e-7) for name in names)
+    assert "Adam" not in " ".join(stored.get_variable_to_shape_map()), "the optimizer's slots are not shipped"
+    seen = json.loads((tmp_path / "run" / "trained_on.json").read_text())["before"]
+    assert len(seen) == 283 and "C1_P01_N1_S2_1.JPG" in seen       # the official training side, validation included
+
+
+def test_the_shipped_checkpoint_holds_the_frozen_graphs_weights():
+    tf = pytest.importorskip("tensorflow")
+    definition = tf.compat.v1.GraphDef.FromString((SHIPPED / "frozen_inference_graph.pb").read_bytes())
+    frozen = {node.name: node.attr["value"].tensor for node in definition.node if node.op == "Const"}
+    stored = tf.compat.v1.train.load_checkpoint(str(SHIPPED / "model.ckpt"))
+    names = [name for name in stored.get_variable_to_shape_map() if name in frozen]
+    assert len(names) > 300
+    assert all(np.array_equal(stored.get_tensor(name), tf.make_ndarray(frozen[name])) for name in names)

@@ -304,3 +304,50 @@ def test_the_coverage_in_the_demo_configs_comment_is_that_of_the_drawn_train_box
 ])
 def test_a_stated_coverage_is_found(text, stated):
     assert search.stated_coverage(text) == stated
+
+
+# --- a config with other values --------------------------------------------------------------------------------------
+
+def test_changed_replaces_what_it_names_and_nothing_else():
+    config = pipeline.parse(TEXT, "default")
+    other = pipeline.changed(config, [
+        ("model.ssd.image_resizer.fixed_shape_resizer", "width: 640 height: 480"),
+        ("model.ssd.anchor_generator.ssd_anchor_generator", "scales: 0.25 scales: 0.5"),        # a list is replaced whole
+        ("train_config.data_augmentation_options[4]", "random_rotation90 { }"),                # one of several
+        ("", "eval_config { num_visualizations: 3 }")])
+    assert pipeline.input_size(other) == (640, 480)
+    generator = other.model.ssd.anchor_generator.ssd_anchor_generator
+    assert list(generator.scales) == [0.25, 0.5] and generator.num_layers == 2
+    kinds = [step.WhichOneof("preprocessing_step") for step in other.train_config.data_augmentation_options]
+    assert kinds[4] == "random_rotation90" and len(kinds) == 5 and kinds[0] == "random_horizontal_flip"
+    assert other.eval_config.num_visualizations == 3 and not other.eval_config.metrics_set
+    assert config == pipeline.parse(TEXT, "default"), "the config that was given stays as it is"
+
+
+@pytest.mark.parametrize("path, lines, told", [
+    ("model.ssd.los", "localization_weight: 2", "los"), ("model.ssd.loss", "localisation_weight: 2", "localisation_weight"),
+    ("train_config.data_augmentation_options[9]", "random_rotation90 { }", "index"),
+    ("model.ssd.loss", "localization_weight: many", "many")])
+def test_a_change_that_fits_nowhere_is_refused(path, lines, told):
+    with pytest.raises(UserError, match=r"change of .*{}.*expected a block of the config".format(told)):
+        pipeline.changed(pipeline.parse(TEXT, "default"), [(path, lines)])
+
+
+def test_reading_names_the_records_of_a_folder(tmp_path):
+    config = pipeline.changed(pipeline.parse(TEXT, "default"), pipeline.reading(tmp_path / 'a "b"'))
+    for reader, name in ((config.train_input_reader, "train"), (config.eval_input_reader[0], "val")):
+        assert list(reader.tf_record_input_reader.input_path) == [str(tmp_path / 'a "b"' / name) + ".record"]
+        assert reader.max_number_of_boxes == 200 and reader.label_map_path, "the rest of the reader stays"
+
+
+def test_starting_from_takes_a_graphs_folder_or_a_prefix(tmp_path):
+    config = pipeline.parse(TEXT, "default")
+    (tmp_path / "model.ckpt.index").write_text("")
+    for start in (tmp_path, tmp_path / "model.ckpt"):
+        train = pipeline.starting_from(config, start).train_config
+        assert train.fine_tune_checkpoint == str(tmp_path / "model.ckpt")
+        assert (train.fine_tune_checkpoint_type, train.load_all_detection_checkpoint_vars) == ("detection", True)
+        assert train.num_steps == config.train_config.num_steps
+    for start in (tmp_path / "none", tmp_path / "model.ckpt.index"):
+        with pytest.raises(UserError, match=r"--start-from .*\.index is not there; expected a graph's folder"):
+            pipeline.starting_from(config, start)

@@ -114,7 +114,9 @@ def note_seen(folder, split, **names):
 @pytest.mark.parametrize("split, used, message", [
     ("test", "train", r"test_detections\.json: 1 of its pictures .* \(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR="),
     ("test", "val", r"test_detections\.json: 1 of its pictures .* or to choose its checkpoint \(C1_P01_N1_S2_1\.JPG\)"),
+    ("test", "before", r"test_detections\.json: 1 of its pictures .* \(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR="),
     ("val", "train", r"val_detections\.json: 1 of its pictures were used to train the graph \(C1_P01_N1_S2_1\.JPG\)"),
+    ("val", "before", r"val_detections\.json: 1 of its pictures were used to train the graph \(C1_P01_N1_S2_1\.JPG\)"),
 ])
 def test_pictures_that_training_has_seen_are_refused(score, shelf, split, used, message):
     note_seen(shelf, split, **{used: ["C1_P01_N1_S2_1.JPG"]})

@@ -63,6 +63,23 @@ def test_checkpoints_of_another_split_are_not_trained_on(train, tmp_path):
         train.main(["--config", str(tmp_path / "a.config"), "--run-dir", str(run)])
 
 
+def test_pictures_that_the_first_weights_had_seen_are_noted_and_kept(train, tmp_path):
+    start, run = tmp_path / "graph", tmp_path / "run"
+    start.mkdir(), run.mkdir()
+    (start / "model.ckpt.index").write_text("")
+    (start / "trained_on.json").write_text('{"train": ["b.JPG"], "val": ["a.JPG"], "before": ["c.JPG"]}')
+    config, _ = train.read_config(CONFIG, start)
+    assert config.train_config.fine_tune_checkpoint == str(start / "model.ckpt")
+    assert train.all_pictures(config, run)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+    (run / "trained_on.json").write_text('{"before": ["a.JPG"]}')
+    assert train.all_pictures(train.read_config(CONFIG)[0], run)["before"] == ["a.JPG"]       # it goes on without --start-from
+    assert "before" not in train.all_pictures(train.read_config(CONFIG)[0], tmp_path)
+    (start / "best").mkdir()
+    (start / "best" / "model.ckpt-7.index").write_text("")                                    # of a run: the note is one folder up
+    config, _ = train.read_config(CONFIG, start / "best" / "model.ckpt-7")
+    assert train.all_pictures(config, run)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+
+
 def test_two_trainings_in_one_folder_are_refused(train, tmp_path):
     with train.lock(tmp_path / "run"):
         with pytest.raises(UserError, match="another training is under way"):

@@ -180,7 +180,7 @@ def fine_tuning(config, network, root, findings):
             expected="its prefix, without .index, .meta or .data-...",
             write='fine_tune_checkpoint: "{}"'.format(train.fine_tune_checkpoint.rsplit(".", 1)[0]))
     elif network is not None and typed == "detection":
-        _fit(prefix, network, key, findings)
+        _fit(prefix, network, train.load_all_detection_checkpoint_vars, key, findings)
 
 
 def _missing_prefix(written, prefix, key, findings):
@@ -195,8 +195,8 @@ def _missing_prefix(written, prefix, key, findings):
                "run `make pretrained`, or delete fine_tune_checkpoint to train from scratch"))
 
 
-def _fit(prefix, network, key, findings):
-    """Compares names and shapes of the feature extractor's variables with the checkpoint's."""
+def _fit(prefix, network, whole, key, findings):
+    """Compares names and shapes of the feature extractor's variables, or of the ``whole`` network's, with the checkpoint's."""
     tf = tensorflow1.load()
     try:
         stored = {name: tuple(shape) for name, shape in tf.train.list_variables(prefix)}
@@ -207,7 +207,7 @@ def _fit(prefix, network, key, findings):
             expected="a whole checkpoint",
             write="run `make pretrained`")
         return
-    wanted = {name: shape for name, shape in network.variables.items() if name.startswith("FeatureExtractor")}
+    wanted = {name: shape for name, shape in network.variables.items() if whole or name.startswith("FeatureExtractor")}
     fitting = [name for name, shape in wanted.items() if stored.get(name) == shape]
     if len(fitting) == len(wanted):
         return
@@ -215,7 +215,8 @@ def _fit(prefix, network, key, findings):
     example = f"; {misfits[0]} is {stored[misfits[0]]} there and {wanted[misfits[0]]} here" if misfits else ""
     tell = findings.warning if len(fitting) > len(wanted) / 2 else findings.error
     tell(key,
-         found=f"{len(fitting)} of the feature extractor's {len(wanted)} variables are in it with this shape{example}",
+         found=f"{len(fitting)} of the {'network' if whole else 'feature extractor'}'s {len(wanted)} variables are in it with this "
+               f"shape{example}",
          expected="a checkpoint of the same network: same type, depth_multiplier and num_layers",
          write="depth_multiplier: 1.0" if misfits else "name another checkpoint, or delete fine_tune_checkpoint")
 

@@ -15,13 +15,14 @@ findings: findings.Findings. config: pipeline.read's. network: pipeline.Network,
 coverage: anchors.Coverage of the training boxes, or None."""
 
 
-def problems(config_path, labels=None, root=paths.ROOT):
+def problems(config_path, labels=None, root=paths.ROOT, start_from=None):
     """Checks the config at ``config_path`` against everything it meets; stops at no problem but a syntax error.
 
     Args:
       config_path: a training config.
       labels: dict of split to label file; None takes those of the workspace that are there.
       root: what paths in the config are relative to.
+      start_from: what training is to begin with, as pipeline.starting_from takes it.
 
     Returns:
       Checked.
@@ -32,6 +33,8 @@ def problems(config_path, labels=None, root=paths.ROOT):
     config_path = pathlib.Path(config_path)
     text = annotations.read_text(config_path, "a training config")
     config = pipeline.parse(text, config_path)
+    if start_from:
+        config = pipeline.starting_from(config, start_from)
     found = findings_module.Findings(config_path, text)
     if labels is None:
         labels = {split: paths.labels(split) for split in SPLITS if paths.labels(split).is_file()}

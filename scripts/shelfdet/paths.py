@@ -20,6 +20,7 @@ GRAPHS = WORKSPACE / "trained-inference-graphs"
 GRAPH_FILE = "frozen_inference_graph.pb"         # in a graph's folder
 CONFIG_FILE = "pipeline.config"                  # in a graph's folder and in a run's
 PICTURES_FILE = "trained_on.json"               # names of the pictures a run or graph was trained and validated on
+CHECKPOINT_PREFIX = "model.ckpt"                # in a graph's folder: the same weights, to start another training from
 DEFAULT_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"

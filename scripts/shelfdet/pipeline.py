@@ -6,10 +6,13 @@ Reading a config takes object_detection's protos alone; TensorFlow is imported b
 """
 
 import collections
+import json
+import pathlib
+import re
 
 import numpy as np
 
-from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes, tensorflow1
+from shelfdet import UserError, anchors as anchor_boxes, annotations, boxes, paths, tensorflow1
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
@@ -69,6 +72,62 @@ def _syntax_error(path, text, error):
     shown = lines[line - 1] if line <= len(lines) else ""
     return (f"{path}: line {line}, column {column}: {reason}\n    {shown}\n    {' ' * max(0, column - 1)}^\n"
             "  Mend this line; the parser stops at the first mistake.")
+
+
+def changed(config, changes):
+    """A copy of the config with other values in some blocks.
+
+    Args:
+      config: as ``read`` gives it.
+      changes: list of (path of a block, lines): the lines, as they stand in a .config, take the place of the fields of
+        the same names in the block. A path is "model.ssd.loss", or "train_config.data_augmentation_options[4]" for one
+        of several; "" is the whole config.
+
+    Raises:
+      UserError: no such block, or the lines are none of its.
+    """
+    from google.protobuf import text_format
+    copy = type(config)()
+    copy.CopyFrom(config)
+    for path, lines in changes:
+        block = copy
+        try:
+            for name, number in re.findall(r"(\w+)(?:\[(\d+)\])?", path):
+                block = getattr(block, name)[int(number)] if number else getattr(block, name)
+            new = text_format.Parse(lines, type(block)())
+        except (AttributeError, IndexError, TypeError, text_format.ParseError) as error:
+            raise UserError("change of {!r} to {!r}: {}; expected a block of the config, and lines that can stand in it.".format(
+                path, lines, error)) from error
+        for field, _ in new.ListFields():
+            block.ClearField(field.name)
+        block.MergeFrom(new)
+    return copy
+
+
+def reading(folder):
+    """The ``changes`` that make a config train and validate on the records in ``folder``, which step 04 wrote there."""
+    line = "tf_record_input_reader {{ input_path: {} }}"
+    return [(reader, line.format(json.dumps(str(pathlib.Path(folder).resolve() / name))))
+            for reader, name in (("train_input_reader", "train.record"), ("eval_input_reader[0]", "val.record"))]
+
+
+def starting_from(config, start):
+    """A copy of the config whose training begins with the weights of another, predictors and all.
+
+    Args:
+      config: as ``read`` gives it.
+      start: a graph's folder as step 07 writes it, or the prefix of a checkpoint.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    start = pathlib.Path(start)
+    prefix = start / paths.CHECKPOINT_PREFIX if start.is_dir() else start
+    if not prefix.with_name(prefix.name + ".index").is_file():
+        raise UserError("--start-from {}: {}.index is not there; expected a graph's folder as step 07 writes it, or the prefix of a "
+                        "checkpoint, such as RUN/best/model.ckpt-2300.".format(start, prefix))
+    return changed(config, [("train_config", 'fine_tune_checkpoint: {} fine_tune_checkpoint_type: "detection" '
+                                             'load_all_detection_checkpoint_vars: true'.format(json.dumps(str(prefix.resolve()))))])
 
 
 def input_size(config):

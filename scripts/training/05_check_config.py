@@ -29,6 +29,7 @@ def parse(argv):
                                      allow_abbrev=False)
     parser.add_argument("--config", type=pathlib.Path, default=paths.DEFAULT_CONFIG, metavar="FILE",
                         help="default: %(default)s")
+    parser.add_argument("--start-from", type=pathlib.Path, metavar="PATH", help="what step 06 will be told to begin with")
     for split in SPLITS:
         parser.add_argument("--{}-labels".format(split), type=pathlib.Path, metavar="FILE",
                             help="default: {}, if it is there".format(paths.shown(paths.labels(split))))
@@ -38,7 +39,7 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     from shelfdet import checks, findings
-    checked = checks.problems(args.config, labels(args))
+    checked = checks.problems(args.config, labels(args), start_from=args.start_from)
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")
     print(summary(checked))

@@ -11,6 +11,8 @@ the latest validation AP; the rest is in train.log. Step 05, which `make train` 
 
     python scripts/training/06_train.py
     python scripts/training/06_train.py --config workspace/training_demo/training/mine.config --run-dir /data/runs/mine
+    python scripts/training/06_train.py --config workspace/training_demo/training/mine.config \
+        --start-from workspace/training_demo/trained-inference-graphs/ssd_inception_v2_shelf
 """
 
 import argparse
@@ -51,6 +53,9 @@ def parse(argv):
                         help="(default: %(default)s)")
     parser.add_argument("--run-dir", type=pathlib.Path, metavar="FOLDER",
                         help="checkpoints and logs (default: {}/NAME-OF-THE-CONFIG)".format(paths.shown(paths.TRAINING)))
+    parser.add_argument("--start-from", type=pathlib.Path, metavar="PATH",
+                        help="begin with the weights of a graph's folder (step 07) or of a checkpoint's prefix, in place of what the "
+                             "config says")
     parser.add_argument("--save-seconds", type=command.positive, default=300, metavar="S",
                         help="between checkpoints: what a kill can cost (default: %(default)s)")
     parser.add_argument("--eval-seconds", type=command.positive, default=600, metavar="S",
@@ -63,7 +68,7 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
-    config, target = read_config(args.config)
+    config, target = read_config(args.config, args.start_from)
     run = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     start = newest_step(run)
     if start is not None:
@@ -75,19 +80,30 @@ def main(argv=None):
                   paths.shown(run), start, target, paths.shown(args.config), paths.shown(run)))
         return 0
     with lock(run):
-        files.write_text(run / paths.CONFIG_FILE, args.config.read_text(encoding="utf-8"))
-        files.write_text(run / paths.PICTURES_FILE, json.dumps(pictures(config), indent=0) + "\n")
+        files.write_text(run / paths.CONFIG_FILE, as_text(args, config))
+        files.write_text(run / paths.PICTURES_FILE, json.dumps(all_pictures(config, run), indent=0) + "\n")
         return train(args, run, start or 0, target)
 
 
-def read_config(path):
-    """The parsed config and its num_steps."""
+def read_config(path, start_from=None):
+    """The parsed config, beginning with the weights at ``start_from`` if that is given, and its num_steps."""
     from shelfdet import pipeline
     config = pipeline.read(path)
+    if start_from:
+        config = pipeline.starting_from(config, start_from)
     if config.train_config.num_steps < 1:
         raise UserError("{}: train_config.num_steps: found {}, expected at least 1. Without it model_main.py trains for ever: "
                         "write num_steps: 2300.".format(path, config.train_config.num_steps))
     return config, config.train_config.num_steps
+
+
+def as_text(args, config):
+    """The config for the run's folder: the file as it is, or what --start-from made of it."""
+    if not args.start_from:
+        return args.config.read_text(encoding="utf-8")
+    from google.protobuf import text_format
+    return "# {} with --start-from {}\n{}".format(paths.shown(args.config), paths.shown(args.start_from),
+                                                  text_format.MessageToString(config))
 
 
 def newest_step(run):
@@ -159,6 +175,23 @@ def pictures(config):
     return found
 
 
+def all_pictures(config, run):
+    """``pictures``, and under "before" those that the weights had seen with which the run began.
+
+    These are noted beside the checkpoint that the config names (for a run's best/ one folder up), or in the run's own folder
+    when it goes on.
+    """
+    found = pictures(config)
+    checkpoint = config.train_config.fine_tune_checkpoint
+    folders = list((paths.ROOT / checkpoint).parents)[:2] if checkpoint else []
+    beside = next((folder / paths.PICTURES_FILE for folder in folders if (folder / paths.PICTURES_FILE).is_file()), None)
+    own = run / paths.PICTURES_FILE
+    before = files.read_json(own).get("before") if own.is_file() else None
+    if beside:
+        before = sorted({name for names in files.read_json(beside).values() for name in names})
+    return dict(found, before=before) if before else found
+
+
 def train(args, run, start, target):
     """Runs the launcher to its end, showing progress.
 
@@ -168,7 +201,7 @@ def train(args, run, start, target):
     Raises:
       UserError: the training failed; the message holds its first traceback.
     """
-    flags = ["--model_dir={}".format(run), "--pipeline_config_path={}".format(args.config.resolve())]
+    flags = ["--model_dir={}".format(run), "--pipeline_config_path={}".format(run / paths.CONFIG_FILE)]
     line = [sys.executable, str(LAUNCHER), "--save-seconds", str(args.save_seconds), "--eval-seconds", str(args.eval_seconds),
             "--log-steps", str(max(1, min(10, target // 20))), "--seed", str(args.seed), "--parent", str(os.getpid()), "--"] + flags
     print("{} from step {} to {} in {}".format("going on" if start else "training", start, target, paths.shown(run)))

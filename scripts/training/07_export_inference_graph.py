@@ -2,9 +2,10 @@
 """Step 07: a run's best checkpoint to a frozen graph, by object_detection's own export_inference_graph.py.
 
 Reads   a run's folder (step 06): its pipeline.config and best/, or the newest or any named checkpoint.
-Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made with, and trained_on.json, the names
-        of the pictures it was trained on, so that step 09 can tell when it is scored on them. Made in a temporary folder, loaded and
-        run once on a grey picture, then moved into place; the graph that stood there before goes only then.
+Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made with, model.ckpt.* (the same weights
+        without the optimizer's, which another training can start from), and trained_on.json, the names of the pictures it was
+        trained on, so that step 09 can tell when it is scored on them. Made in a temporary folder, loaded and run once on a grey
+        picture, then moved into place; the graph that stood there before goes only then.
 
     python scripts/training/07_export_inference_graph.py
     python scripts/training/07_export_inference_graph.py --run-dir /data/runs/mine --checkpoint newest --name mine
@@ -23,7 +24,10 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
 from shelfdet import UserError, command, files, paths
 
-PARTS = (paths.GRAPH_FILE, paths.CONFIG_FILE, paths.PICTURES_FILE)       # of an exported graph
+# Of a checkpoint; its .meta holds a graph, which whoever starts a training from it builds anew.
+WEIGHTS = tuple(paths.CHECKPOINT_PREFIX + suffix for suffix in (".index", ".data-00000-of-00001"))
+MADE = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHTS           # what is kept of export_inference_graph.py's output
+PARTS = MADE + (paths.PICTURES_FILE,)                            # of an exported graph
 
 
 def parse(argv):
@@ -48,7 +52,7 @@ def main(argv=None):
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
         export(prefix, config, pathlib.Path(scratch))
         partial.mkdir()
-        for name in (paths.GRAPH_FILE, paths.CONFIG_FILE):       # not its saved_model and checkpoint: the same weights twice more
+        for name in MADE:
             shutil.copy2(str(pathlib.Path(scratch) / name), str(partial))
         if (config.parent / paths.PICTURES_FILE).is_file():
             shutil.copy2(str(config.parent / paths.PICTURES_FILE), str(partial))

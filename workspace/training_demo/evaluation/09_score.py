@@ -251,11 +251,12 @@ def read_infos(args):
 def count_seen(args, infos):
     """How many pictures training has seen, of each scored file and of each validation file: two lists of int.
 
-    The graph was trained on those under "train"; those under "val" chose its checkpoint, and may choose its threshold,
-    too. Without a note nothing is known, and nothing refused.
+    The graph was trained on those under "train", and the weights that its training began with on those under "before";
+    those under "val" chose its checkpoint, and may choose its threshold, too. Without a note nothing is known, and nothing
+    refused.
     """
-    scored = [seen_in_training(infos[path], path, ("train", "val"), args) for path in args.compare or [args.detections]]
-    return scored, [seen_in_training(infos[path], path, ("train",), args) for path in args.val_detections or ()]
+    scored = [seen_in_training(infos[path], path, ("before", "train", "val"), args) for path in args.compare or [args.detections]]
+    return scored, [seen_in_training(infos[path], path, ("before", "train"), args) for path in args.val_detections or ()]
 
 
 def seen_in_training(info, path, uses, args):
