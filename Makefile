@@ -21,6 +21,7 @@ option = $(if $(2),$(1) "$(2)")
 RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(basename $(shell basename "$(CONFIG)"))))
 GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_OF_CONFIG),$(shell basename "$(RUN_OF_CONFIG)")))
 GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
+START_FOLDER := $(if $(START),$(WORKSPACE)/trained-inference-graphs/$(START))
 # What `make data` makes. It removes the old ones first: they may be of other pictures, and step 02 may refuse the new ones.
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # What steps 01 and 02 do with pictures that are not there, or not annotated
@@ -28,7 +29,7 @@ GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(
 # intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo test data anchors check train export pretrained eval report predict tensorboard bench clean
+.PHONY: help setup demo test data anchors check train export pretrained eval report predict tensorboard reproduce compare bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,11 +56,11 @@ data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 SEED= V
 anchors: setup  ## step 03: how well a config's anchors meet the products, and which would be best (CONFIG=file)
 	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG))
 
-check: setup  ## step 05: is this config fit to train with? (CONFIG=file)
-	$(TRAINING)/05_check_config.py $(call option,--config,$(CONFIG))
+check: setup  ## step 05: is this config fit to train with? (CONFIG=file START=graph)
+	$(TRAINING)/05_check_config.py $(call option,--config,$(CONFIG)) $(call option,--start-from,$(START_FOLDER))
 
-train: check  ## steps 05, 06: train, or go on where training stopped (CONFIG=file RUN_DIR=folder)
-	$(TRAINING)/06_train.py $(call option,--config,$(CONFIG)) $(call option,--run-dir,$(RUN_DIR))
+train: check  ## steps 05, 06: train, or go on where training stopped (CONFIG=file RUN_DIR=folder; START=graph: from its weights)
+	$(TRAINING)/06_train.py $(call option,--config,$(CONFIG)) $(call option,--run-dir,$(RUN_DIR)) $(call option,--start-from,$(START_FOLDER))
 
 export: setup  ## step 07: checkpoint to a frozen graph, named after CONFIG= or RUN_DIR= (GRAPH=name CHECKPOINT=best|newest|prefix)
 	$(TRAINING)/07_export_inference_graph.py $(call option,--run-dir,$(RUN_OF_CONFIG)) \
@@ -83,6 +84,12 @@ predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=fold
 
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
 	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"
+
+reproduce: setup  ## train the shipped detector anew; how far its figures are from metrics.json (FOLD=0..3: on planograms never seen)
+	$(PYTHON_HERE) scripts/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
+
+compare: setup  ## what each choice of the recipe is worth: some 18 short trainings, two hours and more
+	$(PYTHON_HERE) scripts/compare.py
 
 bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on real ones)
 	$(PYTHON_HERE) scripts/bench.py

@@ -20,7 +20,6 @@ import collections
 import contextlib
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,8 @@ def main(argv=None):
                 rows += bench_source(args, folder / source.replace(" ", "-"), source, variable, size_wh)
         if "score" in args.only:
             rows.append(bench_score(args, folder / "score"))
-    print_machine()
+    from shelfdet import machine
+    print(machine.described())
     print_table(rows)
 
 
@@ -198,21 +198,6 @@ def resident_bytes(pid):
             for task in (folder / "task").iterdir():
                 waiting += (task / "children").read_text().split()
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def print_machine():
-    import numpy
-    import PIL
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
-    from shelfdet import parallel
-    import importlib_metadata
-    builds = [found for found in importlib_metadata.distributions() if found.metadata["Name"] in ("tensorflow", "intel-tensorflow")]
-    tensorflow = " ".join("{} {}".format(found.metadata["Name"], found.version) for found in builds) or "no TensorFlow"
-    print("{}, {} cores; Python {}, {}, NumPy {}, Pillow {}".format(
-        name, parallel.workers(), platform.python_version(), tensorflow, numpy.__version__, PIL.__version__))
 
 
 def print_table(rows):

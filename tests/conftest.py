@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 
 def load_script(name):
-    """The numbered script ``name`` (without .py) as a module: its name starts with a digit, so `import` cannot."""
-    path, = list(ROOT.glob("scripts/*/{}.py".format(name))) + list(ROOT.glob("workspace/*/evaluation/{}.py".format(name)))
+    """The script ``name`` (without .py) as a module: most names start with a digit, so `import` cannot."""
+    path, = list(ROOT.glob("scripts/**/{}.py".format(name))) + list(ROOT.glob("workspace/*/evaluation/{}.py".format(name)))
     spec = importlib.util.spec_from_file_location("script_" + name, str(path))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -19,11 +19,13 @@ STEPS = {"00_make_demo_shelves", "01_fetch_dataset", "02_split_annotations", "03
          "05_check_config", "06_train", "07_export_inference_graph", "08_detect", "09_score", "10_report"}
 
 # Anyone may import these; they need nothing but Python itself.
-FREE = {"command", "files", "parallel", "paths", "reading"}
+FREE = {"command", "files", "parallel", "paths", "reading", "steps"}
 
 # Who may import whom besides. Data flows one way: a module imports only modules that stand above it here.
 MAY_IMPORT = {
     "splits": set(),
+    "machine": set(),
+    "tradeoff_figure": set(),
     "download": set(),
     "findings": set(),
     "boxes": set(),
@@ -200,7 +202,7 @@ def test_bare_make_lists_every_target_with_one_line():
 
 @pytest.mark.parametrize("target", targets())
 def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
-    commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
+    commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "START=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
                     "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "EXIF=x", "DRAW=x", "ANNOTATIONS=x", "FORMAT=x", "ALLOW_MISSING=1",
                     "EMPTY_PICTURES=keep").replace("\\\n", " ")
     for script, options in re.findall(r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE):

@@ -1,0 +1,21 @@
+"""The machine and the software that a figure of speed was read on, in one line."""
+
+import os
+import platform
+
+from shelfdet import parallel
+
+
+def described():
+    """Such as "AMD EPYC 7B13, 2 cores; Python 3.7.16, tensorflow 1.15.5, NumPy 1.18.5, Pillow 9.5.0"."""
+    import importlib_metadata
+    import numpy
+    import PIL
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    builds = [found for found in importlib_metadata.distributions() if found.metadata["Name"] in ("tensorflow", "intel-tensorflow")]
+    tensorflow = " ".join("{} {}".format(found.metadata["Name"], found.version) for found in builds) or "no TensorFlow"
+    return "{}, {} cores; Python {}, {}, NumPy {}, Pillow {}".format(
+        name, parallel.workers(), platform.python_version(), tensorflow, numpy.__version__, PIL.__version__)

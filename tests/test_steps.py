@@ -1,0 +1,70 @@
+"""steps.py: the numbered scripts as other programs call them."""
+
+import concurrent.futures
+import sys
+import time
+
+import pytest
+
+from shelfdet import UserError, steps
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Puts a script of these lines in step 02's place."""
+    def put(text):
+        path = tmp_path / "02_made.py"
+        path.write_text(text)
+        monkeypatch.setitem(steps.SCRIPTS, "split", path)
+    return put
+
+
+def test_every_step_is_there():
+    assert all(path.is_file() for path in steps.SCRIPTS.values())
+
+
+def test_a_run_logs_its_line_and_output_and_counts_the_cpu_time_of_children_too(script, tmp_path):
+    burn = "import time\nwhile time.process_time() < 0.4: pass\n"
+    script("import subprocess, sys\nprint('hello', sys.argv[1:])\nsubprocess.run([sys.executable, '-c', {!r}])\n{}".format(burn, burn))
+    seconds = steps.run("split", ["--fold", 0], tmp_path / "logs" / "a.log")
+    assert seconds >= 0.8
+    command, said = (tmp_path / "logs" / "a.log").read_text().splitlines()
+    assert command.startswith("$ " + sys.executable) and command.endswith("02_made.py --fold 0") and said == "hello ['--fold', '0']"
+
+
+def test_a_run_keeps_to_its_core(script, tmp_path):
+    script("import os\nprint(os.sched_getaffinity(0))\n")
+    steps.run("split", [], tmp_path / "a.log", core=0)
+    assert (tmp_path / "a.log").read_text().splitlines()[-1] == "{0}"
+
+
+def test_a_failure_shows_the_end_of_the_log(script, tmp_path):
+    script("import sys\nprint('\\n'.join(map(str, range(100))))\nsys.exit('error: no such thing')\n")
+    with pytest.raises(UserError) as told:
+        steps.run("split", [], tmp_path / "a.log")
+    assert str(told.value).startswith("02_made.py ended with status 1; the end of {}:\n".format(tmp_path / "a.log"))
+    assert "no such thing" in str(told.value) and "\n99\n" in str(told.value) and "\n50\n" not in str(told.value)
+
+
+def test_a_failure_that_printed_its_message_points_at_it(script, capfd):
+    script("import sys\nsys.exit('error: look here')\n")
+    with pytest.raises(UserError, match="02_made.py ended with status 1; its message is above"):
+        steps.run("split", [])
+    assert "error: look here" in capfd.readouterr().err
+
+
+def test_stop_ends_what_another_thread_runs(script, tmp_path):
+    script("import time\nprint('begun', flush=True)\ntime.sleep(60)\n")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(steps.run, "split", [], tmp_path / "a.log")
+        while not (tmp_path / "a.log").exists() or "begun" not in (tmp_path / "a.log").read_text():
+            time.sleep(0.02)
+        steps.stop()
+        with pytest.raises(UserError, match="ended with status -15"):
+            running.result(30)
+
+
+def test_a_kill_is_told_as_one(script, tmp_path):
+    script("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    with pytest.raises(UserError, match="ended with status -9"):
+        steps.run("split", [], tmp_path / "a.log")
