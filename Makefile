@@ -29,7 +29,7 @@ GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(
 # intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo test data anchors check train export pretrained eval report predict tensorboard reproduce compare bench clean
+.PHONY: help setup demo test data anchors check train export pretrained eval report predict tensorboard reproduce compare ceiling bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ reproduce: setup  ## train the shipped detector anew; how far its figures are fr
 
 compare: setup  ## what each choice of the recipe is worth: some 18 short trainings, two hours and more
 	$(PYTHON_HERE) scripts/compare.py
+
+ceiling: setup  ## how far the labels agree with themselves, and so what AP they allow
+	$(PYTHON_HERE) scripts/label_limit.py
 
 bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on real ones)
 	$(PYTHON_HERE) scripts/bench.py

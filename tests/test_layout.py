@@ -25,6 +25,7 @@ FREE = {"command", "files", "parallel", "paths", "reading", "steps"}
 MAY_IMPORT = {
     "splits": set(),
     "machine": set(),
+    "copies": {"splits"},
     "tradeoff_figure": set(),
     "download": set(),
     "findings": set(),
