@@ -88,6 +88,7 @@ KINDS = {"base": "base", "base_again": "base", "wide_640x480": "size", "square_6
          "square_300": "size", "depth_100": "network", "depth_025": "network", "one_map": "network"}
 MAX_SIDE = 1024             # as steps 04 and 08 shrink pictures
 ROUNDS, WARM_PICTURES = 5, 4
+AP75 = 5                    # its place among the ten IoUs of COCO's AP
 
 
 def parse(argv):
@@ -215,13 +216,23 @@ def train_one(name, row, core):
                                               "--save-seconds", SAVE_SECONDS, "--eval-seconds", NEVER_SECONDS], log, core))
     steps.run("export", ["--run-dir", run, "--checkpoint", "newest", "--name", name, "--output", FOLDER / "graphs"], log, core)
     steps.run("detect", ["--graph", FOLDER / "graphs" / name, "--labels", labels("val"), "--output", found], log, core)
-    figures = FOLDER / (name + "_val_figures.json")
-    # --allow-seen: step 06 counts validation pictures as seen, for they may choose the checkpoint; here they chose nothing.
-    steps.run("score", ["--ground-truth", labels("val"), "--ground-truth-format", "csv", "--detections", found, "--allow-seen",
-                   "--resamples", 0, "--output", figures], log, core)
-    scored = files.read_json(figures)
-    row.update([("AP50", scored["mAP"]), ("AP75", scored["AP75"]), ("AP", scored["AP"])])
+    row.update(figures(found))
     return row
+
+
+def figures(found):
+    """The figures of the detections in the file ``found``, on validation; F1 and the count error at the threshold that is best for
+    F1 on these same pictures, so they serve to compare choices alone."""
+    import numpy as np
+    from shelfdet import annotations, detections, metrics
+    matches = metrics.match(annotations.read_labels(labels("val")), detections.read_detections(found))
+    pool, = metrics.pools(matches)
+    by_iou = metrics.coco_average_precisions(pool)
+    threshold = metrics.best_threshold(matches)
+    best = metrics.figures(metrics.tally(matches, 1.0 if threshold is None else threshold))
+    values = [("AP50", metrics.average_precision(pool)), ("AP75", by_iou[AP75]), ("AP", np.mean(by_iou)), ("F1", best["f1"]),
+              ("count_error", best["mean_absolute_count_error"])]
+    return collections.OrderedDict((name, round(float(value), 5)) for name, value in values)
 
 
 def time_graphs(names):
@@ -254,10 +265,10 @@ def time_graphs(names):
 def tell(rows):
     """Prints the table, and draws the plot of the choices that were timed."""
     from shelfdet import tradeoff_figure
-    print("| choice | input | anchors meet | AP50 | AP75 | AP | G multiply-adds | pictures a second | MB | CPU minutes |")
-    print("|" + "---|" * 10)
+    print("| choice | input | anchors meet | AP50 | AP75 | AP | F1 | count error | G multiply-adds | pictures a second | MB | CPU minutes |")
+    print("|" + "---|" * 12)
     for row in rows.values():
-        print("| {what} | {0} x {1} | {met:.2f} | {AP50:.3f} | {AP75:.3f} | {AP:.3f} | {2:.2f} | {3} | {4} | {5:.0f} |".format(
+        print("| {what} | {0} x {1} | {met:.2f} | {AP50:.3f} | {AP75:.3f} | {AP:.3f} | {F1:.3f} | {count_error:.2f} | {2:.2f} | {3} | {4} | {5:.0f} |".format(
             *row["input_wh"], row["multiply_adds"] / 1e9, row.get("pictures_per_second", "-"), row.get("megabytes", "-"),
             row["cpu_seconds"] / 60, **row))
     timed = {name: row for name, row in rows.items() if "timed_on" in row}

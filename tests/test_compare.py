@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from conftest import load_script
-from shelfdet import UserError, annotations, paths, pipeline, steps
+from shelfdet import UserError, annotations, detections, paths, pipeline, steps
 
 ROW = {"what": "a choice", "steps": 250, "input_wh": [512, 384], "met": 0.875, "multiply_adds": 1970000000, "cpu_seconds": 90,
-       "AP50": 0.99, "AP75": 0.5, "AP": 0.55}
+       "AP50": 0.99, "AP75": 0.5, "AP": 0.55, "F1": 0.9, "count_error": 1.5}
+FOUND_XYXY = np.array([[10., 10., 70., 110.], [400., 400., 460., 500.], [150., 10., 215., 98.]])
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def compare(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, tmp_path / place)
     (tmp_path / "runs" / "data").mkdir(parents=True)
     boxes_xyxy = np.array([[10., 10., 70., 110.], [80., 10., 140., 110.], [150., 10., 215., 120.]])
-    annotations.write_labels([annotations.LabelledImage("a.jpg", (853, 640), boxes_xyxy, ("product",) * 3)], module.labels("train"))
+    for split, name in (("train", "a.jpg"), ("val", "b.jpg")):
+        annotations.write_labels([annotations.LabelledImage(name, (853, 640), boxes_xyxy, ("product",) * 3)], module.labels(split))
     return module
 
 
@@ -64,10 +66,10 @@ def test_a_choice_that_fails_is_told_and_the_others_are_trained(compare, monkeyp
         options = [str(option) for option in options]
         if "relu" in " ".join(options):
             raise UserError("06_train.py ended with status 1")
-        if step == "score":
-            assert "--allow-seen" in options and "test_labels" not in " ".join(options), "test pictures are not looked at"
-            with open(options[options.index("--output") + 1], "w") as file:
-                json.dump({"mAP": 0.99, "AP75": 0.5, "AP": 0.55}, file)
+        if step == "detect":
+            assert options[options.index("--labels") + 1] == str(compare.labels("val")), "test pictures are not looked at"
+            found = detections.Detections("b.jpg", (853, 640), FOUND_XYXY, np.array([0.9, 0.8, 0.7]), ("product",) * 3)
+            detections.write_detections([found], options[options.index("--output") + 1])
         if step == "export":
             assert options[options.index("--checkpoint") + 1] == "newest"
         return 100.0
@@ -76,16 +78,22 @@ def test_a_choice_that_fails_is_told_and_the_others_are_trained(compare, monkeyp
     with pytest.raises(UserError, match="1 of 3 choices failed: relu. Mend what is told above"):
         compare.train_all(["base", "relu", "one_map"], 40)
     assert list(compare.read_rows()) == ["base", "one_map"]
-    assert compare.read_rows()["base"]["cpu_seconds"] == 100 and compare.read_rows()["base"]["AP50"] == 0.99
+    # Hit at IoU 1, missed, hit at IoU 0.8: precision 1 up to a recall of 1/3 and 2/3 up to 2/3 (AP50 5/9). At the score of 0.7 two of
+    # three are hit: F1 2/3. COCO: 101 recalls, 34 of them up to 1/3 and 67 up to 2/3; at seven IoUs (0.50 to 0.80) as AP50, at three
+    # the first alone.
+    row = compare.read_rows()["base"]
+    coco = (34 + 33 * 2 / 3) / 101
+    assert [row[key] for key in ("cpu_seconds", "AP50", "AP75", "AP", "F1", "count_error")] == pytest.approx(
+        [100, 5 / 9, coco, (7 * coco + 3 * 34 / 101) / 10, 2 / 3, 0], abs=1e-5)
     said = capsys.readouterr()
-    assert "relu failed: 06_train.py ended with status 1" in said.err and "base: AP50 0.9900" in said.out
+    assert "relu failed: 06_train.py ended with status 1" in said.err and "base: AP50 0.5556" in said.out
 
 
 def test_the_table_and_the_plot(compare, capsys):
     rows = {"base": dict(ROW, pictures_per_second=12.5, megabytes=10.87, timed_on="a machine"), "one_map": dict(ROW, what="one map")}
     compare.tell(rows)
     said = capsys.readouterr().out
-    assert "| a choice | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 1.97 | 12.5 | 10.87 | 2 |" in said
-    assert "| one map | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 1.97 | - | - | 2 |" in said
+    assert "| a choice | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 0.900 | 1.50 | 1.97 | 12.5 | 10.87 | 2 |" in said
+    assert "| one map | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 0.900 | 1.50 | 1.97 | - | - | 2 |" in said
     assert "pictures a second on a machine" in said
     assert compare.PLOT.read_bytes().startswith(b"\x89PNG")
