@@ -230,9 +230,15 @@ class TestGrocery:
         assert "line 1: box -3,2,30,90.5 sticks out of the picture, 100 x 80" in message
 
     def test_drops_equal_rows_and_says_so(self, write, photos):
-        path = write("a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,1,2,30,41,5\nb.jpg,1,2,30,40,0\n")
+        path = write("a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,41,2,70,41,5\nb.jpg,1,2,30,40,0\n")
         assert len(self.read(path, photos)[0].classes) == 2
         assert self.lines == ["1 boxes were dropped: equal to another of the same picture"]
+
+    def test_keeps_a_product_that_looks_labelled_twice_and_says_so(self, write, photos):
+        path = write("a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,41,5\na.jpg,2,2,30,40,5\nb.jpg,1,2,30,40,0\n")
+        assert [len(image.classes) for image in self.read(path, photos)] == [3, 1]
+        assert self.lines == ["2 boxes lie on another of their picture (IoU over 0.6), as of a product that was labelled twice; they "
+                              "stay. Look at a.jpg (2)"]
 
     @pytest.mark.parametrize("box, kind", [
         ("30,2,1,40", "inverted"), ("1,40,30,2", "inverted"), ("1,2,1,40", "of no area"), ("1,2,30,2", "of no area"),
@@ -373,7 +379,7 @@ class TestVoc:
             assert part in message
 
     def test_one_class(self, write, photos):
-        objects = [VOC_OBJECT.format(name, 1, 2, 30 + n, 40) for n, name in enumerate(("tea", "milk", "cola", "milk"))]
+        objects = [VOC_OBJECT.format(name, 1 + 24 * n, 2, 20 + 24 * n, 40) for n, name in enumerate(("tea", "milk", "cola", "milk"))]
         folder = write("xml/a.xml", voc(objects="".join(objects))).parent
         write("xml/b.xml", voc("b.jpg", objects=""))
         assert self.read(folder, photos)[0].classes == ("product",) * 4

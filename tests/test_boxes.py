@@ -79,3 +79,14 @@ def test_the_edge_stays_exactly_the_edge(size, to):
 def test_normalised_and_back(a, size):
     back = boxes.from_normalised_yxyx(boxes.to_normalised_yxyx(a, size), size)
     np.testing.assert_allclose(back, np.reshape(a, (-1, 4)), rtol=1e-12, atol=1e-12)
+
+
+def test_doubled_is_what_lies_on_an_earlier_box_of_its_class():
+    base = [0., 0., 10., 10.]
+    # Moved by 2 of 10: 8/12 = 0.67, over 0.6; by 2.5: 7.5/12.5 = 0.6, not over it.
+    rows = np.array([base, [2., 0., 12., 10.], [2.5, 0., 12.5, 10.], base, [50., 0., 60., 10.]])
+    assert boxes.doubled(rows[[0, 1]], ("a", "a")).tolist() == [False, True]
+    assert boxes.doubled(rows[[0, 2]], ("a", "a")).tolist() == [False, False]
+    assert boxes.doubled(rows[[0, 1]], ("a", "b")).tolist() == [False, False]
+    assert boxes.doubled(rows[[0, 4, 3, 1]], ("a",) * 4).tolist() == [False, False, True, True]
+    assert boxes.doubled(np.zeros((0, 4)), ()).tolist() == []

@@ -61,6 +61,7 @@ def test_figures_at_the_threshold_that_validation_chose(score, shelf, capsys):
     assert figures["mAP"] == round(1 / 3 + 1 / 3 + 1 / 3 * 3 / 4, 6)       # hit, hit, false alarm, hit
     assert figures["mean_absolute_count_error"] == 0
     assert (figures["pictures"], figures["boxes"], figures["detections"]) == (2, 3, 4)
+    assert figures["labelled_twice"] == 0
     assert figures["shorter_side_px"] == [60, 60]
     assert figures["graph_sha256"] == "a" * 64 and figures["config_sha256"] == "b" * 64
     assert figures["labels_sha256"] == hashlib.sha256((shelf / "test_labels.csv").read_bytes()).hexdigest()
@@ -69,6 +70,15 @@ def test_figures_at_the_threshold_that_validation_chose(score, shelf, capsys):
     assert figures["validation"]["f1"] == 1
     assert json.loads((shelf / "counts.json").read_text()) == {"C1_P01_N1_S2_1.JPG": 2, "C2_P01_N1_S2_1.JPG": 1}
     assert "2 hits, 1 false alarms, 1 missed" in capsys.readouterr().out
+
+
+def test_products_that_were_labelled_twice_are_counted(score, shelf, capsys):
+    near = [BOX[0], BOX[1], BOX[2], BOX[3] + 1]
+    write(shelf, "test", [("C1_P01_N1_S2_1.JPG", [BOX, near], [(0.7, BOX)])])
+    score(*in_workspace_formats(shelf, "--threshold", "0.5", "--output", shelf / "metrics.json"))
+    figures = json.loads((shelf / "metrics.json").read_text())
+    assert (figures["labelled_twice"], figures["TP"], figures["FN"]) == (1, 1, 1)
+    assert "1 of the products lie on another (IoU over 0.6), as if labelled twice" in capsys.readouterr().out
 
 
 def test_the_same_input_gives_the_same_bytes(score, shelf):

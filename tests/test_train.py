@@ -181,6 +181,18 @@ def test_step_07_removes_no_folder_of_other_things(tmp_path):
         load_script("07_export_inference_graph").main(["--name", "photos", "--output", str(tmp_path)])
 
 
+def test_step_07_exports_with_another_nms_but_not_with_other_anchors(tmp_path):
+    export = load_script("07_export_inference_graph")
+    text = CONFIG.read_text()
+    other = re.sub(r"(batch_non_max_suppression \{[^}]*iou_threshold): [\d.]+", r"\1: 0.3", text)
+    assert other != text
+    (tmp_path / "nms.config").write_text(other.replace("num_steps: 2300", "num_steps: 7"))
+    export.check_config(tmp_path / "nms.config", CONFIG)
+    (tmp_path / "anchors.config").write_text(text.replace("scales: 0.098", "scales: 0.2"))
+    with pytest.raises(UserError, match="--config .*anchors.config: its `model` differs .* in more than post_processing"):
+        export.check_config(tmp_path / "anchors.config", CONFIG)
+
+
 @pytest.mark.parametrize("argv, message", [
     (["--run-dir", "{}/none"], "holds no best checkpoint. Train first"),
     (["--run-dir", "{}/run"], "No evaluation has ended yet: take --checkpoint newest"),

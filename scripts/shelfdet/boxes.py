@@ -2,6 +2,10 @@
 
 import numpy as np
 
+# Two labels of one product overlap by more than this, two products by less: in the Grocery Dataset no two boxes of a picture have an
+# IoU between 0.13 and 0.79.
+DOUBLED_IOU = 0.6
+
 
 def areas(boxes_xyxy):
     """Areas of (N, 4) boxes, shape (N,); 0 where a box is inverted."""
@@ -26,6 +30,14 @@ def iou(a_xyxy, b_xyxy):
     shared = intersections(a_xyxy, b_xyxy)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def doubled(boxes_xyxy, classes):
+    """Which of N boxes lie on an earlier one of their class by an IoU over DOUBLED_IOU, most likely the same product labelled
+    twice: bool (N,)."""
+    classes = np.asarray(classes)
+    earlier = np.tri(len(classes), k=-1, dtype=bool) & (classes[:, None] == classes[None])         # (N, N): row after column
+    return (earlier & (iou(boxes_xyxy, boxes_xyxy) > DOUBLED_IOU)).any(axis=1)
 
 
 def clip(boxes_xyxy, size_wh):

@@ -51,6 +51,7 @@ def read_annotations(path, pictures, format, label_map=None, out_of_image="clip"
     check.unknown_classes()
     problems.refuse()
     check.tell(say)
+    _tell_doubled(result, say)
     if not result:
         raise UserError("{}: no picture is left; expected at least one.".format(path))
     return result
@@ -132,6 +133,15 @@ class _BoxCheck:
                                           "--out-of-image clip.".format(_described(box), *size_wh))
                 return None
         return clipped
+
+
+def _tell_doubled(labelled, say):
+    """Names the pictures in which products look labelled twice. They are kept: only a person can tell."""
+    counts = [(image.filename, int(boxes.doubled(image.boxes_xyxy, image.classes).sum())) for image in labelled]
+    total = sum(count for _, count in counts)
+    if total:
+        say("{} boxes lie on another of their picture (IoU over {:g}), as of a product that was labelled twice; they stay. Look at {}".format(
+            total, boxes.DOUBLED_IOU, listed("{} ({})".format(name, count) for name, count in counts if count)))
 
 
 def _match(found, known, allow_missing, empty_pictures, problems, say):

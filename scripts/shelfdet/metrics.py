@@ -182,6 +182,12 @@ def best_threshold(matches):
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 
+def labelled_twice(matches):
+    """How many ground truths lie on another of their picture and class (boxes.doubled): at most a second detection of the same product
+    hits such a one."""
+    return sum(int(boxes.doubled(image.truth_xyxy, image.truth_classes).sum()) for image in matches)
+
+
 def missed(image, threshold):
     """Which ground truths of a Matches no detection with a score of at least ``threshold`` hit, bool (M,)."""
     found = np.zeros(len(image.truth_xyxy), dtype=bool)

@@ -10,6 +10,10 @@ Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.co
     python scripts/training/07_export_inference_graph.py
     python scripts/training/07_export_inference_graph.py --run-dir /data/runs/mine --checkpoint newest --name mine
     python scripts/training/07_export_inference_graph.py --checkpoint /data/runs/mine/model.ckpt-1200 --name early
+    python scripts/training/07_export_inference_graph.py --config mine_with_another_nms.config --name mine
+
+What follows the network (batch_non_max_suppression: iou_threshold, score_threshold, the numbers of detections) is no part of
+the training: --config exports the same weights with a config that has other values there.
 """
 
 import argparse
@@ -38,6 +42,7 @@ def parse(argv):
     parser.add_argument("--checkpoint", default="best", metavar="WHICH",
                         help="best (highest COCO AP on validation), newest, or a prefix such as RUN/model.ckpt-1200 "
                              "(default: %(default)s)")
+    parser.add_argument("--config", type=pathlib.Path, metavar="FILE", help="(default: the run's own)")
     parser.add_argument("--name", default=paths.DEFAULT_GRAPH.name, help="folder under --output (default: %(default)s)")
     parser.add_argument("--output", type=pathlib.Path, default=paths.GRAPHS, metavar="FOLDER", help="(default: %(default)s)")
     return parser.parse_args(argv)
@@ -46,7 +51,9 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     check_target(args)
-    prefix, config = find(args)
+    prefix, trained_with = find(args)
+    config = args.config or trained_with
+    check_config(config, trained_with)
     print("exporting {} with {}".format(paths.shown(prefix), paths.shown(config)))
     target = args.output / args.name
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
@@ -54,8 +61,8 @@ def main(argv=None):
         partial.mkdir()
         for name in MADE:
             shutil.copy2(str(pathlib.Path(scratch) / name), str(partial))
-        if (config.parent / paths.PICTURES_FILE).is_file():
-            shutil.copy2(str(config.parent / paths.PICTURES_FILE), str(partial))
+        if (trained_with.parent / paths.PICTURES_FILE).is_file():
+            shutil.copy2(str(trained_with.parent / paths.PICTURES_FILE), str(partial))
         prove(partial / paths.GRAPH_FILE)
     graph = target / paths.GRAPH_FILE
     print("{}: {:.1f} MB, sha256 {}; loaded, and run once".format(
@@ -102,6 +109,26 @@ def find(args):
         raise UserError("{}: holds no {}; expected the config that the checkpoint was trained with, which step 06 puts there. Copy it "
                         "there.".format(run, paths.CONFIG_FILE))
     return prefix, config
+
+
+def check_config(config, trained_with):
+    """Refuses a config whose ``model`` differs from the trained one's in more than ``post_processing``: the weights may fit all
+    the same, but anchors, say, would be others than those that the boxes were learned from.
+
+    Raises:
+      UserError: it does, or cannot be read.
+    """
+    if config == trained_with:
+        return
+    from shelfdet import pipeline
+    models = []
+    for path in (config, trained_with):
+        model = pipeline.read(path).model
+        model.ssd.ClearField("post_processing")
+        models.append(model)
+    if models[0] != models[1]:
+        raise UserError("--config {}: its `model` differs from that of {}, with which the checkpoint was trained, in more than "
+                        "post_processing; expected the same. Put the rest back, or train with it.".format(config, trained_with))
 
 
 def export(prefix, config, folder):

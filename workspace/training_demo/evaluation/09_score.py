@@ -293,9 +293,11 @@ def check_made_with(args, infos):
 
 def read_on(matches, info, args):
     """What the figures were read on, and with which graph."""
+    from shelfdet import metrics
     sides = [min(image.size_wh) for image in matches if image.size_wh]
     return collections.OrderedDict([
         ("pictures", len(matches)), ("boxes", sum(len(image.truth_xyxy) for image in matches)),
+        ("labelled_twice", metrics.labelled_twice(matches)),
         ("detections", sum(len(image.scores) for image in matches)),
         ("shorter_side_px", [min(sides), max(sides)] if sides else None), ("graph", info.get("graph")),
         ("graph_sha256", info.get("graph_sha256")), ("config_sha256", info.get("config_sha256")),
@@ -327,8 +329,10 @@ def counts(matches, threshold):
 
 
 def show(content, args):
-    print("{}: {} pictures, {} products, {} detections of any score\n".format(
-        args.detections.name, content["pictures"], content["boxes"], content["detections"]))
+    print("{}: {} pictures, {} products, {} detections of any score{}\n".format(
+        args.detections.name, content["pictures"], content["boxes"], content["detections"],
+        "\n{} of the products lie on another (IoU over 0.6), as if labelled twice: whoever finds each once misses those".format(
+            content["labelled_twice"]) if content["labelled_twice"] else ""))
     print("{:28}{:>9}   {}".format("", "value", "95 % interval"))
     for name, text in SHOWN.items():
         print("{:28}{:>9}   {}".format(text, number(content[name]), span(content["intervals_95"].get(name))))
