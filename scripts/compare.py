@@ -271,7 +271,7 @@ def time_graphs(names):
 
 
 def tell(rows):
-    """Prints the table, and draws the plot of the choices that were timed."""
+    """Prints the table, and draws the figure."""
     from shelfdet import tradeoff_figure
     print("| choice | input | anchors meet | AP50 | AP75 | AP | F1 | count error | G multiply-adds | pictures a second | MB | CPU minutes |")
     print("|" + "---|" * 12)
@@ -279,14 +279,13 @@ def tell(rows):
         print("| {what} | {0} x {1} | {met:.2f} | {AP50:.3f} | {AP75:.3f} | {AP:.3f} | {F1:.3f} | {count_error:.2f} | {2:.2f} | {3} | {4} | {5:.0f} |".format(
             *row["input_wh"], row["multiply_adds"] / 1e9, row.get("pictures_per_second", "-"), row.get("megabytes", "-"),
             row["cpu_seconds"] / 60, **row))
-    timed = {name: row for name, row in rows.items() if "timed_on" in row}
-    if not timed:
+    if not rows:
         return
-    for one in sorted({row["timed_on"] for row in timed.values()}):
+    for one in sorted({row["timed_on"] for row in rows.values() if "timed_on" in row}):
         print("\npictures a second on {}".format(one))
-    points = [(row["what"], KINDS.get(name, "recipe"), row["pictures_per_second"], row["AP"], row["AP75"])
-              for name, row in timed.items()]
-    counts = sorted({row["steps"] for row in timed.values()})
+    points = [tradeoff_figure.Point(row["what"], KINDS.get(name, tradeoff_figure.RECIPE), row.get("pictures_per_second"), row["AP"], row["F1"])
+              for name, row in rows.items()]
+    counts = sorted({row["steps"] for name, row in rows.items() if name not in STEPS_TIMES})
     with files.replacing(PLOT) as partial:
         tradeoff_figure.draw(points, partial, "What each choice is worth", (
             "Each trained from nothing for {} steps of 8 pictures and scored on validation planograms that it has not "
