@@ -64,6 +64,7 @@ CHOICES = collections.OrderedDict([
     ("box_scales", ("box coder's height and width scale 10", [
         ("model.ssd.box_coder.faster_rcnn_box_coder", "height_scale: 10 width_scale: 10")])),
     ("batch_4", ("batch of 4, twice the steps", [("train_config", "batch_size: 4")])),
+    ("batch_2", ("batch of 2, four times the steps", [("train_config", "batch_size: 2")])),
     ("nms_045", ("boxes that overlap by 0.45 are one (0.6)", [
         ("model.ssd.post_processing.batch_non_max_suppression", "iou_threshold: 0.45")])),
     ("relu", ("RELU for RELU_6", [(EXTRACTOR + ".conv_hyperparams", "activation: RELU")])),
@@ -79,16 +80,17 @@ CHOICES = collections.OrderedDict([
     ("square_400", ("input 400 x 400", [(RESIZER, "width: 400 height: 400")])),
     ("square_300", ("input 300 x 300", [(RESIZER, "width: 300 height: 300")])),
     ("depth_025", ("depth multiplier 0.25", [(EXTRACTOR, "depth_multiplier: 0.25")])),
+    ("small", ("400 x 400, depth 0.25", [(RESIZER, "width: 400 height: 400"), (EXTRACTOR, "depth_multiplier: 0.25")])),
     ("zoo_anchors", ("the zoo's scales and ratio 1", [(GENERATOR, ZOO_ANCHORS)])),
     ("colour", ("stronger colour changes", [
         (AUGMENTATION.format(SATURATION), "random_distort_color { color_ordering: 0 }")])),
 ])
 SEEDS = {"base_again": 1}
 WEIGHTS_OF = {"nms_045": "base"}        # what differs follows the network, and is no part of the training
-STEPS_TIMES = {"batch_4": 2}            # as many pictures as the others
+STEPS_TIMES = {"batch_4": 2, "batch_2": 4}      # as many pictures as the others
 # How the plot marks a choice; the others change the recipe alone.
 KINDS = {"base": "base", "base_again": "base", "wide_640x480": "size", "square_640": "size", "square_400": "size",
-         "square_300": "size", "depth_100": "network", "depth_025": "network", "one_map": "network"}
+         "square_300": "size", "depth_100": "network", "depth_025": "network", "one_map": "network", "small": "network"}
 MAX_SIDE = 1024             # as steps 04 and 08 shrink pictures
 ROUNDS, WARM_PICTURES = 5, 4
 AP75 = 5                    # its place among the ten IoUs of COCO's AP
