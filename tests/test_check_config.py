@@ -300,7 +300,7 @@ def test_a_checkpoint_of_another_depth_is_told(root):
         tf.compat.v1.train.Saver().save(session, str(root / "wide.ckpt"))
     text = changed(r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "wide.ckpt" fine_tune_checkpoint_type: "detection"')
     found = told(check(root, text), "train_config.fine_tune_checkpoint")[0]
-    assert found.found.startswith("0 of") and "depth_multiplier" in found.write
+    assert found.found.startswith("0 of") and "depth_multiplier" in found.expected and "pipeline.config beside it" in found.write
 
 
 def test_a_start_from_other_weights_is_checked_whole(root, tmp_path):
@@ -318,6 +318,7 @@ def test_a_start_from_other_weights_is_checked_whole(root, tmp_path):
     found = told(checks.problems(path, {}, root, tmp_path), "train_config.fine_tune_checkpoint", findings.WARNING)[0]
     assert re.match(r"350 of the network's 354 variables are in it with this shape; BoxPredictor_0/ClassPredictor/biases is \(2,\) "
                     r"there and \(4,\) here", found.found)
+    assert found.expected.endswith("and num_classes") and "pipeline.config beside it" in found.write
 
 
 def test_more_products_in_a_test_picture_than_detections(root, tmp_path):

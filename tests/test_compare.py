@@ -1,57 +1,124 @@
-"""compare.py: what its choices change, what it writes, and that one choice's failure spoils no other. It trains nothing here."""
+"""compare.py and choices.py: what the choices change, what is written, and what one's failure does to others. Nothing is trained here."""
 
+import collections
 import json
+import threading
 
 import numpy as np
 import pytest
 
 from conftest import load_script
-from shelfdet import UserError, annotations, detections, paths, pipeline, steps
+from shelfdet import UserError, annotations, choices, detections, images, paths, pipeline, steps
 
-ROW = {"what": "a choice", "steps": 250, "input_wh": [512, 384], "met": 0.875, "multiply_adds": 1970000000, "cpu_seconds": 90,
+ROW = {"what": "a choice", "steps": 250, "input_wh": [512, 384], "met": 0.875, "multiply_adds": 1970000000, "cpu_seconds": 90, "seed": 0,
        "AP50": 0.99, "AP75": 0.5, "AP": 0.55, "F1": 0.9, "count_error": 1.5}
+TRUTH_XYXY = np.array([[10., 10., 70., 110.], [80., 10., 140., 110.], [150., 10., 215., 120.]])
+# Hit at IoU 1, missed, hit at IoU 0.8
 FOUND_XYXY = np.array([[10., 10., 70., 110.], [400., 400., 460., 500.], [150., 10., 215., 98.]])
 
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch):
-    """The script, writing below a temporary folder, with labels to train on."""
+    """The script, writing below a temporary folder, with labels to train on and to rank by."""
     module = load_script("compare")
     for name, place in (("FOLDER", "runs"), ("FIGURES", "comparison.json"), ("PLOT", "plot.png")):
         monkeypatch.setattr(module, name, tmp_path / place)
     (tmp_path / "runs" / "data").mkdir(parents=True)
-    boxes_xyxy = np.array([[10., 10., 70., 110.], [80., 10., 140., 110.], [150., 10., 215., 120.]])
-    for split, name in (("train", "a.jpg"), ("val", "b.jpg")):
-        annotations.write_labels([annotations.LabelledImage(name, (853, 640), boxes_xyxy, ("product",) * 3)], module.labels(split))
+    for split, names in (("train", "a"), ("val", "bc"), ("ranked", "b")):
+        annotations.write_labels([annotations.LabelledImage(name + ".jpg", (853, 640), TRUTH_XYXY, ("product",) * 3) for name in names],
+                                 module.data() / (split + "_labels.csv"))
     return module
 
 
-def test_the_base_changes_nothing_and_every_other_choice_something(compare):
+@pytest.fixture
+def called(compare, monkeypatch):
+    """The steps that compare.py calls, in place of running them; what is named relu cannot be trained."""
+    calls = []
+
+    def run(step, options, log=None, core=None):
+        options = [str(option) for option in options]
+        calls.append((step, options))
+        if step == "train":
+            if "relu" in " ".join(options):
+                raise UserError("06_train.py ended with status 1")
+            folder = compare.FOLDER / options[options.index("--run-dir") + 1]
+            folder.mkdir(exist_ok=True)
+            (folder / "checkpoint").write_text("")
+        if step == "detect":
+            found = [detections.Detections(name + ".jpg", (853, 640), FOUND_XYXY, np.array([0.9, 0.8, 0.7]), ("product",) * 3) for name in "bc"]
+            detections.write_detections(found, options[options.index("--output") + 1])
+        return 100.0
+    monkeypatch.setattr(steps, "run", run)
+    monkeypatch.setattr(steps, "_stopped", threading.Event())
+    monkeypatch.setattr(choices, "with_anchors", lambda name, built, labels: (built, pipeline.Network((512, 512), [(32, 32)], 7, {}), 0.5))
+    monkeypatch.setattr(images, "sides", lambda folder: {"train": {"b.jpg": None}, "test": {"c.jpg": None}})
+    return calls
+
+
+# --- the choices -----------------------------------------------------------------------------------------------------
+
+def configs():
     base = pipeline.read(paths.DEFAULT_CONFIG)
-    made = {name: pipeline.changed(base, changes) for name, (_, changes) in compare.CHOICES.items()}
-    assert made["base"] == base and made["base_again"] == base
-    different = [config.SerializeToString() for name, config in made.items() if name != "base_again"]
+    return base, {name: choices.config(name, base, base.train_config.num_steps, paths.ANNOTATIONS) for name in choices.CHOICES}
+
+
+def test_the_base_changes_nothing_and_every_other_choice_something():
+    base, made = configs()
+    assert made["base"].model == base.model
+    assert made["base"].train_config.data_augmentation_options == base.train_config.data_augmentation_options
+    repeated = {name for name, choice in choices.CHOICES.items() if choice.kind == choices.BASE}
+    assert all(made[name] == made["base"] for name in repeated)
+    assert len({choices.CHOICES[name].seed for name in repeated}) == len(repeated) >= 2
+    different = [made[name].SerializeToString() for name in made if name not in repeated] + [made["base"].SerializeToString()]
     assert len(set(different)) == len(different)
-    assert all(config.train_config.num_steps == base.train_config.num_steps for config in made.values())
-    assert set(compare.KINDS) | set(compare.SEEDS) | set(compare.STEPS_TIMES) <= set(compare.CHOICES)
 
 
-@pytest.mark.parametrize("name, grids, cost, scales", [
-    ("one_map", [(32, 32)], 1, None), ("zoo_anchors", [(32, 32), (16, 16)], 1, [0.2, 0.95]),
-    ("batch_4", [(32, 32), (16, 16)], 2, None), ("wide_640x480", [(40, 30), (20, 15)], 1, None)])
-def test_a_choices_config_has_one_anchor_per_cell_and_the_steps_asked_for(compare, name, grids, cost, scales):
-    row = compare.make_config(name, 40)
-    config = pipeline.read(compare.FOLDER / (name + ".config"))
-    network = pipeline.network(config)
-    assert network.grids_wh == grids and row["multiply_adds"] == network.multiply_adds
+def test_every_choice_sees_as_many_pictures():
+    base, made = configs()
+    for config in made.values():
+        train = config.train_config
+        assert train.num_steps * train.batch_size == base.train_config.num_steps * base.train_config.batch_size
+        schedule = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
+        assert schedule.total_steps == train.num_steps and schedule.warmup_steps == train.num_steps // 10
+
+
+def test_a_choice_that_follows_the_network_differs_from_its_base_there_alone():
+    _, made = configs()
+    for name, choice in choices.CHOICES.items():
+        if choice.weights_of:
+            changed = type(made[name])()
+            changed.CopyFrom(made[name])
+            changed.model.ssd.post_processing.CopyFrom(made[choice.weights_of].model.ssd.post_processing)
+            assert changed == made[choice.weights_of] and changed != made[name]
+
+
+@pytest.mark.parametrize("name, grids, scales", [
+    ("one_map", [(32, 32)], None), ("zoo_anchors", [(32, 32), (16, 16)], [0.2, 0.95]), ("wide_640x480", [(40, 30), (20, 15)], None)])
+def test_a_choice_has_one_anchor_per_cell(compare, name, grids, scales):
+    config, network, met = choices.with_anchors(name, choices.config(name, compare.base(), 40, compare.data()),
+                                                compare.data() / "train_labels.csv")
+    assert network.grids_wh == grids and 0 <= met <= 1
     assert pipeline.anchors(config, grids_wh=network.grids_wh)[2] == [1] * len(grids)
-    schedule = config.train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
-    assert config.train_config.num_steps == schedule.total_steps == row["steps"] == 40 * cost and schedule.warmup_steps == 4 * cost
-    assert list(config.train_input_reader.tf_record_input_reader.input_path) == [str(compare.FOLDER / "data" / "train.record")]
-    assert 0 <= row["met"] <= 1
     if scales:
         np.testing.assert_allclose(config.model.ssd.anchor_generator.ssd_anchor_generator.scales, scales)
 
+
+def test_a_base_with_its_augmentations_in_another_order_is_refused():
+    base = pipeline.read(paths.DEFAULT_CONFIG)
+    del base.train_config.data_augmentation_options[0]
+    with pytest.raises(UserError, match=r"data_augmentation_options\[3\]: found ssd_random_crop; expected random_adjust_saturation"):
+        choices.config("base", base, 40, paths.ANNOTATIONS)
+
+
+def test_a_recipe_is_told_by_what_is_trained_not_by_where(tmp_path):
+    base = pipeline.read(paths.DEFAULT_CONFIG)
+    first = choices.recipe_sha256("base", base, 40, tmp_path)
+    assert first == choices.recipe_sha256("base", base, 40, tmp_path / "other")
+    assert len({first, choices.recipe_sha256("base", base, 50, tmp_path), choices.recipe_sha256("base_again", base, 40, tmp_path),
+                choices.recipe_sha256("base", pipeline.changed(base, [(choices.LOSS, "localization_weight: 3")]), 40, tmp_path)}) == 4
+
+
+# --- compare.py ------------------------------------------------------------------------------------------------------
 
 def test_rows_are_kept_in_the_order_of_the_choices(compare):
     compare.write_row("relu", {"AP": 0.5})
@@ -59,41 +126,91 @@ def test_rows_are_kept_in_the_order_of_the_choices(compare):
     compare.write_row("relu", {"megabytes": 10})
     assert json.loads(compare.FIGURES.read_text()) == {"base": {"AP": 0.25}, "relu": {"AP": 0.5, "megabytes": 10}}
     assert list(compare.read_rows()) == ["base", "relu"]
+    compare.write_row("base", None)
+    assert list(compare.read_rows()) == ["relu"]
 
 
-def test_a_choice_that_fails_is_told_and_the_others_are_trained(compare, monkeypatch, capsys):
-    def run(step, options, log, core):
-        options = [str(option) for option in options]
-        if "relu" in " ".join(options):
-            raise UserError("06_train.py ended with status 1")
-        if step == "detect":
-            assert options[options.index("--labels") + 1] == str(compare.labels("val")), "test pictures are not looked at"
-            found = detections.Detections("b.jpg", (853, 640), FOUND_XYXY, np.array([0.9, 0.8, 0.7]), ("product",) * 3)
-            detections.write_detections([found], options[options.index("--output") + 1])
-        if step == "export":
-            assert options[options.index("--checkpoint") + 1] == "newest"
-        return 100.0
-    monkeypatch.setattr(steps, "run", run)
-    monkeypatch.setattr(compare, "make_config", lambda name, count: dict(ROW, what=name, steps=count, seed=0))
-    with pytest.raises(UserError, match="1 of 3 choices failed: relu. Mend what is told above"):
-        compare.train_all(["base", "relu", "one_map"], 40)
-    assert list(compare.read_rows()) == ["base", "one_map"]
-    # Hit at IoU 1, missed, hit at IoU 0.8: precision 1 up to a recall of 1/3 and 2/3 up to 2/3 (AP50 5/9). At the score of 0.7 two of
-    # three are hit: F1 2/3. COCO: 101 recalls, 34 of them up to 1/3 and 67 up to 2/3; at seven IoUs (0.50 to 0.80) as AP50, at three
-    # the first alone.
-    row = compare.read_rows()["base"]
-    coco = (34 + 33 * 2 / 3) / 101
+def test_official_test_pictures_are_not_ranked_by(compare, called):
+    compare.prepare_data()
+    assert [step for step, _ in called] == ["split", "records"]
+    assert [image.filename for image in annotations.read_labels(compare.data() / "ranked_labels.csv")] == ["b.jpg"]
+
+
+def test_a_choice_that_fails_is_told_and_the_others_are_trained(compare, called, capsys):
+    with pytest.raises(UserError, match="1 of 4 choices failed: relu. Mend what is told above"):
+        compare.main(["--only", "nms_045", "base", "relu", "one_map", "--steps", "40"])
+    assert list(compare.read_rows()) == ["base", "nms_045", "one_map"]
+    # Precision 1 up to a recall of 1/3 and 2/3 up to 2/3: AP50 5/9. At the score of 0.7 two of three are hit: F1 2/3. COCO: 101 recalls,
+    # 34 of them up to 1/3 and 33 more up to 2/3; at seven IoUs (0.50 to 0.80) as AP50, at three the first alone.
+    row, coco = compare.read_rows()["base"], (34 + 33 * 2 / 3) / 101
     assert [row[key] for key in ("cpu_seconds", "AP50", "AP75", "AP", "F1", "count_error")] == pytest.approx(
         [100, 5 / 9, coco, (7 * coco + 3 * 34 / 101) / 10, 2 / 3, 0], abs=1e-5)
     said = capsys.readouterr()
     assert "relu failed: 06_train.py ended with status 1" in said.err and "base: AP50 0.5556" in said.out
+    exports = {options[options.index("--name") + 1]: options for step, options in called if step == "export"}
+    assert all(options[options.index("--checkpoint") + 1] == "newest" for options in exports.values())
+    assert [options[options.index("--run-dir") + 1] for options in (exports["nms_045"], exports["base"])] == [str(compare.FOLDER / "base")] * 2
+    assert all(options[options.index("--labels") + 1] == str(compare.data() / "ranked_labels.csv") for step, options in called if step == "detect")
 
 
-def test_the_table_and_the_plot(compare, capsys):
-    rows = {"base": dict(ROW, pictures_per_second=12.5, megabytes=10.87, timed_on="a machine"), "one_map": dict(ROW, what="one map")}
-    compare.tell(rows)
+def trained(called):
+    return collections.Counter(options[options.index("--run-dir") + 1].rsplit("/", 1)[-1] for step, options in called if step == "train")
+
+
+def test_what_has_a_row_is_not_trained_again_unless_asked_for(compare, called):
+    compare.main(["--only", "base", "--steps", "40"])
+    compare.main(["--only", "base", "one_map", "--steps", "40"])
+    assert trained(called) == {"base": 1, "one_map": 1}
+    assert compare.read_rows()["base"]["cpu_seconds"] == 100
+    with pytest.raises(UserError, match=r"the row of base is of another recipe \(40 steps; .*expected rows of one base.*--again"):
+        compare.main(["--only", "base", "--steps", "50"])
+    compare.main(["--only", "base", "--steps", "50", "--again"])
+    assert trained(called) == {"base": 2, "one_map": 1} and compare.read_rows()["base"]["steps"] == 50
+
+
+def test_a_run_that_goes_on_has_no_cpu_time_and_one_of_another_recipe_is_refused(compare, called, capsys):
+    (compare.FOLDER / "base").mkdir()
+    (compare.FOLDER / "base" / "checkpoint").write_text("")
+    compare.main(["--only", "base", "--steps", "40"])
+    assert compare.read_rows()["base"]["cpu_seconds"] is None
+    (compare.FOLDER / "one_map").mkdir()
+    (compare.FOLDER / "one_map" / "pipeline.config").write_text("model { }")
+    with pytest.raises(UserError, match="1 of 1 choices failed: one_map"):
+        compare.main(["--only", "one_map", "--steps", "40"])
+    assert "was trained with another config than" in capsys.readouterr().err
+
+
+def test_a_choice_without_the_weights_it_needs_says_so(compare, called, capsys):
+    with pytest.raises(UserError, match="1 of 1 choices failed: nms_045"):
+        compare.main(["--only", "nms_045", "--steps", "40"])
+    assert "nms_045 has the weights of base, which are not here" in capsys.readouterr().err
+
+
+def test_the_table_and_the_figure(compare, capsys):
+    for name, row in (("base", dict(ROW, pictures_per_second=12.5, megabytes=10.87, timed_on="a machine")),
+                      ("one_map", dict(ROW, what="one map", cpu_seconds=None)), ("relu", dict(ROW, what="a recipe"))):
+        compare.write_row(name, row)
+    compare.main(["--table"])
     said = capsys.readouterr().out
     assert "| a choice | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 0.900 | 1.50 | 1.97 | 12.5 | 10.87 | 2 |" in said
-    assert "| one map | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 0.900 | 1.50 | 1.97 | - | - | 2 |" in said
+    assert "| one map | 512 x 384 | 0.88 | 0.990 | 0.500 | 0.550 | 0.900 | 1.50 | 1.97 | - | - | - |" in said
     assert "pictures a second on a machine" in said
     assert compare.PLOT.read_bytes().startswith(b"\x89PNG")
+
+
+def test_graphs_that_are_not_here_are_not_timed(compare):
+    compare.write_row("base", ROW)
+    with pytest.raises(UserError, match="base: their graphs are not in .*; expected all, for speeds of one machine"):
+        compare.main(["--speed"])
+
+
+def test_an_unknown_choice_is_refused(compare):
+    with pytest.raises(UserError, match="--only bse: no such choice; expected some of base, base_again"):
+        compare.main(["--only", "bse"])
+
+
+def test_the_committed_rows_can_be_shown():
+    module = load_script("compare")
+    rows = module.read_rows()
+    assert set(json.loads(module.FIGURES.read_text())) == set(rows)
+    assert all({"AP", "F1", "count_error", "recipe_sha256"} <= set(row) for row in rows.values())

@@ -334,9 +334,10 @@ def test_a_change_that_fits_nowhere_is_refused(path, lines, told):
 
 
 def test_reading_names_the_records_of_a_folder(tmp_path):
-    config = pipeline.changed(pipeline.parse(TEXT, "default"), pipeline.reading(tmp_path / 'a "b"'))
+    folder = tmp_path / 'a "b" \\ jos\u00e9 \u5e97'
+    config = pipeline.changed(pipeline.parse(TEXT, "default"), pipeline.reading(folder))
     for reader, name in ((config.train_input_reader, "train"), (config.eval_input_reader[0], "val")):
-        assert list(reader.tf_record_input_reader.input_path) == [str(tmp_path / 'a "b"' / name) + ".record"]
+        assert list(reader.tf_record_input_reader.input_path) == [str(folder / name) + ".record"]
         assert reader.max_number_of_boxes == 200 and reader.label_map_path, "the rest of the reader stays"
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import ROOT, load_script
+from conftest import load_script
 from shelfdet import UserError, files, paths, pipeline, steps
 
 FIGURES = {"mAP": 0.99, "AP75": 0.9, "AP": 0.7, "precision": 0.98, "recall": 0.97, "mean_absolute_count_error": 0.5}
@@ -30,24 +30,26 @@ def called(monkeypatch, tmp_path):
     def run(step, options, log=None, core=None):
         calls.append((step, [str(option) for option in options]))
         if step == "score":
-            files.write_text(options[options.index("--output") + 1], json.dumps(figures(mAP=0.985, AP75=0.92)))
+            if "--output" in options:
+                files.write_text(options[options.index("--output") + 1], json.dumps(figures(mAP=0.985, AP75=0.92)))
     monkeypatch.setattr(steps, "run", run)
     monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics.json")
+    monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
     (tmp_path / "metrics.json").write_text(json.dumps(figures()))
     return calls
 
 
-def test_difference_says_what_lies_outside_the_interval(reproduce):
-    lines = reproduce.difference(figures(), figures(mAP=0.985, AP75=0.92)).splitlines()
-    assert lines[1].split() == "AP at IoU 0.5 0.9900 0.9850 -0.0050 0.9800 to 1.0000".split()
-    assert lines[2].split() == "COCO AP at IoU 0.75 0.9000 0.9200 +0.0200 0.8900 to 0.9100, outside".split()
-    assert lines[-1] == "pictures 71 and 71, boxes 2648 and 2648, score thresholds 0.2500 and 0.2500"
+def test_figures_stand_side_by_side_with_this_runs_interval(reproduce):
+    lines = reproduce.side_by_side(figures(), figures(mAP=0.985, AP75=0.92)).splitlines()
+    assert lines[1].split() == "AP at IoU 0.5 0.9900 0.9850 0.9750 to 0.9950".split()
+    assert lines[2].split() == "COCO AP at IoU 0.75 0.9000 0.9200 0.9100 to 0.9300".split()
+    assert lines[-1] == "71 and 71 pictures, 2648 and 2648 boxes, score thresholds 0.2500 and 0.2500"
 
 
 def test_a_fold_trains_the_shipped_recipe_on_its_own_records(reproduce, called, tmp_path, capsys):
     run = tmp_path / "run"
     reproduce.main(["--fold", "2", "--run-dir", str(run), "--seed", "5"])
-    assert [step for step, _ in called] == ["split", "records", "train", "export", "detect", "detect", "score"]
+    assert [step for step, _ in called] == ["split", "records", "check", "train", "export", "detect", "detect", "score"]
     by_step = dict(called)
     assert by_step["split"] == ["--split", "grouped", "--fold", "2", "--out", str(run / "data")]
     assert by_step["train"] == ["--config", str(run / "fold.config"), "--run-dir", str(run), "--seed", "5"]
@@ -63,20 +65,33 @@ def test_a_fold_trains_the_shipped_recipe_on_its_own_records(reproduce, called, 
 def test_other_pictures_than_those_of_metrics_json_are_refused(reproduce, called, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
     with pytest.raises(UserError, match=r"train_labels.csv: no such file; expected the data.*Run `make data`"):
-        reproduce.main(["--run-dir", str(tmp_path / "run")])
-    for split in ("train", "val", "test"):
-        (tmp_path / (split + "_labels.csv")).write_text("filename\n")
+        reproduce.main([])
+    labels(tmp_path, "other.JPG")
     with pytest.raises(UserError, match=r"test_labels.csv: has the sha256 [0-9a-f]{64}; expected 0{64}, of which .*metrics.json speaks"):
-        reproduce.main(["--run-dir", str(tmp_path / "run")])
+        reproduce.main([])
+    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), labels_sha256=files.sha256(tmp_path / "test_labels.csv"))))
+    with pytest.raises(UserError, match=r"train_labels.csv: 1 pictures, which are not the 254 that the graph that ships had for train; expected"):
+        reproduce.main([])
     assert not called
+
+
+def labels(folder, *names):
+    """Label files of train, val and test with one box in each of the pictures."""
+    for split in ("train", "val", "test"):
+        (folder / (split + "_labels.csv")).write_text("filename,width,height,class,xmin,ymin,xmax,ymax\n" + "".join(
+            "{},9,9,product,1,1,5,5\n".format(name) for name in names))
 
 
 def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(reproduce, called, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
-    for split in ("train", "val", "test"):
-        (tmp_path / (split + "_labels.csv")).write_text("filename\n")
+    monkeypatch.setattr(paths, "DEFAULT_GRAPH", tmp_path)
+    labels(tmp_path, "a.JPG")
+    (tmp_path / "trained_on.json").write_text('{"train": ["a.JPG"], "val": ["a.JPG"]}')
     (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), labels_sha256=files.sha256(tmp_path / "test_labels.csv"))))
-    reproduce.main([])
-    assert [step for step, _ in called] == ["train", "export", "detect", "detect", "score"]
-    assert dict(called)["train"][:2] == ["--config", str(paths.DEFAULT_GRAPH / "pipeline.config")]
-    assert dict(called)["train"][3] == str(ROOT / "workspace" / "training_demo" / "training" / "reproduced")
+    reproduce.main(["--seed", "1"])
+    assert [step for step, _ in called] == ["check", "train", "export", "detect", "detect", "score", "detect", "detect", "score"]
+    run = tmp_path / "training" / "reproduced_seed1"
+    assert called[1][1] == ["--config", str(tmp_path / "pipeline.config"), "--run-dir", str(run), "--seed", "1"]
+    assert called[-1][1][:6] == ["--compare", str(run / "shipped_test_detections.json"), str(run / "test_detections.json"), "--val-detections",
+                                 str(run / "shipped_val_detections.json"), str(run / "val_detections.json")]
+    assert called[6][1][:2] == ["--graph", str(tmp_path)]

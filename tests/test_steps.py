@@ -1,7 +1,9 @@
 """steps.py: the numbered scripts as other programs call them."""
 
 import concurrent.futures
+import os
 import sys
+import threading
 import time
 
 import pytest
@@ -12,6 +14,8 @@ from shelfdet import UserError, steps
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """Puts a script of these lines in step 02's place."""
+    monkeypatch.setattr(steps, "_stopped", threading.Event())
+
     def put(text):
         path = tmp_path / "02_made.py"
         path.write_text(text)
@@ -33,9 +37,10 @@ def test_a_run_logs_its_line_and_output_and_counts_the_cpu_time_of_children_too(
 
 
 def test_a_run_keeps_to_its_core(script, tmp_path):
+    core = min(os.sched_getaffinity(0))
     script("import os\nprint(os.sched_getaffinity(0))\n")
-    steps.run("split", [], tmp_path / "a.log", core=0)
-    assert (tmp_path / "a.log").read_text().splitlines()[-1] == "{0}"
+    steps.run("split", [], tmp_path / "a.log", core=core)
+    assert (tmp_path / "a.log").read_text().splitlines()[-1] == "{%d}" % core
 
 
 def test_a_failure_shows_the_end_of_the_log(script, tmp_path):
@@ -57,11 +62,15 @@ def test_stop_ends_what_another_thread_runs(script, tmp_path):
     script("import time\nprint('begun', flush=True)\ntime.sleep(60)\n")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         running = pool.submit(steps.run, "split", [], tmp_path / "a.log")
-        while not (tmp_path / "a.log").exists() or "begun" not in (tmp_path / "a.log").read_text():
+        deadline = time.time() + 30
+        while time.time() < deadline and "begun" not in ((tmp_path / "a.log").exists() and (tmp_path / "a.log").read_text() or ""):
             time.sleep(0.02)
         steps.stop()
-        with pytest.raises(UserError, match="ended with status -15"):
+        with pytest.raises(steps.Stopped, match="02_made.py: stopped"):
             running.result(30)
+    with pytest.raises(steps.Stopped, match="02_made.py: not started"):
+        steps.run("split", [], tmp_path / "b.log")
+    assert not (tmp_path / "b.log").exists()
 
 
 def test_a_kill_is_told_as_one(script, tmp_path):

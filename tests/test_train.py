@@ -80,6 +80,16 @@ def test_pictures_that_the_first_weights_had_seen_are_noted_and_kept(train, tmp_
     assert train.all_pictures(config, run)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
 
 
+def test_other_first_weights_are_refused_for_a_run_that_goes_on(train, tmp_path):
+    run, start = checkpoint(tmp_path / "run", 10), tmp_path / "graph"
+    start.mkdir()
+    (start / "model.ckpt.index").write_text("")
+    (run / "pipeline.config").write_text(CONFIG.read_text())
+    with pytest.raises(UserError, match="--start-from .*graph: the run in .*run began with weights drawn at random; expected the same"):
+        train.main(["--config", str(CONFIG), "--run-dir", str(run), "--start-from", str(start)])
+    assert "fine_tune" not in (run / "pipeline.config").read_text()
+
+
 def test_two_trainings_in_one_folder_are_refused(train, tmp_path):
     with train.lock(tmp_path / "run"):
         with pytest.raises(UserError, match="another training is under way"):

@@ -217,8 +217,9 @@ def _fit(prefix, network, whole, key, findings):
     tell(key,
          found=f"{len(fitting)} of the {'network' if whole else 'feature extractor'}'s {len(wanted)} variables are in it with this "
                f"shape{example}",
-         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers",
-         write="depth_multiplier: 1.0" if misfits else "name another checkpoint, or delete fine_tune_checkpoint")
+         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers" + (", and num_classes" if whole else ""),
+         write="the model block of the config that the checkpoint was trained with, most often the pipeline.config beside it; or name "
+               "another checkpoint, or none")
 
 
 def _augmentation(step, key, findings):

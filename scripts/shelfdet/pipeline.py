@@ -107,7 +107,7 @@ def changed(config, changes):
 def reading(folder):
     """The ``changes`` that make a config train and validate on the records in ``folder``, which step 04 wrote there."""
     line = "tf_record_input_reader {{ input_path: {} }}"
-    return [(reader, line.format(json.dumps(str(pathlib.Path(folder).resolve() / name))))
+    return [(reader, line.format(_quoted(pathlib.Path(folder).resolve() / name)))
             for reader, name in (("train_input_reader", "train.record"), ("eval_input_reader[0]", "val.record"))]
 
 
@@ -127,7 +127,12 @@ def starting_from(config, start):
         raise UserError("--start-from {}: {}.index is not there; expected a graph's folder as step 07 writes it, or the prefix of a "
                         "checkpoint, such as RUN/best/model.ckpt-2300.".format(start, prefix))
     return changed(config, [("train_config", 'fine_tune_checkpoint: {} fine_tune_checkpoint_type: "detection" '
-                                             'load_all_detection_checkpoint_vars: true'.format(json.dumps(str(prefix.resolve()))))])
+                                             'load_all_detection_checkpoint_vars: true'.format(_quoted(prefix.resolve())))])
+
+
+def _quoted(path):
+    """A path as a string of protobuf's text format."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def input_size(config):

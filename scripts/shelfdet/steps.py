@@ -1,8 +1,10 @@
 """The numbered scripts as another program calls them: each in a process of its own, as a user would start it."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 
 from shelfdet import UserError, paths
 
@@ -17,6 +19,11 @@ SCRIPTS = {
     "score": paths.EVALUATION / "09_score.py"}
 LINES_SHOWN = 12
 _running = set()                 # processes under way, of all threads
+_stopped = threading.Event()
+
+
+class Stopped(UserError):
+    """A step did not run, or not to its end, because of ``stop``."""
 
 
 def run(step, options, log=None, core=None):
@@ -32,8 +39,11 @@ def run(step, options, log=None, core=None):
       seconds of CPU time that it and its children took.
 
     Raises:
+      Stopped: ``stop`` was called before or while it ran.
       UserError: it failed; with a log, the message holds the end of that.
     """
+    if _stopped.is_set():
+        raise Stopped("{}: not started".format(SCRIPTS[step].name))
     line = [sys.executable, str(SCRIPTS[step])] + [str(option) for option in options]
     if core is not None:
         line = ["nice", "taskset", "-c", str(core)] + line
@@ -44,6 +54,8 @@ def run(step, options, log=None, core=None):
         with open(str(log), "a") as file:
             print("$ " + " ".join(line), file=file, flush=True)
             status, seconds = _wait(subprocess.Popen(line, stdout=file, stderr=subprocess.STDOUT))
+    if status and _stopped.is_set():
+        raise Stopped("{}: stopped".format(SCRIPTS[step].name))
     if status:
         told = "its message is above" if log is None else "the end of {}:\n{}".format(
             log, "\n".join(log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]))
@@ -52,9 +64,11 @@ def run(step, options, log=None, core=None):
 
 
 def stop():
-    """Ends all steps under way, in whichever thread; step 06 then stops its training and says from where it goes on."""
+    """Ends all steps under way, in whichever thread, and lets none start; step 06 says from where its training goes on."""
+    _stopped.set()
     for process in list(_running):
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):        # it may end at any moment
+            process.terminate()
 
 
 def _wait(process):

@@ -7,14 +7,15 @@ matplotlib.use("Agg")            # no screen is needed, and none may be there
 from matplotlib import figure, ticker
 from matplotlib.backends import backend_agg
 
+from shelfdet.choices import BASE, NETWORK, RECIPE, SIZE
+
 # Okabe and Ito's colours, for colour-blind readers; each kind has a mark, too.
-BASE, SIZE, NETWORK, RECIPE = "base", "size", "network", "recipe"
-MARKS = {BASE: ("#000000", "*", 170, "the base, trained twice"), SIZE: ("#0072B2", "o", 60, "another input size"),
+MARKS = {BASE: ("#000000", "*", 170, "the base, trained several times"), SIZE: ("#0072B2", "o", 60, "another input size"),
          NETWORK: ("#D55E00", "s", 55, "another depth, or one feature map"), RECIPE: ("#009E73", "^", 60, "another recipe")}
 NOISE = "#dddddd"
 
 Point = collections.namedtuple("Point", "name kind speed AP F1")
-Point.__doc__ = """One choice: its name, one of the four kinds, pictures a second (None if not timed), COCO AP and F1 on validation."""
+Point.__doc__ = """One choice: its name, its kind as in choices, pictures a second (None if not timed), COCO AP and F1 on validation."""
 
 
 def draw(points, path, title, note):
@@ -33,7 +34,7 @@ def draw(points, path, title, note):
     rows = sorted((point for point in points if point.kind in (BASE, RECIPE)), key=lambda point: point.AP)
     for column, left in (("AP", 0.7), ("F1", 0.86)):
         _recipes(sheet.add_axes([left, 0.09, 0.13, 0.74]), rows, column, names=column == "AP")
-    sheet.text(0.5, 0.855, "The same network, other recipes (grey: between the base's two runs)", fontsize=11)
+    sheet.text(0.5, 0.855, "The same network, other recipes (grey: what the base's own runs span)", fontsize=11)
     sheet.savefig(str(path), format="png")
 
 

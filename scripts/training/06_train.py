@@ -73,6 +73,7 @@ def main(argv=None):
     start = newest_step(run)
     if start is not None:
         check_same(args.config, config, run)
+        check_start(args, config, run)
     if start is not None and start >= target:
         print("{}: the run's newest checkpoint is already at step {} of {} (num_steps of {}): nothing is left to train.\n"
               "To export it: scripts/training/07_export_inference_graph.py --run-dir {}\nTo train on, raise num_steps (and total_steps "
@@ -160,6 +161,20 @@ def check_same(path, config, run):
                             run, " and ".join(changed), noted))
 
 
+def check_start(args, config, run):
+    """Refuses --start-from on a run that began otherwise: its newest checkpoint is what it goes on from.
+
+    Raises:
+      UserError: the run's own config names other first weights, or none.
+    """
+    from shelfdet import pipeline
+    kept = run / paths.CONFIG_FILE
+    began = pipeline.read(kept).train_config.fine_tune_checkpoint if kept.exists() else ""
+    if args.start_from and began != config.train_config.fine_tune_checkpoint:
+        raise UserError("--start-from {}: the run in {} began with {}; expected the same. Leave --start-from out to go on with it, or start "
+                        "a new run with --run-dir.".format(args.start_from, run, began or "weights drawn at random"))
+
+
 def pictures(config):
     """dict of "train" and "val" to the sorted file names of the pictures trained and validated on.
 
@@ -186,10 +201,10 @@ def all_pictures(config, run):
     folders = list((paths.ROOT / checkpoint).parents)[:2] if checkpoint else []
     beside = next((folder / paths.PICTURES_FILE for folder in folders if (folder / paths.PICTURES_FILE).is_file()), None)
     own = run / paths.PICTURES_FILE
-    before = files.read_json(own).get("before") if own.is_file() else None
+    before = set(files.read_json(own).get("before", ())) if own.is_file() else set()
     if beside:
-        before = sorted({name for names in files.read_json(beside).values() for name in names})
-    return dict(found, before=before) if before else found
+        before.update(name for names in files.read_json(beside).values() for name in names)
+    return dict(found, before=sorted(before)) if before else found
 
 
 def train(args, run, start, target):

@@ -144,7 +144,7 @@ def export(prefix, config, folder):
         [sys.executable, str(script), "--input_type=image_tensor", "--pipeline_config_path={}".format(config.resolve()),
          "--trained_checkpoint_prefix={}".format(prefix.resolve()), "--output_directory={}".format(folder)],
         cwd=str(paths.ROOT), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    if process.returncode or not (folder / paths.GRAPH_FILE).is_file():
+    if process.returncode or not all((folder / name).is_file() for name in MADE):
         raise UserError("{}: cannot be exported with {} (status {}). Was the checkpoint trained with this config? "
                         "export_inference_graph.py said:\n\n{}".format(
                             prefix, config, process.returncode, "\n".join(process.stdout.splitlines()[-12:])))

@@ -329,10 +329,11 @@ def counts(matches, threshold):
 
 
 def show(content, args):
+    from shelfdet import boxes
     print("{}: {} pictures, {} products, {} detections of any score{}\n".format(
         args.detections.name, content["pictures"], content["boxes"], content["detections"],
-        "\n{} of the products lie on another (IoU over 0.6), as if labelled twice: whoever finds each once misses those".format(
-            content["labelled_twice"]) if content["labelled_twice"] else ""))
+        "\n{} of the products lie on another (IoU over {:g}), as if labelled twice: whoever finds each once misses those".format(
+            content["labelled_twice"], boxes.DOUBLED_IOU) if content["labelled_twice"] else ""))
     print("{:28}{:>9}   {}".format("", "value", "95 % interval"))
     for name, text in SHOWN.items():
         print("{:28}{:>9}   {}".format(text, number(content[name]), span(content["intervals_95"].get(name))))
