@@ -88,7 +88,7 @@ tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_D
 reproduce: setup  ## train the shipped detector anew; how far its figures are from metrics.json (FOLD=0..3: on planograms never seen)
 	$(PYTHON_HERE) scripts/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
 
-compare: setup  ## what each choice of the recipe is worth: some 18 short trainings, two hours and more
+compare: setup  ## what each choice of the recipe is worth: two dozen short trainings, hours; comparison.json keeps what is done
 	$(PYTHON_HERE) scripts/compare.py
 
 ceiling: setup  ## how far the labels agree with themselves, and so what AP they allow

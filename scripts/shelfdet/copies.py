@@ -19,11 +19,12 @@ ROUNDS = 12
 SETTLING = 6             # rounds in which everything has a partner; then only what lies near
 NEAR = 0.5               # of the median width: further away it is another pack
 
-Pair = collections.namedtuple("Pair", "first second mapped_xyxy labelled_xyxy")
+Pair = collections.namedtuple("Pair", "first second mapped_xyxy foreseen_xyxy labelled_xyxy")
 Pair.__doc__ = """Two pictures of one shelf.
 
-first, second: LabelledImages. mapped_xyxy: (N, 4), the labels of the first where its packs lie in the second.
-labelled_xyxy: (N, 4), what the second has there, row by row."""
+first, second: LabelledImages. mapped_xyxy: (N, 4), the labels of the first where its packs lie in the second; the map was fitted to
+all packs, and so a little to each one's noise. foreseen_xyxy: (N, 4), the same by maps that were each fitted to the other packs alone, and
+so err a little themselves. labelled_xyxy: (N, 4), what the second has there, row by row."""
 
 
 def pairs(images):
@@ -51,7 +52,7 @@ def lay(first_xyxy, second_xyxy):
       first_xyxy, second_xyxy: (N, 4) and (M, 4) in pixels of their pictures, in any order.
 
     Returns:
-      (mapped_xyxy, partners_xyxy), both (N, 4), or None where they cannot be laid one to one.
+      (mapped_xyxy, foreseen_xyxy, labelled_xyxy) as in Pair, or None where they cannot be laid one to one.
     """
     if len(first_xyxy) != len(second_xyxy) or len(first_xyxy) < FEWEST:
         return None
@@ -74,7 +75,10 @@ def lay(first_xyxy, second_xyxy):
         here = carry(homography, start)
     if len(mine) < len(start):
         return None
-    return outline(homography, first_xyxy[mine]), second_xyxy[partner]
+    first_xyxy, start, goal = first_xyxy[mine], start[mine], goal[partner]
+    others = [fit(np.delete(start, row, axis=0), np.delete(goal, row, axis=0)) for row in range(len(start))]
+    foreseen = [outline(without, first_xyxy[row:row + 1])[0] for row, without in enumerate(others)]
+    return outline(homography, first_xyxy), np.array(foreseen), second_xyxy[partner]
 
 
 def fit(points, targets):
