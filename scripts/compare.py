@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """What each choice of the recipe is worth in a short training: shelfdet/choices.py says which there are. `make compare` runs it.
 
-Reads   the photographs that step 01 put in place, and training/ssd_inception_v2_scratch.config, which is the base.
+Reads   the photographs that step 01 put in place, and training/ssd_inception_v2_scratch.config, from which all configs are made.
 Writes  training/comparison/ (git-ignored): the grouped split's labels and records, and for each choice its config, run, graph and
         detections; training/comparison.json: the figures, a row as soon as it is there; evaluation/figures/choices.png.
 
@@ -114,7 +114,7 @@ def prepare_data():
     annotations.write_labels(kept, data() / "ranked_labels.csv")
 
 
-def base():
+def shipped():
     from shelfdet import pipeline
     return pipeline.read(paths.DEFAULT_CONFIG)
 
@@ -132,8 +132,8 @@ def to_train(names, args):
             write_row(name, None)
             for made in (FOLDER / name, FOLDER / "graphs" / name):
                 shutil.rmtree(str(made), ignore_errors=True)
-        elif name in rows and rows[name]["recipe_sha256"] != choices.recipe_sha256(name, base(), args.count, data()):
-            raise UserError("{}: the row of {} is of another recipe ({} steps; or of another base config); expected rows of one base. Give "
+        elif name in rows and rows[name]["recipe_sha256"] != choices.recipe_sha256(name, shipped(), args.count, data()):
+            raise UserError("{}: the row of {} is of another recipe ({} steps; or of another config); expected rows of one base. Give "
                             "--steps as it was, put {} back, or train it anew with --again.".format(
                                 paths.shown(FIGURES), name, rows[name]["steps"], paths.shown(paths.DEFAULT_CONFIG)))
     return [name for name in names if args.again or name not in rows]
@@ -188,13 +188,13 @@ def make_config(name, count):
     from google.protobuf import text_format
     from shelfdet import choices
     choice = choices.CHOICES[name]
-    built, network, met = choices.with_anchors(name, choices.config(name, base(), count, data()), data() / "train_labels.csv")
+    built, network, met = choices.with_anchors(name, choices.config(name, shipped(), count, data()), data() / "train_labels.csv")
     path = FOLDER / (name + ".config")
     files.write_text(path, "# {}: {}. Made by scripts/compare.py.\n{}".format(name, choice.what, text_format.MessageToString(built)))
     return path, collections.OrderedDict([
         ("what", choice.what), ("steps", built.train_config.num_steps), ("batch", built.train_config.batch_size), ("seed", choice.seed),
         ("input_wh", list(network.image_wh)), ("feature_maps", len(network.grids_wh)), ("met", round(met, 4)),
-        ("multiply_adds", network.multiply_adds), ("recipe_sha256", choices.recipe_sha256(name, base(), count, data()))])
+        ("multiply_adds", network.multiply_adds), ("recipe_sha256", choices.recipe_sha256(name, shipped(), count, data()))])
 
 
 def train_one(name, config, row, core):

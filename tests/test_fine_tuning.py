@@ -51,7 +51,7 @@ def small(text, folder):
     text = re.sub(r"(warmup_steps|num_steps|total_steps): \d+", r"\1: 1", text).replace("warmup_steps: 1\n", "warmup_steps: 0\n")
     return substitute(text, (r'"[^"]*/label_map.pbtxt"', '"{}"'.format(folder / "label_map.pbtxt")),
                       (r'"[^"]*\.record"', '"{}"'.format(folder / "a.record")), (r"height: 512", "height: 96"), (r"width: 512", "width: 96"),
-                      (r"batch_size: 8", "batch_size: 1"), (r"(initial_learning_rate|learning_rate_base): [\d.]+", r"\1: 1e-30"))
+                      (r"batch_size: \d+", "batch_size: 1"), (r"(initial_learning_rate|learning_rate_base): [\d.]+", r"\1: 1e-30"))
 
 
 def make_record(folder):

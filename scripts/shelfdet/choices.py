@@ -1,4 +1,4 @@
-"""What `make compare` tries: a base recipe, and choices that differ from it.
+"""What `make compare` tries: a base recipe, and choices that differ from it in one thing.
 
 A choice's config is the base's with some blocks changed (pipeline.changed), on the records of the comparison, for the steps asked
 for, with the anchors that step 03 would advise for its input and feature maps; one anchor per cell is asserted.
@@ -26,6 +26,11 @@ ZOO_ANCHORS = ("ssd_anchor_generator { num_layers: 2 scales: 0.2 scales: 0.95 as
 CROPS = ("ssd_random_crop {{ operations {{ min_object_covered: 0.5 overlap_thresh: 0.5 min_aspect_ratio: 0.6 max_aspect_ratio: 1.7 "
          "min_area: {} max_area: 1.0 clip_boxes: true random_coef: {} }} }}")          # random_coef: how often the whole picture
 
+NMS = "model.ssd.post_processing.batch_non_max_suppression"
+# The recipe that the comparison began with, as changes to the config that ships, which took over what proved worth it.
+FIRST_RECIPE = [("train_config", "batch_size: 8"), (EXTRACTOR + ".conv_hyperparams", "activation: RELU_6"), (NMS, "iou_threshold: 0.6"),
+                (CROP, CROPS.format(0.25, 0.25))]
+
 BASE, SIZE, NETWORK, RECIPE = "base", "size", "network", "recipe"
 Choice = collections.namedtuple("Choice", "what kind changes seed steps_times weights_of")
 Choice.__new__.__defaults__ = ((), 0, 1, None)
@@ -44,7 +49,7 @@ CHOICES = collections.OrderedDict([
     ("batch_4", Choice("batch of 4, twice the steps", RECIPE, [("train_config", "batch_size: 4")], steps_times=2)),
     ("batch_2", Choice("batch of 2, four times the steps", RECIPE, [("train_config", "batch_size: 2")], steps_times=4)),
     ("nms_045", Choice("boxes that overlap by 0.45 are one (0.6)", RECIPE, [
-        ("model.ssd.post_processing.batch_non_max_suppression", "iou_threshold: 0.45")], weights_of="base")),
+        (NMS, "iou_threshold: 0.45")], weights_of="base")),
     ("relu", Choice("RELU for RELU_6", RECIPE, [(EXTRACTOR + ".conv_hyperparams", "activation: RELU")])),
     ("depth_100", Choice("depth multiplier 1.0", NETWORK, [(EXTRACTOR, "depth_multiplier: 1.0")])),
     ("crops_mild", Choice("crops of at least 0.6 of the picture", RECIPE, [(CROP, CROPS.format(0.6, 0.25))])),
@@ -65,19 +70,19 @@ CHOICES = collections.OrderedDict([
 ])
 
 
-def config(name, base, steps, records):
+def config(name, shipped, steps, records):
     """A choice's config, but for its anchors.
 
     Args:
       name: a key of CHOICES.
-      base: the base config, as pipeline.read gives it.
+      shipped: the config that ships, as pipeline.read gives it.
       steps: of the base's training.
       records: folder of train.record and val.record.
 
     Raises:
-      UserError: the base's augmentations are not those that the choices replace.
+      UserError: its augmentations are not those that the choices replace.
     """
-    kinds = [step.WhichOneof("preprocessing_step") for step in base.train_config.data_augmentation_options]
+    kinds = [step.WhichOneof("preprocessing_step") for step in shipped.train_config.data_augmentation_options]
     for place, kind in PLACES.items():
         if kinds[place:place + 1] != [kind]:
             raise UserError("train_config.data_augmentation_options[{}]: found {}; expected {}, in whose place the choices put others. Put "
@@ -85,12 +90,12 @@ def config(name, base, steps, records):
     steps *= CHOICES[name].steps_times
     shared = [("train_config", "num_steps: {}".format(steps)),
               (RATE, "total_steps: {} warmup_steps: {}".format(steps, int(steps * WARM_UP)))]
-    return pipeline.changed(base, list(CHOICES[name].changes) + shared + pipeline.reading(records))
+    return pipeline.changed(shipped, FIRST_RECIPE + list(CHOICES[name].changes) + shared + pipeline.reading(records))
 
 
-def recipe_sha256(name, base, steps, records):
+def recipe_sha256(name, shipped, steps, records):
     """What tells whether a choice was trained as it stands here, in 64 hex digits; the records' place does not count."""
-    bare = config(name, base, steps, records)
+    bare = config(name, shipped, steps, records)
     bare.ClearField("train_input_reader")
     bare.ClearField("eval_input_reader")
     return hashlib.sha256("{!r} seed {}".format(bare, CHOICES[name].seed).encode("utf-8")).hexdigest()
