@@ -23,6 +23,27 @@ def test_metrics_are_of_the_shipped_graph_and_config():
     assert committed("metrics.json")["config_sha256"] == files.sha256(SHIPPED / "pipeline.config")
 
 
+ROWS = (("AP at IoU 0.5", "mAP", 4), ("precision", "precision", 4), ("recall", "recall", 4), ("COCO AP (IoU 0.50", "AP", 4),
+        ("COCO AP at IoU 0.75", "AP75", 4), ("mean absolute error of the count", "mean_absolute_count_error", 2))
+
+
+@pytest.mark.parametrize("text, key, digits", ROWS)
+def test_readmes_table_says_what_metrics_json_says(text, key, digits):
+    row, = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| " + text)]
+    metrics = committed("metrics.json")
+    value, interval = [cell.strip() for cell in row.split("|")[2:4]]
+    assert value == "{:.{}f}".format(metrics[key], digits)
+    assert interval == "{:.{digits}f} to {:.{digits}f}".format(*metrics["intervals_95"][key], digits=digits)
+
+
+def test_readme_and_the_model_card_quote_the_threshold_and_the_errors():
+    metrics = committed("metrics.json")
+    readme, card = ((path / "README.md").read_text() for path in (ROOT, SHIPPED.parent))
+    threshold = "{:.4f}".format(metrics["threshold"])
+    assert "score " + threshold in readme and "score " + threshold in card
+    assert "{TP:,} products are hit and {FN} missed; of the {FP} false alarms".format(**metrics) in readme
+
+
 def test_every_test_picture_has_its_count():
     assert len(committed("image2products.json")) == committed("metrics.json")["pictures"] == 71
 
