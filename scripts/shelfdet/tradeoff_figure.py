@@ -30,7 +30,7 @@ def draw(points, path, title, note):
     backend_agg.FigureCanvasAgg(sheet)
     sheet.suptitle(title, x=0.05, y=0.975, ha="left", fontsize=15, weight="bold")
     sheet.text(0.05, 0.905, note, fontsize=10.5)
-    _speed(sheet.add_axes([0.05, 0.09, 0.4, 0.74]), [point for point in points if point.kind != RECIPE and point.speed])
+    _speed(sheet.add_axes([0.07, 0.09, 0.39, 0.74]), [point for point in points if point.kind != RECIPE and point.speed])
     rows = sorted((point for point in points if point.kind in (BASE, RECIPE)), key=lambda point: point.AP)
     for column, left in (("AP", 0.7), ("F1", 0.86)):
         _recipes(sheet.add_axes([left, 0.09, 0.13, 0.74]), rows, column, names=column == "AP")
@@ -40,6 +40,10 @@ def draw(points, path, title, note):
 
 def _speed(axes, points):
     axes.set_title("Other networks: accuracy against speed", loc="left", fontsize=11)
+    if not points:
+        axes.text(0.5, 0.5, "not timed yet (compare.py --speed)", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
     for kind, (colour, mark, size, label) in MARKS.items():
         chosen = [point for point in points if point.kind == kind]
         if chosen:
@@ -56,8 +60,7 @@ def _speed(axes, points):
     axes.set_ylabel("COCO AP (IoU 0.50 to 0.95)")
     axes.margins(0.2, 0.12)
     axes.grid(color="#eeeeee", zorder=0)
-    if points:
-        axes.legend(loc="lower left", fontsize=9, frameon=False)
+    axes.legend(loc="lower left", fontsize=9, frameon=False)
 
 
 def _recipes(axes, rows, column, names):
