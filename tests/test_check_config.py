@@ -391,7 +391,7 @@ def test_the_line_of_a_key_is_found_through_comments_strings_and_repeated_blocks
 
 def test_the_script_prints_and_ends_with_a_status(root, script, capsys, monkeypatch):
     inside = root / "workspace" / "training_demo" / "annotations"
-    monkeypatch.setattr(checks.problems, "__defaults__", (None, root))
+    monkeypatch.setattr(checks.problems, "__defaults__", (None, root, None))
     good, bad = root / "good.config", root / "bad.config"
     good.write_text(TEXT)
     bad.write_text(changed("reduce_boxes_in_lowest_layer: false", ""))
