@@ -29,7 +29,8 @@ ROWS = (("AP at IoU 0.5", "mAP", 4), ("precision", "precision", 4), ("recall", "
 
 @pytest.mark.parametrize("text, key, digits", ROWS)
 def test_readmes_table_says_what_metrics_json_says(text, key, digits):
-    row, = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| " + text)]
+    official = (ROOT / "README.md").read_text().split("*Planograms never seen.*")[0]
+    row, = [line for line in official.splitlines() if line.startswith("| " + text)]
     metrics = committed("metrics.json")
     value, interval = [cell.strip() for cell in row.split("|")[2:4]]
     assert value == "{:.{}f}".format(metrics[key], digits)

@@ -15,7 +15,9 @@ def described():
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as file:
             name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
-    builds = [found for found in importlib_metadata.distributions() if found.metadata["Name"] in ("tensorflow", "intel-tensorflow")]
-    tensorflow = " ".join("{} {}".format(found.metadata["Name"], found.version) for found in builds) or "no TensorFlow"
+    # A wheel's metadata may spell its name with either sign.
+    versions = {found.metadata["Name"].replace("_", "-"): found.version for found in importlib_metadata.distributions()}
+    tensorflow = " ".join("{} {}".format(build, versions[build]) for build in ("tensorflow", "intel-tensorflow") if build in versions)
+    tensorflow = tensorflow or "no TensorFlow"
     return "{}, {} cores; Python {}, {}, NumPy {}, Pillow {}".format(
         name, parallel.workers(), platform.python_version(), tensorflow, numpy.__version__, PIL.__version__)

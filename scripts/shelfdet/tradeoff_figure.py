@@ -60,7 +60,7 @@ def _speed(axes, points):
     axes.set_ylabel("COCO AP (IoU 0.50 to 0.95)")
     axes.margins(0.2, 0.12)
     axes.grid(color="#eeeeee", zorder=0)
-    axes.legend(loc="lower left", fontsize=9, frameon=False)
+    axes.legend(loc="best", fontsize=9, frameon=False)
 
 
 def _recipes(axes, rows, column, names):
