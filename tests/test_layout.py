@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "pipeline": {"anchors", "annotations", "boxes", "tensorflow1"},
     "choices": {"anchors", "annotations", "pipeline", "search"},
     "tradeoff_figure": {"choices"},
+    "folding": {"tensorflow1"},
     "inference": {"boxes", "images"},
     "check_anchors": {"anchors", "pipeline", "search"},
     "check_files": {"annotations", "tensorflow1"},
@@ -57,7 +58,7 @@ MAY_IMPORT = {
 
 TENSORFLOW = {"tensorflow", "object_detection", "nets", "tf_slim"}
 # tensorflow1 loads it without its notices; records and pipeline also need parts of object_detection.
-MAY_IMPORT_TENSORFLOW = {"tensorflow1", "records", "pipeline", "inference"}
+MAY_IMPORT_TENSORFLOW = {"tensorflow1", "records", "pipeline", "folding", "inference"}
 HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}
 
 FIRST_LINES = 'import runpy, sys, json; sys.argv = [sys.argv[1], "--help"]\n'

@@ -14,6 +14,7 @@ from shelfdet import UserError, paths
 # The names that object_detection/exporter.py gives to a detection graph's input and outputs.
 INPUT = "image_tensor:0"
 OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
+RAW_OUTPUTS = ("raw_detection_boxes:0", "raw_detection_scores:0")
 REMEDY = "Name a {} as step 07 writes it, or write it anew with `make export`.".format(paths.GRAPH_FILE)
 
 
@@ -68,6 +69,22 @@ class Detector:
         order = np.argsort(-scores[0, :count], kind="stable")
         return (boxes_yxyx[0, order].astype(np.float64), scores[0, order].astype(np.float64),
                 class_ids[0, order].astype(np.int64))
+
+
+def raw(graph_path, pixels):
+    """What a graph says of every anchor in one picture, before any box is dropped for overlapping another.
+
+    Args:
+      graph_path, pixels: as ``Detector`` and its ``detect`` take them.
+
+    Returns:
+      (boxes_yxyx, scores): float32 (A, 4) in 0 to 1 of the picture, float32 (A, 1 + classes), the background's first; A is the number
+      of anchors.
+    """
+    path = pathlib.Path(graph_path)
+    with tf.compat.v1.Session(graph=_import(path, _read(path))) as session:
+        boxes_yxyx, scores = session.run(RAW_OUTPUTS, {INPUT: pixels[None]})
+    return boxes_yxyx[0], scores[0]
 
 
 def _read(path):

@@ -1,0 +1,128 @@
+"""A folded graph says what the one it was made from says, as TensorFlow runs both; what does not fit the pattern stays."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, load_script
+from shelfdet import UserError, folding
+
+tf = pytest.importorskip("tensorflow")
+SHIPPED = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf"
+RANDOM = np.random.RandomState(0)
+PIXELS = RANDOM.rand(1, 21, 30, 3).astype(np.float32)       # odd sides: the padding of a stride of 2 is not the same on both
+
+
+def weights(*shape):
+    return tf.constant(RANDOM.normal(size=shape).astype(np.float32))
+
+
+def batch_norm(features, training=False):
+    channels = int(features.shape[3])
+    scale, offset, mean, variance = (tf.constant(RANDOM.uniform(0.5, 2, channels).astype(np.float32)) for _ in range(4))
+    if training:
+        mean = variance = None
+    return tf.compat.v1.nn.fused_batch_norm(features, scale, offset, mean, variance, epsilon=1e-3, is_training=training)[0]
+
+
+def depthwise(features, stride=2, dilation=1, multiplier=8):
+    return tf.nn.depthwise_conv2d(features, weights(5, 5, int(features.shape[3]), multiplier), [1, stride, stride, 1], "SAME",
+                                  dilations=[dilation, dilation])
+
+
+def conv(features, width, outputs, stride=1, kernel=None):
+    kernel = weights(width, width, int(features.shape[3]), outputs) if kernel is None else kernel
+    return tf.nn.conv2d(features, kernel, stride, "SAME")
+
+
+def as_inception_begins(pixels):
+    features = tf.nn.relu(batch_norm(conv(depthwise(pixels), 1, 6)))
+    return tf.nn.relu6(batch_norm(conv(features, 3, 4)))
+
+
+def strided_mixing(pixels):
+    return conv(depthwise(pixels, stride=1), 1, 6, stride=2)
+
+
+def wide_mixing(pixels):
+    return conv(depthwise(pixels), 3, 6)
+
+
+def bias_between(pixels):
+    return conv(tf.nn.bias_add(depthwise(pixels), weights(24)), 1, 6)
+
+
+def used_twice(pixels):
+    features = depthwise(pixels)
+    return conv(features, 1, 6) + features[:, :, :, :6]
+
+
+def shared_weights(pixels):
+    kernel = weights(3, 3, 3, 3)
+    return batch_norm(conv(batch_norm(conv(pixels, 3, 3, kernel=kernel)), 3, 3, kernel=kernel))
+
+
+def norm_of_the_batch(pixels):
+    return batch_norm(conv(pixels, 3, 4), training=True)
+
+
+def norm_without_convolution(pixels):
+    return batch_norm(tf.nn.relu(pixels))
+
+
+def run(definition):
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.import_graph_def(definition, name="")
+        return session.run("output:0", {"pixels:0": PIXELS})
+
+
+def built(network):
+    with tf.Graph().as_default() as graph:
+        tf.identity(network(tf.compat.v1.placeholder(tf.float32, (1, None, None, 3), name="pixels")), name="output")
+    return graph.as_graph_def()
+
+
+def operations(definition):
+    return collections.Counter(node.op for node in definition.node)
+
+
+def test_what_inception_begins_with_becomes_two_convolutions():
+    definition = built(as_inception_begins)
+    before = definition.SerializeToString()
+    folded = folding.folded(definition)
+    assert definition.SerializeToString() == before
+    found = operations(folded)
+    assert (found["Conv2D"], found["BiasAdd"], found["Relu"], found["Relu6"]) == (2, 2, 1, 1)
+    assert not {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"} & set(found)
+    np.testing.assert_allclose(run(folded), run(definition), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("network, kept", [
+    (strided_mixing, "DepthwiseConv2dNative"), (wide_mixing, "DepthwiseConv2dNative"), (bias_between, "DepthwiseConv2dNative"),
+    (used_twice, "DepthwiseConv2dNative"), (shared_weights, "FusedBatchNormV3"), (norm_of_the_batch, "FusedBatchNormV3"),
+    (norm_without_convolution, "FusedBatchNormV3")])
+def test_what_does_not_fit_stays_and_says_the_same(network, kept):
+    definition = built(network)
+    folded = folding.folded(definition)
+    assert operations(folded)[kept] == operations(definition)[kept] >= 1
+    np.testing.assert_allclose(run(folded), run(definition), rtol=1e-4, atol=1e-4)
+
+
+def test_a_dilated_depthwise_convolution_says_the_same():
+    definition = built(lambda pixels: conv(depthwise(pixels, stride=1, dilation=2), 1, 6))
+    np.testing.assert_allclose(run(folding.folded(definition)), run(definition), rtol=1e-4, atol=1e-4)
+
+
+def test_step_07_refuses_a_graph_that_says_something_else(tmp_path):
+    step_07 = load_script("07_export_inference_graph")
+    shipped = SHIPPED / "frozen_inference_graph.pb"
+    step_07.prove(shipped, shipped)
+    definition = tf.compat.v1.GraphDef()
+    definition.ParseFromString(shipped.read_bytes())
+    bias = next(node for node in definition.node if node.name == "BoxPredictor_0/ClassPredictor/biases")
+    value = tf.make_ndarray(bias.attr["value"].tensor)
+    bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value + 1))
+    (tmp_path / "other.pb").write_bytes(definition.SerializeToString())
+    with pytest.raises(UserError, match="differ by up to .* from those of the graph .* expected 0.001 at most. Export with --unfolded"):
+        step_07.prove(tmp_path / "other.pb", shipped)
