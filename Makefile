@@ -77,9 +77,9 @@ eval: setup  ## steps 08, 09: score on val and test; writes metrics.json, image2
 report: setup  ## step 10: one HTML page of the test pictures with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=folder GRAPH=name or CONFIG= RUN_DIR=; EXIF=apply DRAW=)
+predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=folder GRAPH=name or CONFIG= RUN_DIR=; EXIF=apply PAD=1 DRAW=)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
-	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
+	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) $(if $(PAD),--pad-strips) \
 	    --draw "$(or $(DRAW),$(RESULTS)/drawn)"
 
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)

@@ -125,6 +125,41 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_said_aloud(run, graph, 
     assert re.search(words, capsys.readouterr().out)
 
 
+def test_a_strip_is_told_and_with_margins_its_boxes_are_still_those_of_the_picture(run, tmp_path, capsys):
+    save(tmp_path / "in" / "wide.JPG", (1200, 240), (100, 40, 160, 200))
+    save(tmp_path / "in" / "high.JPG", (150, 600), (30, 100, 90, 220))
+    save(tmp_path / "in" / "plain.JPG", (400, 300), (40, 30, 100, 200))
+    run("--images", tmp_path / "in", "--max-side", 600)
+    printed = capsys.readouterr().out
+    assert "2 pictures more than twice as wide as high, or as high as wide: high.JPG, wide.JPG" in printed and "--pad-strips" in printed
+    run("--images", tmp_path / "in", "--max-side", 600, "--pad-strips")
+    assert "--pad-strips" not in capsys.readouterr().out
+    found = {image.filename: image for image in detections.read_detections(tmp_path / "out.json")}
+    for name, box_xyxy, size_wh in (("wide.JPG", (100, 40, 160, 200), (1200, 240)), ("high.JPG", (30, 100, 90, 220), (150, 600)),
+                                    ("plain.JPG", (40, 30, 100, 200), (400, 300))):
+        assert found[name].size_wh == size_wh
+        np.testing.assert_allclose(found[name].boxes_xyxy[0], box_xyxy, atol=3)
+        # the toy graph's other box is the whole of what it was shown: its part inside the picture
+        np.testing.assert_allclose(found[name].boxes_xyxy[1], (0, 0) + size_wh, atol=1e-6)
+
+
+def test_what_is_found_in_the_margins_is_left_out(script):
+    # A strip of 400 x 100, shrunk to 200 x 50, in the middle of a frame of 200 x 150: 50 pixels of margin above and below.
+    in_frame_yxyx = [[60 / 150, 0.1, 90 / 150, 0.2], [5 / 150, 0.1, 45 / 150, 0.2], [40 / 150, 0.5, 80 / 150, 0.6]]
+    boxes_xyxy, inside = script("08_detect").without_margins(in_frame_yxyx, (200, 150), (0, 50), (200, 50), (400, 100))
+    assert inside.tolist() == [True, False, True]
+    np.testing.assert_allclose(boxes_xyxy, [[40, 20, 80, 80], [200, -20, 240, 60]])
+
+
+def test_the_metrics_beside_a_graph_are_its_own(script, tmp_path, capsys):
+    graph = toy_graph.write(tmp_path / "graph" / "frozen_inference_graph.pb")
+    (tmp_path / "graph" / "metrics.json").write_text(json.dumps({"graph_sha256": files.sha256(graph), "threshold": 0.1}))
+    save(tmp_path / "in" / "a.JPG")
+    script("08_detect").main(["--graph", str(tmp_path / "graph"), "--images", str(tmp_path / "in"), "--draw", str(tmp_path / "drawn"),
+                              "--output", str(tmp_path / "out.json")])
+    assert "from score 0.100 on: the threshold in {}".format(tmp_path / "graph" / "metrics.json") in capsys.readouterr().out
+
+
 def test_a_broken_picture_ends_the_step_by_name_and_writes_nothing(run, tmp_path):
     save(tmp_path / "in" / "a.JPG")
     save(tmp_path / "in" / "broken.JPG")

@@ -17,6 +17,9 @@ UPRIGHT = 1
 # Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a
 # shelf.
 MAX_PIXELS = 178956970
+STRIP = 2.0                           # times as wide as high: no photograph as cameras take them
+FRAME = 4 / 3                         # width over height of what a strip is put in
+GREY = 127                            # of its margins: nearly 0 once object_detection has brought pixels to -1 to 1
 
 Image.MAX_IMAGE_PIXELS = None         # our own limit, with our own message
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -154,6 +157,31 @@ def load(path, max_side=None, exif="ignore"):
             if orientation >= 5:
                 full_wh = full_wh[::-1]
         return np.asarray(image), full_wh, orientation
+
+
+def is_strip(size_wh):
+    """Whether a picture is more than STRIP times as wide as high, or as high as wide."""
+    return max(size_wh) > STRIP * min(size_wh)
+
+
+def with_margins(pixels):
+    """A strip in the middle of a frame of ordinary shape, so that a network's resizing squashes its products no more than others'.
+
+    Args:
+      pixels: uint8 RGB of shape (height, width, 3).
+
+    Returns:
+      (framed, left_top): the same with grey margins above and below, or left and right, as 4:3 or 3:4; the pixels that it moved right
+      and down. What is no strip comes back as it is.
+    """
+    height, width = pixels.shape[:2]
+    if not is_strip((width, height)):
+        return pixels, (0, 0)
+    frame_hw = (max(height, round(width / FRAME)), max(width, round(height / FRAME)))
+    top, left = (frame_hw[0] - height) // 2, (frame_hw[1] - width) // 2
+    framed = np.full(frame_hw + (3,), GREY, dtype=np.uint8)
+    framed[top:top + height, left:left + width] = pixels
+    return framed, (left, top)
 
 
 def shrunk_size(size_wh, max_side):

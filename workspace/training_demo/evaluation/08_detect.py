@@ -54,13 +54,17 @@ def parse(argv):
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore",
                         help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn pictures as their EXIF "
                              "flag says")
+    parser.add_argument("--pad-strips", action="store_true",
+                        help="show the network pictures more than twice as wide as high (or as high as wide) with grey margins, as "
+                             "4:3; for graphs trained on pictures of ordinary shape")
     parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER",
                         help="draw the boxes, and count the products in counts.csv")
     parser.add_argument("--threshold", type=float, metavar="SCORE",
                         help="draw and count boxes from this score on (default: the one in metrics.json, if that was "
                              "made with this graph, else {})".format(DEFAULT_THRESHOLD))
-    parser.add_argument("--metrics", type=pathlib.Path, default=paths.METRICS, metavar="FILE",
-                        help="where the default threshold is read (default: %(default)s)")
+    parser.add_argument("--metrics", type=pathlib.Path, metavar="FILE",
+                        help="where the default threshold is read (default: {} beside the graph, else {})".format(
+                            paths.METRICS.name, paths.METRICS))
     parser.add_argument("--skip-bad", action="store_true",
                         help="leave pictures out that cannot be read, and list them at the end")
     args = parser.parse_args(argv)
@@ -74,6 +78,9 @@ def parse(argv):
         parser.error("--threshold {:g}: expected a score from 0 to 1".format(args.threshold))
     if args.graph.is_dir() or not args.graph.suffix:
         args.graph = args.graph / paths.GRAPH_FILE
+    if args.metrics is None:
+        beside = args.graph.with_name(paths.METRICS.name)
+        args.metrics = beside if beside.is_file() else paths.METRICS
     if args.output is None:
         name = args.labels.stem.replace("_labels", "") + "_detections.json" if args.labels else "predictions.json"
         args.output = paths.RESULTS / name
@@ -85,7 +92,7 @@ def main(argv=None):
     pictures = find_pictures(args)
     check_targets(args, pictures)
     class_names = read_class_names(args.label_map)
-    from shelfdet import detections, inference, parallel
+    from shelfdet import detections, images, inference, parallel
     detector = inference.Detector(args.graph, parallel.workers())
     info = describe(args, [picture.path.name for picture in pictures])
     threshold = choose_threshold(args, info["graph_sha256"]) if args.draw else None
@@ -103,6 +110,7 @@ def main(argv=None):
     if args.draw:
         write_counts(found, threshold, args.draw)
     tell_exif(info["exif_flagged"], args.exif)
+    tell_strips([image.filename for image in found if images.is_strip(image.size_wh)], args.pad_strips)
     tell_skipped(info["skipped"])
 
 
@@ -153,7 +161,7 @@ def describe(args, names):
         ("config_sha256", files.sha256(config) if config.is_file() else None),
         ("labels", paths.shown(args.labels) if args.labels else None),
         ("labels_sha256", files.sha256(args.labels) if args.labels else None),
-        ("max_side", args.max_side), ("exif", args.exif),
+        ("max_side", args.max_side), ("exif", args.exif), ("pad_strips", args.pad_strips),
         ("seen_in_training", {split: sorted(set(names) & set(known[split])) for split in sorted(known)})])
 
 
@@ -211,17 +219,33 @@ def look_at(picture, detector, class_names, args, threshold):
         raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
                         "--exif.".format(
             picture.path, *size_wh, " once turned" if args.exif == "apply" else "", args.labels, *picture.size_wh))
-    boxes_yxyx, scores, class_ids = detector.detect(pixels)
+    shown, left_top = images.with_margins(pixels) if args.pad_strips else (pixels, (0, 0))
+    boxes_yxyx, scores, class_ids = detector.detect(shown)
     unknown = sorted(set(class_ids.tolist()) - set(class_names))
     if unknown:
         raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with "
                         "(--label-map).".format(args.label_map, unknown[0], ", ".join(map(str, class_names))))
-    boxes_xyxy = boxes.clip(boxes.from_normalised_yxyx(boxes_yxyx, size_wh), size_wh)
+    boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, size_wh)
+    if shown is not pixels:
+        boxes_xyxy, inside = without_margins(boxes_yxyx, shown.shape[1::-1], left_top, pixels.shape[1::-1], size_wh)
+        scores, class_ids = scores[inside], class_ids[inside]
+    boxes_xyxy = boxes.clip(boxes_xyxy, size_wh)
     found = detections.Detections(picture.path.name, size_wh, boxes_xyxy, scores,
                                   tuple(class_names[class_id] for class_id in class_ids))
     if args.draw:
         draw(pixels, found, args.draw, threshold)
     return Looked(found, orientation, None)
+
+
+def without_margins(boxes_yxyx, framed_wh, left_top, within_wh, size_wh):
+    """Boxes found in a framed picture, in the raw pixels of the picture itself: (boxes_xyxy of those whose middle lies in the picture,
+    bool (N,) which those are)."""
+    import numpy as np
+    from shelfdet import boxes
+    moved = boxes.from_normalised_yxyx(boxes_yxyx, framed_wh) - np.tile(left_top, 2)
+    middles = (moved[:, :2] + moved[:, 2:]) / 2
+    inside = ((middles >= 0) & (middles <= within_wh)).all(axis=1)
+    return boxes.scale(moved[inside], within_wh, size_wh), inside
 
 
 def draw(pixels, found, folder, threshold):
@@ -259,6 +283,13 @@ def tell_exif(flagged, rule):
               "--exif apply")
     else:
         print("  turned: boxes and sizes are those of the turned pictures")
+
+
+def tell_strips(names, padded):
+    if names and not padded:
+        print("{} more than twice as wide as high, or as high as wide: {}{}\n  a graph that was trained on pictures of ordinary shape finds "
+              "little there; --pad-strips gives them margins".format(
+                  _pictures(len(names)), ", ".join(names[:SHOWN_NAMES]), " ..." if len(names) > SHOWN_NAMES else ""))
 
 
 def tell_skipped(skipped):
