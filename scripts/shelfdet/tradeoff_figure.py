@@ -4,7 +4,7 @@ import collections
 
 import matplotlib
 matplotlib.use("Agg")            # no screen is needed, and none may be there
-from matplotlib import figure, ticker
+from matplotlib import figure, ticker, transforms
 from matplotlib.backends import backend_agg
 
 from shelfdet.choices import BASE, NETWORK, RECIPE, SIZE
@@ -13,6 +13,10 @@ from shelfdet.choices import BASE, NETWORK, RECIPE, SIZE
 MARKS = {BASE: ("#000000", "*", 170, "the base, trained several times"), SIZE: ("#0072B2", "o", 60, "another input size"),
          NETWORK: ("#D55E00", "s", 55, "another depth, or one feature map"), RECIPE: ("#009E73", "^", 60, "another recipe")}
 NOISE = "#dddddd"
+NAME_PLACES = (((0, 8), "center", "bottom"), ((0, -8), "center", "top"), ((9, 0), "left", "center"), ((-9, 0), "right", "center"),
+               ((9, 8), "left", "bottom"), ((-9, 8), "right", "bottom"), ((9, -8), "left", "top"), ((-9, -8), "right", "top"),
+               ((0, -20), "center", "top"), ((0, 20), "center", "bottom"))         # offset in points, and which side of the text is there
+FAR = 0.05            # so far below the base a recipe is written at the panel's edge: on its scale the others would lie on one spot
 
 Point = collections.namedtuple("Point", "name kind speed AP F1")
 Point.__doc__ = """One choice: its name, its kind as in choices, pictures a second (None if not timed), COCO AP and F1 on validation."""
@@ -49,9 +53,6 @@ def _speed(axes, points):
         if chosen:
             axes.scatter([point.speed for point in chosen], [point.AP for point in chosen], c=colour, marker=mark, s=size, label=label,
                          zorder=3)
-    for point in points:
-        if point.kind != BASE:
-            axes.annotate(point.name, (point.speed, point.AP), (0, 9), textcoords="offset points", fontsize=9, ha="center")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -60,7 +61,28 @@ def _speed(axes, points):
     axes.set_ylabel("COCO AP (IoU 0.50 to 0.95)")
     axes.margins(0.2, 0.12)
     axes.grid(color="#eeeeee", zorder=0)
-    axes.legend(loc="best", fontsize=9, frameon=False)
+    _name(axes, points, axes.legend(loc="lower left", fontsize=9, frameon=False))
+
+
+def _name(axes, points, legend):
+    """Writes each network's name beside its mark, at the first of NAME_PLACES where it covers nothing else."""
+    axes.figure.canvas.draw()                     # until then nothing has its place
+    marks = [axes.transData.transform((point.speed, point.AP)) for point in points]
+    taken = [transforms.Bbox.from_extents(*(mark - 6), *(mark + 6)) for mark in marks] + [legend.get_window_extent()]
+    for point in points:
+        if point.kind == BASE:
+            continue
+        tried = []
+        for offset, horizontal, vertical in NAME_PLACES:
+            text = axes.annotate(point.name, (point.speed, point.AP), offset, textcoords="offset points", fontsize=9, ha=horizontal,
+                                 va=vertical)
+            box = text.get_window_extent()
+            text.set_visible(False)
+            outside = box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1
+            tried.append((outside + sum(box.overlaps(other) for other in taken), len(tried), text, box))
+        _, _, text, box = min(tried)
+        text.set_visible(True)
+        taken.append(box)
 
 
 def _recipes(axes, rows, column, names):
@@ -69,7 +91,11 @@ def _recipes(axes, rows, column, names):
         axes.axvspan(min(base), max(base), color=NOISE, zorder=0)
     for place, row in enumerate(rows):
         colour, mark, size, _ = MARKS[row.kind]
-        axes.scatter([getattr(row, column)], [place], c=colour, marker=mark, s=size, zorder=3)
+        value = getattr(row, column)
+        if base and value < min(base) - FAR:
+            axes.text(0.02, place, "\u25c4 {:.2f}".format(value), color=colour, va="center", transform=axes.get_yaxis_transform())
+        else:
+            axes.scatter([value], [place], c=colour, marker=mark, s=size, zorder=3)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row.name for row in rows] if names else [], fontsize=9)
     axes.set_ylim(-0.7, len(rows) - 0.3)
