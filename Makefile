@@ -62,9 +62,9 @@ check: setup  ## step 05: is this config fit to train with? (CONFIG=file START=g
 train: check  ## steps 05, 06: train, or go on where training stopped (CONFIG=file RUN_DIR=folder; START=graph: from its weights)
 	$(TRAINING)/06_train.py $(call option,--config,$(CONFIG)) $(call option,--run-dir,$(RUN_DIR)) $(call option,--start-from,$(START_FOLDER))
 
-export: setup  ## step 07: checkpoint to a frozen graph, named after CONFIG= or RUN_DIR= (GRAPH=name CHECKPOINT=best|newest|prefix)
+export: setup  ## step 07: checkpoint to a frozen graph, named after CONFIG= or RUN_DIR= (GRAPH= CHECKPOINT=best|newest|prefix UNFOLDED=1)
 	$(TRAINING)/07_export_inference_graph.py $(call option,--run-dir,$(RUN_OF_CONFIG)) \
-	    $(call option,--checkpoint,$(CHECKPOINT)) $(call option,--name,$(GRAPH_NAME))
+	    $(call option,--checkpoint,$(CHECKPOINT)) $(call option,--name,$(GRAPH_NAME)) $(if $(UNFOLDED),--unfolded)
 
 pretrained: setup  ## fetch the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
@@ -79,8 +79,8 @@ report: setup  ## step 10: one HTML page of the test pictures with hits and erro
 
 predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=folder GRAPH=name or CONFIG= RUN_DIR=; EXIF=apply PAD=1 DRAW=)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
-	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) $(if $(PAD),--pad-strips) \
-	    --draw "$(or $(DRAW),$(RESULTS)/drawn)"
+	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
+	    $(if $(PAD),--pad-strips) --draw "$(or $(DRAW),$(RESULTS)/drawn)"
 
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
 	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"

@@ -125,15 +125,22 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_said_aloud(run, graph, 
     assert re.search(words, capsys.readouterr().out)
 
 
-def test_a_strip_is_told_and_with_margins_its_boxes_are_still_those_of_the_picture(run, tmp_path, capsys):
+def test_a_strip_is_told_and_with_margins_its_boxes_are_still_those_of_the_picture(run, tmp_path, capsys, monkeypatch):
+    from shelfdet import inference
+    detect, shown = inference.Detector.detect, []
+    monkeypatch.setattr(inference.Detector, "detect", lambda self, pixels: shown.append(pixels.shape) or detect(self, pixels))
     save(tmp_path / "in" / "wide.JPG", (1200, 240), (100, 40, 160, 200))
     save(tmp_path / "in" / "high.JPG", (150, 600), (30, 100, 90, 220))
     save(tmp_path / "in" / "plain.JPG", (400, 300), (40, 30, 100, 200))
     run("--images", tmp_path / "in", "--max-side", 600)
     printed = capsys.readouterr().out
     assert "2 pictures more than twice as wide as high, or as high as wide: high.JPG, wide.JPG" in printed and "--pad-strips" in printed
+    assert sorted(shown) == [(120, 600, 3), (300, 400, 3), (600, 150, 3)] and "pad_strips" not in detections.read_info(tmp_path / "out.json")
+    del shown[:]
     run("--images", tmp_path / "in", "--max-side", 600, "--pad-strips")
     assert "--pad-strips" not in capsys.readouterr().out
+    assert detections.read_info(tmp_path / "out.json")["pad_strips"] is True
+    assert sorted(shown) == [(300, 400, 3), (450, 600, 3), (600, 450, 3)]
     found = {image.filename: image for image in detections.read_detections(tmp_path / "out.json")}
     for name, box_xyxy, size_wh in (("wide.JPG", (100, 40, 160, 200), (1200, 240)), ("high.JPG", (30, 100, 90, 220), (150, 600)),
                                     ("plain.JPG", (40, 30, 100, 200), (400, 300))):
@@ -148,16 +155,29 @@ def test_what_is_found_in_the_margins_is_left_out(script):
     in_frame_yxyx = [[60 / 150, 0.1, 90 / 150, 0.2], [5 / 150, 0.1, 45 / 150, 0.2], [40 / 150, 0.5, 80 / 150, 0.6]]
     boxes_xyxy, inside = script("08_detect").without_margins(in_frame_yxyx, (200, 150), (0, 50), (200, 50), (400, 100))
     assert inside.tolist() == [True, False, True]
-    np.testing.assert_allclose(boxes_xyxy, [[40, 20, 80, 80], [200, -20, 240, 60]])
+    np.testing.assert_allclose(boxes_xyxy, [[40, 20, 80, 80], [40, -90, 80, -10], [200, -20, 240, 60]])
 
 
-def test_the_metrics_beside_a_graph_are_its_own(script, tmp_path, capsys):
+def test_a_strip_too_large_for_a_frame_is_told_by_name(run, tmp_path):
+    save(tmp_path / "in" / "long.JPG", (20000, 20), (0, 0, 10, 20))
+    with pytest.raises(UserError, match="long.JPG: a strip of 20000 x 20 pixels needs a frame of 20000 x 15000; expected at most 178 mega"):
+        run("--images", tmp_path / "in", "--max-side", 0, "--pad-strips")
+
+
+@pytest.mark.parametrize("root, beside, words", [
+    ("of another", "SAME", "from score 0.100 on: the threshold in {0}/graph/metrics.json"),
+    ("SAME", "of another", "from score 0.100 on: the threshold in {0}/metrics.json"),
+    ("of another", "of another", "from score 0.5 on: {0}/metrics.json was made with another graph, {0}/graph/metrics.json was made with")])
+def test_the_threshold_is_that_of_the_workspaces_metrics_or_of_those_beside_the_graph(script, tmp_path, capsys, monkeypatch, root, beside, words):
+    from shelfdet import paths
+    monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics.json")
     graph = toy_graph.write(tmp_path / "graph" / "frozen_inference_graph.pb")
-    (tmp_path / "graph" / "metrics.json").write_text(json.dumps({"graph_sha256": files.sha256(graph), "threshold": 0.1}))
+    for folder, sha256 in ((tmp_path, root), (tmp_path / "graph", beside)):
+        (folder / "metrics.json").write_text(json.dumps({"graph_sha256": sha256.replace("SAME", files.sha256(graph)), "threshold": 0.1}))
     save(tmp_path / "in" / "a.JPG")
     script("08_detect").main(["--graph", str(tmp_path / "graph"), "--images", str(tmp_path / "in"), "--draw", str(tmp_path / "drawn"),
                               "--output", str(tmp_path / "out.json")])
-    assert "from score 0.100 on: the threshold in {}".format(tmp_path / "graph" / "metrics.json") in capsys.readouterr().out
+    assert words.format(tmp_path) in capsys.readouterr().out
 
 
 def test_a_broken_picture_ends_the_step_by_name_and_writes_nothing(run, tmp_path):

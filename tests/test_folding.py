@@ -5,13 +5,14 @@ import collections
 import numpy as np
 import pytest
 
+import toy_graph
 from conftest import ROOT, load_script
 from shelfdet import UserError, folding
 
 tf = pytest.importorskip("tensorflow")
-SHIPPED = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf"
+GRAPH = ROOT / "workspace" / "training_demo" / "trained-inference-graphs" / "ssd_inception_v2_shelf" / "frozen_inference_graph.pb"
 RANDOM = np.random.RandomState(0)
-PIXELS = RANDOM.rand(1, 21, 30, 3).astype(np.float32)       # odd sides: the padding of a stride of 2 is not the same on both
+PIXELS = RANDOM.rand(1, 21, 30, 3).astype(np.float32)       # an even side: a stride of 2 pads its two ends differently
 
 
 def weights(*shape):
@@ -47,6 +48,29 @@ def strided_mixing(pixels):
 
 def wide_mixing(pixels):
     return conv(depthwise(pixels), 3, 6)
+
+
+def dilated(pixels):
+    native = tf.compat.v1.nn.depthwise_conv2d_native
+    return conv(native(pixels, weights(5, 5, 3, 8), [1, 1, 1, 1], "SAME", dilations=[1, 2, 2, 1]), 1, 6)
+
+
+def padded_mixing(pixels):
+    return tf.compat.v1.nn.conv2d(depthwise(pixels), weights(1, 1, 24, 6), [1, 1, 1, 1], [[0, 0], [1, 1], [2, 2], [0, 0]])
+
+
+def computed_weights(pixels):
+    return conv(depthwise(pixels), 1, 6, kernel=weights(1, 1, 24, 6) + tf.reduce_sum(pixels))
+
+
+def statistics_used(pixels):
+    features, mean, _ = tf.compat.v1.nn.fused_batch_norm(conv(pixels, 3, 4), *(tf.ones(4) for _ in range(4)), is_training=False)
+    return features + mean
+
+
+def convolution_used_twice(pixels):
+    features = conv(pixels, 3, 4)
+    return batch_norm(features) + features
 
 
 def bias_between(pixels):
@@ -99,9 +123,10 @@ def test_what_inception_begins_with_becomes_two_convolutions():
 
 
 @pytest.mark.parametrize("network, kept", [
-    (strided_mixing, "DepthwiseConv2dNative"), (wide_mixing, "DepthwiseConv2dNative"), (bias_between, "DepthwiseConv2dNative"),
-    (used_twice, "DepthwiseConv2dNative"), (shared_weights, "FusedBatchNormV3"), (norm_of_the_batch, "FusedBatchNormV3"),
-    (norm_without_convolution, "FusedBatchNormV3")])
+    (dilated, "DepthwiseConv2dNative"), (padded_mixing, "DepthwiseConv2dNative"), (strided_mixing, "DepthwiseConv2dNative"),
+    (wide_mixing, "DepthwiseConv2dNative"), (computed_weights, "DepthwiseConv2dNative"), (bias_between, "DepthwiseConv2dNative"),
+    (used_twice, "DepthwiseConv2dNative"), (shared_weights, "FusedBatchNormV3"), (convolution_used_twice, "FusedBatchNormV3"),
+    (statistics_used, "FusedBatchNormV3"), (norm_of_the_batch, "FusedBatchNormV3"), (norm_without_convolution, "FusedBatchNormV3")])
 def test_what_does_not_fit_stays_and_says_the_same(network, kept):
     definition = built(network)
     folded = folding.folded(definition)
@@ -109,20 +134,48 @@ def test_what_does_not_fit_stays_and_says_the_same(network, kept):
     np.testing.assert_allclose(run(folded), run(definition), rtol=1e-4, atol=1e-4)
 
 
-def test_a_dilated_depthwise_convolution_says_the_same():
-    definition = built(lambda pixels: conv(depthwise(pixels, stride=1, dilation=2), 1, 6))
-    np.testing.assert_allclose(run(folding.folded(definition)), run(definition), rtol=1e-4, atol=1e-4)
+def test_a_batch_norm_behind_a_depthwise_convolution_is_folded():
+    definition = built(lambda pixels: batch_norm(depthwise(pixels)))
+    folded = folding.folded(definition)
+    assert operations(folded)["FusedBatchNormV3"] == operations(folded)["FusedBatchNorm"] == 0
+    np.testing.assert_allclose(run(folded), run(definition), rtol=1e-4, atol=1e-4)
 
 
-def test_step_07_refuses_a_graph_that_says_something_else(tmp_path):
-    step_07 = load_script("07_export_inference_graph")
-    shipped = SHIPPED / "frozen_inference_graph.pb"
-    step_07.prove(shipped, shipped)
+def unread(definition):
+    read = {name.split(":")[0] for node in definition.node for name in node.input}
+    return {node.name for node in definition.node if node.name not in read}
+
+
+def test_no_weights_are_left_that_nothing_reads():
+    definition = built(as_inception_begins)
+    assert unread(folding.folded(definition)) == unread(definition)
+
+
+def disturbed(path, value):
+    """The shipped graph with ``value`` added to the scores of its first feature map, written to ``path``."""
     definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString(shipped.read_bytes())
+    definition.ParseFromString(GRAPH.read_bytes())
     bias = next(node for node in definition.node if node.name == "BoxPredictor_0/ClassPredictor/biases")
-    value = tf.make_ndarray(bias.attr["value"].tensor)
-    bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value + 1))
-    (tmp_path / "other.pb").write_bytes(definition.SerializeToString())
-    with pytest.raises(UserError, match="differ by up to .* from those of the graph .* expected 0.001 at most. Export with --unfolded"):
-        step_07.prove(tmp_path / "other.pb", shipped)
+    bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(tf.make_ndarray(bias.attr["value"].tensor) + np.float32([0, value])))
+    path.write_bytes(definition.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("value, words", [(0.05, r"differ by up to [\d.e-]+ from"), (float("nan"), "differ by up to nan from")])
+def test_step_07_refuses_a_folded_graph_that_says_something_else(tmp_path, monkeypatch, value, words):
+    step_07 = load_script("07_export_inference_graph")
+    step_07.fold(GRAPH, tmp_path / "same.pb")
+    monkeypatch.setattr(folding, "fold_file", lambda source, target: disturbed(target, value))
+    with pytest.raises(UserError, match=words + r".*; expected 1e-05 at most. Export with --unfolded \(`make export UNFOLDED=1`\)"):
+        step_07.fold(GRAPH, tmp_path / "other.pb")
+
+
+def test_step_07_says_how_to_go_on_with_a_graph_of_fewer_outputs(tmp_path):
+    toy = toy_graph.write(tmp_path / "toy.pb")
+    with pytest.raises(UserError, match="without raw_detection_boxes:0, raw_detection_scores:0; .* Or export with --unfolded"):
+        load_script("07_export_inference_graph").fold(toy, tmp_path / "folded.pb")
+
+
+def test_step_07_refuses_a_checkpoint_of_nan(tmp_path):
+    with pytest.raises(UserError, match="gives boxes or scores that are no finite numbers. Were the losses"):
+        load_script("07_export_inference_graph").fold(disturbed(tmp_path / "nan.pb", float("nan")), tmp_path / "folded.pb")

@@ -289,3 +289,21 @@ class TestFolders:
         assert "2 of 3 pictures are not there: x.jpg, y.jpg." in self.said(
             images.locate, folder / "ShelfImages", ["x.jpg", "ä.png", "y.jpg"], "train")
         assert "no such folder" in self.said(images.locate, folder / "none", [], "train")
+
+
+@pytest.mark.parametrize("size_wh, frame_wh, left_top", [
+    ((400, 100), (400, 300), (0, 100)), ((100, 400), (300, 400), (100, 0)), ((401, 100), (401, 301), (0, 100)), ((90, 400), (300, 400), (105, 0))])
+def test_a_strip_stands_in_the_middle_of_a_grey_frame(size_wh, frame_wh, left_top):
+    width, height = size_wh
+    pixels = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
+    framed, found = images.with_margins(pixels, "a.JPG")
+    left, top = left_top
+    assert (framed.shape[1::-1], found) == (frame_wh, left_top)
+    np.testing.assert_array_equal(framed[top:top + height, left:left + width], pixels)
+    framed[top:top + height, left:left + width] = 127
+    assert (framed == 127).all()
+
+
+@pytest.mark.parametrize("size_wh, strip", [((200, 100), False), ((201, 100), True), ((100, 200), False), ((100, 201), True), ((1, 1), False)])
+def test_a_strip_is_more_than_twice_as_wide_as_high_or_as_high_as_wide(size_wh, strip):
+    assert images.is_strip(size_wh) == strip

@@ -22,6 +22,7 @@ PREPROCESSING = paths.ROOT / "scripts" / "preprocessing"
 TRAINING = paths.ROOT / "scripts" / "training"
 EVALUATION = paths.EVALUATION
 FIRST_STEPS, ALL_STEPS = 6, 9
+SLOW = {"DepthwiseConv2dNative", "FusedBatchNormV3"}      # what step 07 folds
 SIDE = 128                                    # pixels of the network's input: 8 x 8 and 4 x 4 cells
 
 
@@ -156,11 +157,22 @@ def test_06_goes_on_to_a_higher_step(road):
     assert (road.folder / "run" / "best" / "evaluation.json").exists()
 
 
+def operations(graph):
+    import tensorflow as tf
+    definition = tf.compat.v1.GraphDef()
+    definition.ParseFromString((graph / "frozen_inference_graph.pb").read_bytes())
+    return {node.op for node in definition.node}
+
+
 def test_07_exports_the_newest_checkpoint(road):
     road.run(TRAINING / "07_export_inference_graph.py", "--run-dir", "run", "--checkpoint", "newest", "--name", "tiny",
              "--output", "graphs")
     names = {path.name for path in (road.folder / "graphs" / "tiny").iterdir()}
     assert names == {"frozen_inference_graph.pb", "pipeline.config", "trained_on.json", "model.ckpt.index", "model.ckpt.data-00000-of-00001"}
+    road.run(TRAINING / "07_export_inference_graph.py", "--run-dir", "run", "--checkpoint", "newest", "--name", "unfolded",
+             "--output", "graphs", "--unfolded")
+    assert not SLOW & operations(road.folder / "graphs" / "tiny")
+    assert SLOW <= operations(road.folder / "graphs" / "unfolded")
 
 
 def test_08_detects_in_every_picture(road):

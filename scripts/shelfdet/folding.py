@@ -1,4 +1,4 @@
-"""A frozen graph with neighbouring linear operations made one: the same boxes in less time.
+"""The frozen graph that object_detection's exporter writes, with neighbouring linear operations made one: the same boxes in less time.
 
 * A batch norm after a convolution becomes part of that convolution's weights and a bias, by TensorFlow's own fold_batch_norms.
 * A depthwise convolution and the 1 x 1 convolution behind it, as Inception V2 begins, become one convolution. With no bias and no
@@ -12,8 +12,10 @@ import numpy as np
 
 from shelfdet import tensorflow1
 
+NEXT_TO = {"Conv2D": ("DepthwiseConv2dNative",), "FusedBatchNormV3": ("Conv2D", "DepthwiseConv2dNative")}     # what may fold into what
 
-def fold(source, target):
+
+def fold_file(source, target):
     """Writes the frozen graph in the file ``source`` to the file ``target``, folded."""
     definition = tensorflow1.load().compat.v1.GraphDef()
     definition.ParseFromString(source.read_bytes())
@@ -27,34 +29,46 @@ def folded(definition):
       definition: tf.GraphDef of a frozen graph: all its weights are constants. It stays as it is.
 
     Returns:
-      tf.GraphDef with the same inputs and outputs, and the same values there but for rounding.
+      tf.GraphDef with the same inputs and outputs (operations that no other one reads), and the same values there but for rounding.
     """
     tf = tensorflow1.load()
     from tensorflow.python.tools import optimize_for_inference_lib
-    used = {_producer(name) for node in definition.node for name in node.input}
-    outputs = [node.name for node in definition.node if node.name not in used]
+    users = _users(definition)
+    outputs = [node.name for node in definition.node if not users[node.name]]
     # Without the Identity operations that the variables were read through, which hide the constants
     bare = tf.compat.v1.graph_util.remove_training_nodes(definition, protected_nodes=outputs)
-    nodes = {node.name: node for node in bare.node}
-    users = collections.Counter(_producer(name) for node in bare.node for name in node.input)
+    nodes, users = {node.name: node for node in bare.node}, _users(bare)
     for node in list(bare.node):
-        before = nodes.get(node.input[0]) if node.op in ("Conv2D", "FusedBatchNormV3") else None
-        if before is None or users[before.name] != 1 or any(
-                nodes[name].op != "Const" or users[name] != 1 for name in list(before.input[1:]) + list(node.input[1:])):
+        before = nodes.get(node.input[0]) if node.op in NEXT_TO else None
+        if before is None or before.op not in NEXT_TO[node.op] or users[before.name] != 1 or not all(
+                _is_own_constant(tf, nodes, users, name) for name in list(before.input[1:]) + list(node.input[1:])):
             continue
-        if node.op == "Conv2D" and before.op == "DepthwiseConv2dNative" and _undilated(before) and _undilated(node):
+        if node.op == "Conv2D":
             if _join(tf, before, node, nodes):
+                bare.node.remove(nodes[before.input[1]])
                 bare.node.remove(before)
-        elif node.op == "FusedBatchNormV3" and before.op == "Conv2D" and not node.attr["is_training"].b:
+        elif not node.attr["is_training"].b and not any(users[node.name + ":{}".format(output)] for output in range(1, 6)):
             node.op = "FusedBatchNorm"           # the only name that fold_batch_norms knows; V3 has one attribute more
             del node.attr["U"]
     return optimize_for_inference_lib.fold_batch_norms(bare)
 
 
+def _users(definition):
+    """Counter of how many inputs read an operation, by its name "a", and one of its outputs but the first, by "a:1"."""
+    read = [name.lstrip("^") for node in definition.node for name in node.input]
+    return collections.Counter([name.split(":")[0] for name in read] + [name for name in read if ":" in name])
+
+
+def _is_own_constant(tf, nodes, users, name):
+    return (name in nodes and nodes[name].op == "Const" and users[name] == 1 and
+            nodes[name].attr["dtype"].type == tf.float32.as_datatype_enum)
+
+
 def _join(tf, depthwise, pointwise, nodes):
     """Makes ``pointwise`` do the work of both; returns whether it can, being a convolution that only mixes channels."""
     by_channel, mixing = (tf.make_ndarray(nodes[node.input[1]].attr["value"].tensor).astype(np.float64) for node in (depthwise, pointwise))
-    if mixing.shape[:2] != (1, 1) or list(pointwise.attr["strides"].list.i) != [1, 1, 1, 1]:
+    if mixing.shape[:2] != (1, 1) or list(pointwise.attr["strides"].list.i) != [1, 1, 1, 1] or not (
+            _is_plain(depthwise) and _is_plain(pointwise)):
         return False
     channels, multiplier = by_channel.shape[2:]
     weights = np.einsum("hwcm,cmo->hwco", by_channel, mixing.reshape(channels, multiplier, -1))
@@ -65,10 +79,7 @@ def _join(tf, depthwise, pointwise, nodes):
     return True
 
 
-def _undilated(convolution):
-    return convolution.attr["data_format"].s in (b"", b"NHWC") and list(convolution.attr["dilations"].list.i) in ([], [1, 1, 1, 1])
-
-
-def _producer(name):
-    """The operation that gives the input ``name``: "a" for "a", "a:1" and "^a"."""
-    return name.lstrip("^").split(":")[0]
+def _is_plain(convolution):
+    """Whether it has its channels last, no dilation, and padding of the two usual kinds."""
+    return (convolution.attr["data_format"].s in (b"", b"NHWC") and list(convolution.attr["dilations"].list.i) in ([], [1, 1, 1, 1]) and
+            convolution.attr["padding"].s in (b"SAME", b"VALID"))

@@ -17,9 +17,9 @@ UPRIGHT = 1
 # Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a
 # shelf.
 MAX_PIXELS = 178956970
-STRIP = 2.0                           # times as wide as high: no photograph as cameras take them
-FRAME = 4 / 3                         # width over height of what a strip is put in
-GREY = 127                            # of its margins: nearly 0 once object_detection has brought pixels to -1 to 1
+STRIP = 2.0                           # times as wide as high; the photographs here have at most 1.78
+FRAME = 4 / 3                         # width over height of what a strip is put in, a camera's usual
+GREY = 127                            # of its margins; in black ones the shipped detector finds products (RUNS.md, 9)
 
 Image.MAX_IMAGE_PIXELS = None         # our own limit, with our own message
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -164,22 +164,27 @@ def is_strip(size_wh):
     return max(size_wh) > STRIP * min(size_wh)
 
 
-def with_margins(pixels):
+def with_margins(pixels, path):
     """A strip in the middle of a frame of ordinary shape, so that a network's resizing squashes its products no more than others'.
 
     Args:
       pixels: uint8 RGB of shape (height, width, 3).
+      path: the picture's file, for the message.
 
     Returns:
-      (framed, left_top): the same with grey margins above and below, or left and right, as 4:3 or 3:4; the pixels that it moved right
-      and down. What is no strip comes back as it is.
+      (framed, left_top): the same with grey margins above and below (4:3), or left and right (3:4); how many pixels it moved right
+      and down.
+
+    Raises:
+      UserError: the frame would have more than MAX_PIXELS.
     """
     height, width = pixels.shape[:2]
-    if not is_strip((width, height)):
-        return pixels, (0, 0)
-    frame_hw = (max(height, round(width / FRAME)), max(width, round(height / FRAME)))
-    top, left = (frame_hw[0] - height) // 2, (frame_hw[1] - width) // 2
-    framed = np.full(frame_hw + (3,), GREY, dtype=np.uint8)
+    frame_wh = (width, round(width / FRAME)) if width > height else (round(height / FRAME), height)
+    if frame_wh[0] * frame_wh[1] > MAX_PIXELS:
+        raise UserError("{}: a strip of {} x {} pixels needs a frame of {} x {}; expected at most {} megapixels. Let step 08 shrink it "
+                        "(--max-side).".format(path, width, height, *frame_wh, MAX_PIXELS // 10 ** 6))
+    left, top = (frame_wh[0] - width) // 2, (frame_wh[1] - height) // 2
+    framed = np.full((frame_wh[1], frame_wh[0], 3), GREY, dtype=np.uint8)
     framed[top:top + height, left:left + width] = pixels
     return framed, (left, top)
 

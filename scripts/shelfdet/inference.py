@@ -71,7 +71,7 @@ class Detector:
                 class_ids[0, order].astype(np.int64))
 
 
-def raw(graph_path, pixels):
+def all_anchors(graph_path, pixels):
     """What a graph says of every anchor in one picture, before any box is dropped for overlapping another.
 
     Args:
@@ -80,9 +80,13 @@ def raw(graph_path, pixels):
     Returns:
       (boxes_yxyx, scores): float32 (A, 4) in 0 to 1 of the picture, float32 (A, 1 + classes), the background's first; A is the number
       of anchors.
+
+    Raises:
+      UserError: as ``Detector``, or the graph has no such outputs.
     """
     path = pathlib.Path(graph_path)
-    with tf.compat.v1.Session(graph=_import(path, _read(path))) as session:
+    graph = _import(path, _read(path), OUTPUTS + RAW_OUTPUTS)
+    with tf.compat.v1.Session(graph=graph) as session:
         boxes_yxyx, scores = session.run(RAW_OUTPUTS, {INPUT: pixels[None]})
     return boxes_yxyx[0], scores[0]
 
@@ -108,10 +112,10 @@ def _read(path):
     return definition
 
 
-def _import(path, definition):
-    """The tf.Graph of ``definition``, which has the input and the outputs of a detector."""
+def _import(path, definition, outputs=OUTPUTS):
+    """The tf.Graph of ``definition``, which has a detector's input and these outputs."""
     names = {node.name for node in definition.node}
-    missing = [name for name in (INPUT,) + OUTPUTS if name.split(":")[0] not in names]
+    missing = [name for name in (INPUT,) + outputs if name.split(":")[0] not in names]
     if missing:
         raise UserError("{}: a graph of {} operations without {}; expected object_detection's frozen detection graph, "
                         "or this file was cut off. {}".format(path, len(names), ", ".join(missing), REMEDY))

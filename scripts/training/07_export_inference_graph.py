@@ -5,11 +5,12 @@ Reads   a run's folder (step 06): its pipeline.config and best/, or the newest o
 Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made with, model.ckpt.* (the same weights
         without the optimizer's, which another training can start from), and trained_on.json, the names of the pictures it was
         trained on, so that step 09 can tell when it is scored on them. Made in a temporary folder, loaded and run once on a
-        picture of noise, then moved into place; the graph that stood there before goes only then.
+        picture of noise, then moved into place; the graph that stood there before goes only then, and with it the metrics.json that
+        may lie beside it.
 
 Batch norms and the depthwise convolution that the network begins with are folded into the convolutions they stand beside: the graph
-finds the same boxes in less time, and that it says the same as export_inference_graph.py's own is proved on the same picture. --unfolded
-keeps that one, for converters that expect its operations.
+finds the same boxes in less time. That it says the same of every anchor as export_inference_graph.py's own is checked on that picture.
+--unfolded keeps that one, for converters that expect its operations.
 
     python scripts/training/07_export_inference_graph.py
     python scripts/training/07_export_inference_graph.py --run-dir /data/runs/mine --checkpoint newest --name mine
@@ -35,8 +36,8 @@ from shelfdet import UserError, command, files, paths
 # Of a checkpoint; its .meta holds a graph, which whoever starts a training from it builds anew.
 WEIGHTS = tuple(paths.CHECKPOINT_PREFIX + suffix for suffix in (".index", ".data-00000-of-00001"))
 MADE = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHTS           # what is kept of export_inference_graph.py's output
-ROUNDING = 1e-3         # of a score, or of the picture's side: what sums in another order may change
-PARTS = MADE + (paths.PICTURES_FILE,)                            # of an exported graph
+ROUNDING = 1e-5         # of a score, or of the picture's side: what sums in another order may change; 1e-6 was seen
+PARTS = MADE + (paths.PICTURES_FILE, paths.METRICS.name)         # of an exported graph
 
 
 def parse(argv):
@@ -63,19 +64,19 @@ def main(argv=None):
     print("exporting {} with {}".format(paths.shown(prefix), paths.shown(config)))
     target = args.output / args.name
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
-        export(prefix, config, pathlib.Path(scratch))
+        exported = pathlib.Path(scratch)
+        export(prefix, config, exported)
         partial.mkdir()
         for name in MADE:
-            shutil.copy2(str(pathlib.Path(scratch) / name), str(partial))
-        if not args.unfolded:
-            from shelfdet import folding
-            folding.fold(pathlib.Path(scratch) / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
+            shutil.copy2(str(exported / name), str(partial))
         if (trained_with.parent / paths.PICTURES_FILE).is_file():
             shutil.copy2(str(trained_with.parent / paths.PICTURES_FILE), str(partial))
-        prove(partial / paths.GRAPH_FILE, pathlib.Path(scratch) / paths.GRAPH_FILE)
+        if not args.unfolded:
+            fold(exported / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
+        prove(partial / paths.GRAPH_FILE)
     graph = target / paths.GRAPH_FILE
-    print("{}: {:.1f} MB, sha256 {}; loaded, and run once".format(
-        paths.shown(graph), graph.stat().st_size / 1e6, files.sha256(graph)))
+    print("{}: {:.1f} MB, sha256 {}; {}, loaded, and run once".format(
+        paths.shown(graph), graph.stat().st_size / 1e6, files.sha256(graph), "not folded" if args.unfolded else "folded"))
 
 
 def check_target(args):
@@ -159,23 +160,46 @@ def export(prefix, config, folder):
                             prefix, config, process.returncode, "\n".join(process.stdout.splitlines()[-12:])))
 
 
-def prove(graph, exported):
-    """Loads the frozen graph, runs it on a picture of noise, and compares it with the one that export_inference_graph.py wrote.
+def fold(exported, target):
+    """Folds the graph that export_inference_graph.py wrote, and compares what both say of every anchor in a picture of noise.
 
     Raises:
-      UserError: it does not load or run, or says something else.
+      UserError: they differ, are no finite numbers, or it cannot be done.
+    """
+    import numpy as np
+    from shelfdet import folding, inference
+    folding.fold_file(exported, target)
+    try:
+        before, after = (inference.all_anchors(graph, noise()) for graph in (exported, target))
+    except UserError as error:
+        raise UserError("{} Or export with --unfolded (`make export UNFOLDED=1`).".format(error)) from error
+    if not all(np.isfinite(values).all() for values in before):
+        raise UserError("the checkpoint gives boxes or scores that are no finite numbers. Were the losses in train.log finite to the end? "
+                        "Export an earlier checkpoint (--checkpoint).")
+    differences = [np.abs(one - other).max() for one, other in zip(before, after)]
+    if not np.max(differences) <= ROUNDING:                 # NaN is not, either
+        raise UserError("the folded graph's boxes and scores differ by up to {:.2g} from those of the graph that export_inference_graph.py "
+                        "wrote; expected {:g} at most. Export with --unfolded (`make export UNFOLDED=1`), which keeps that one.".format(
+                            np.max(differences), ROUNDING))
+
+
+def prove(graph):
+    """Loads the frozen graph and runs it on a picture of noise.
+
+    Raises:
+      UserError: it does not load or run, or gives no finite numbers.
     """
     import numpy as np
     from shelfdet import inference
-    pixels = np.random.RandomState(0).randint(0, 256, (480, 640, 3)).astype(np.uint8)
-    boxes_yxyx, scores, classes = inference.Detector(graph).detect(pixels)
-    if not len(boxes_yxyx) == len(scores) == len(classes) or not np.isfinite(scores).all():
-        raise UserError("{}: runs, but gives {} boxes, {} scores and {} classes; expected as many of each, all finite.".format(
-            graph, len(boxes_yxyx), len(scores), len(classes)))
-    off = max(np.abs(one - other).max() for one, other in zip(inference.raw(graph, pixels), inference.raw(exported, pixels)))
-    if not off <= ROUNDING:
-        raise UserError("{}: its boxes and scores differ by up to {:.2g} from those of the graph that export_inference_graph.py wrote; "
-                        "expected {:g} at most. Export with --unfolded, which keeps that one.".format(graph, off, ROUNDING))
+    boxes_yxyx, scores, classes = inference.Detector(graph).detect(noise())
+    if not 0 < len(boxes_yxyx) == len(scores) == len(classes) or not np.isfinite(scores).all():
+        raise UserError("{}: runs, but gives {} boxes, {} scores and {} classes; expected as many of each, one at least, all finite. Were the "
+                        "losses in train.log finite to the end?".format(graph.name, len(boxes_yxyx), len(scores), len(classes)))
+
+
+def noise():
+    import numpy as np
+    return np.random.RandomState(0).randint(0, 256, (480, 640, 3)).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def parse(argv):
     parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER",
                         help="draw the boxes, and count the products in counts.csv")
     parser.add_argument("--threshold", type=float, metavar="SCORE",
-                        help="draw and count boxes from this score on (default: the one in metrics.json, if that was "
-                             "made with this graph, else {})".format(DEFAULT_THRESHOLD))
+                        help="draw and count boxes from this score on (default: the one in --metrics, if that was made with this "
+                             "graph, else {})".format(DEFAULT_THRESHOLD))
     parser.add_argument("--metrics", type=pathlib.Path, metavar="FILE",
-                        help="where the default threshold is read (default: {} beside the graph, else {})".format(
-                            paths.METRICS.name, paths.METRICS))
+                        help="where the default threshold is read (default: {} and the {} beside the graph)".format(
+                            paths.METRICS, paths.METRICS.name))
     parser.add_argument("--skip-bad", action="store_true",
                         help="leave pictures out that cannot be read, and list them at the end")
     args = parser.parse_args(argv)
@@ -78,9 +78,6 @@ def parse(argv):
         parser.error("--threshold {:g}: expected a score from 0 to 1".format(args.threshold))
     if args.graph.is_dir() or not args.graph.suffix:
         args.graph = args.graph / paths.GRAPH_FILE
-    if args.metrics is None:
-        beside = args.graph.with_name(paths.METRICS.name)
-        args.metrics = beside if beside.is_file() else paths.METRICS
     if args.output is None:
         name = args.labels.stem.replace("_labels", "") + "_detections.json" if args.labels else "predictions.json"
         args.output = paths.RESULTS / name
@@ -161,27 +158,29 @@ def describe(args, names):
         ("config_sha256", files.sha256(config) if config.is_file() else None),
         ("labels", paths.shown(args.labels) if args.labels else None),
         ("labels_sha256", files.sha256(args.labels) if args.labels else None),
-        ("max_side", args.max_side), ("exif", args.exif), ("pad_strips", args.pad_strips),
-        ("seen_in_training", {split: sorted(set(names) & set(known[split])) for split in sorted(known)})])
+        ("max_side", args.max_side), ("exif", args.exif),
+        ("seen_in_training", {split: sorted(set(names) & set(known[split])) for split in sorted(known)})] +
+        ([("pad_strips", True)] if args.pad_strips else []))
 
 
 def choose_threshold(args, graph_sha256):
     """The score from which boxes are drawn and counted; says where it is from."""
     if args.threshold is not None:
         return args.threshold
-    try:
-        metrics = json.loads(args.metrics.read_text(encoding="utf-8"))
-        if metrics["graph_sha256"] == graph_sha256:
-            print("boxes are drawn and counted from score {:.3f} on: the threshold in {}".format(
-                metrics["threshold"], paths.shown(args.metrics)))
-            return float(metrics["threshold"])
-        reason = "was made with another graph"
-    except FileNotFoundError:
-        reason = "is not there"
-    except (OSError, ValueError, KeyError, TypeError):
-        reason = "names no threshold and graph"
-    print("boxes are drawn and counted from score {} on: {} {}. --threshold sets another".format(
-        DEFAULT_THRESHOLD, paths.shown(args.metrics), reason))
+    reasons = []
+    for path in [args.metrics] if args.metrics else [paths.METRICS, args.graph.with_name(paths.METRICS.name)]:
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            if metrics["graph_sha256"] == graph_sha256:
+                print("boxes are drawn and counted from score {:.3f} on: the threshold in {}".format(metrics["threshold"], paths.shown(path)))
+                return float(metrics["threshold"])
+            reason = "was made with another graph"
+        except FileNotFoundError:
+            reason = "is not there"
+        except (OSError, ValueError, KeyError, TypeError):
+            reason = "names no threshold and graph"
+        reasons.append("{} {}".format(paths.shown(path), reason))
+    print("boxes are drawn and counted from score {} on: {}. --threshold sets another".format(DEFAULT_THRESHOLD, ", ".join(reasons)))
     return DEFAULT_THRESHOLD
 
 
@@ -210,6 +209,9 @@ def look_at(picture, detector, class_names, args, threshold):
     from shelfdet import boxes, detections, images
     try:
         pixels, size_wh, orientation = images.load(picture.path, args.max_side, args.exif)
+        framed, left_top = pixels, (0, 0)
+        if args.pad_strips and images.is_strip(size_wh):
+            framed, left_top = images.with_margins(pixels, picture.path)
     except UserError as error:
         if args.skip_bad:
             return Looked(None, images.UPRIGHT, str(error))
@@ -219,37 +221,38 @@ def look_at(picture, detector, class_names, args, threshold):
         raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
                         "--exif.".format(
             picture.path, *size_wh, " once turned" if args.exif == "apply" else "", args.labels, *picture.size_wh))
-    shown, left_top = images.with_margins(pixels) if args.pad_strips else (pixels, (0, 0))
-    boxes_yxyx, scores, class_ids = detector.detect(shown)
+    boxes_yxyx, scores, class_ids = detector.detect(framed)
     unknown = sorted(set(class_ids.tolist()) - set(class_names))
     if unknown:
         raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with "
                         "(--label-map).".format(args.label_map, unknown[0], ", ".join(map(str, class_names))))
-    boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, size_wh)
-    if shown is not pixels:
-        boxes_xyxy, inside = without_margins(boxes_yxyx, shown.shape[1::-1], left_top, pixels.shape[1::-1], size_wh)
-        scores, class_ids = scores[inside], class_ids[inside]
-    boxes_xyxy = boxes.clip(boxes_xyxy, size_wh)
-    found = detections.Detections(picture.path.name, size_wh, boxes_xyxy, scores,
-                                  tuple(class_names[class_id] for class_id in class_ids))
+    boxes_xyxy, inside = without_margins(boxes_yxyx, framed.shape[1::-1], left_top, pixels.shape[1::-1], size_wh)
+    found = detections.Detections(picture.path.name, size_wh, boxes.clip(boxes_xyxy, size_wh)[inside], scores[inside],
+                                  tuple(class_names[class_id] for class_id in class_ids[inside]))
     if args.draw:
         draw(pixels, found, args.draw, threshold)
     return Looked(found, orientation, None)
 
 
 def without_margins(boxes_yxyx, framed_wh, left_top, within_wh, size_wh):
-    """Boxes found in a framed picture, in the raw pixels of the picture itself: (boxes_xyxy of those whose middle lies in the picture,
-    bool (N,) which those are)."""
+    """Boxes that were found in a framed picture, in the raw pixels of the picture itself.
+
+    Args:
+      boxes_yxyx: (N, 4), in 0 to 1 of the frame.
+      framed_wh: the frame's size. left_top: where in it the picture begins, which is within_wh large there and size_wh in raw pixels.
+
+    Returns:
+      (boxes_xyxy, inside): float64 (N, 4), and bool (N,), which have their middle in the picture.
+    """
     import numpy as np
     from shelfdet import boxes
-    moved = boxes.from_normalised_yxyx(boxes_yxyx, framed_wh) - np.tile(left_top, 2)
-    middles = (moved[:, :2] + moved[:, 2:]) / 2
-    inside = ((middles >= 0) & (middles <= within_wh)).all(axis=1)
-    return boxes.scale(moved[inside], within_wh, size_wh), inside
+    boxes_xyxy = boxes.scale(boxes.from_normalised_yxyx(boxes_yxyx, framed_wh) - np.tile(left_top, 2), within_wh, size_wh)
+    middles = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    return boxes_xyxy, ((middles >= 0) & (middles <= size_wh)).all(axis=1)
 
 
 def draw(pixels, found, folder, threshold):
-    """Writes the picture with the boxes from ``threshold`` on, as a JPEG of the size that the network was shown."""
+    """Writes the picture, shrunk but without margins, with the boxes from ``threshold`` on, as a JPEG."""
     from shelfdet import drawing
     kept = found.boxes_xyxy[found.scores >= threshold]
     is_jpeg = found.filename.lower().endswith((".jpg", ".jpeg"))
@@ -287,8 +290,8 @@ def tell_exif(flagged, rule):
 
 def tell_strips(names, padded):
     if names and not padded:
-        print("{} more than twice as wide as high, or as high as wide: {}{}\n  a graph that was trained on pictures of ordinary shape finds "
-              "little there; --pad-strips gives them margins".format(
+        print("{} more than twice as wide as high, or as high as wide: {}{}\n  a graph that was trained on pictures of ordinary shape "
+              "finds little there; --pad-strips gives them margins".format(
                   _pictures(len(names)), ", ".join(names[:SHOWN_NAMES]), " ..." if len(names) > SHOWN_NAMES else ""))
 
 
