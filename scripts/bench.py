@@ -1,18 +1,19 @@
 #!/usr/bin/env python
-"""Benchmark: how fast steps 04, 08 and 09 are, and how much memory they take. `make bench` runs it.
+"""Benchmark: how fast steps 04, 08 and 09 are, how much memory they take, and how fast the graphs alone are. `make bench` runs it.
 
 Reads   the pictures of SHELF_DATA (copies with a shorter side of 640 px) and of SHELF_DATA_ORIGINAL (full size),
         folders in the dataset's layout, where these are set; else synthetic pictures of the same sizes;
-        a frozen graph (step 07).
+        frozen graphs (step 07): those that ship, unless others are named.
 Writes  nothing that stays; prints a table.
 
 Each step runs as its own process, as a user runs it. Its start-up is the time it takes for one picture; the rate is
 that of all the further ones. The memory is that of the step's whole process tree: the resident memory of all its
 processes is summed every 50 ms while it runs (from Linux's /proc; pages that processes share count once in each), and
-the largest sum is shown.
+the largest sum is shown. A graph alone is timed in this process, on pictures that were decoded and shrunk as step 08 does.
 
     python scripts/bench.py
     python scripts/bench.py --only score
+    python scripts/bench.py --only graph --graphs workspace/training_demo/trained-inference-graphs/mine
 """
 
 import argparse
@@ -31,13 +32,15 @@ from shelfdet import UserError, command, paths
 RECORDS = paths.ROOT / "scripts" / "preprocessing" / "04_generate_tfrecords.py"
 DETECT = paths.EVALUATION / "08_detect.py"
 SCORE = paths.EVALUATION / "09_score.py"
-PARTS = ("records", "detect", "score")
+PARTS = ("records", "detect", "graph", "score")
 SOURCES = (("640 px", "SHELF_DATA", (853, 640)), ("full size", "SHELF_DATA_ORIGINAL", (3264, 2448)))
 BOXES_A_PICTURE = 37            # the Grocery Dataset's mean
 SCORED_BOXES = 50
 SCORED_WH = (1000, 1000)
 SAMPLE_SECONDS = 0.05
 PROCESSES = pathlib.Path("/proc")
+MAX_SIDE = 1024                 # as steps 04 and 08 shrink pictures
+GRAPH_PICTURES = 40
 SYNTHETIC = 8                   # different synthetic pictures of each size; more would only take longer to make
 
 Run = collections.namedtuple("Run", "seconds peak_mb")
@@ -47,13 +50,13 @@ Row = collections.namedtuple("Row", "step source count seconds start_up rate pea
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("--graph", type=pathlib.Path, default=paths.DEFAULT_GRAPH, metavar="PATH",
-                        help="frozen graph, or its folder (default: %(default)s)")
+    parser.add_argument("--graphs", type=pathlib.Path, nargs="+", default=[paths.DEFAULT_GRAPH, paths.FAST_GRAPH], metavar="FOLDER",
+                        help="of frozen graphs (default: the two that ship)")
     parser.add_argument("--pictures", type=int, default=300, metavar="N", help="pictures a run (default: %(default)s)")
     parser.add_argument("--scored", type=int, default=10000, metavar="N",
                         help="pictures to score, with 50 boxes each (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
-                        help="of records, detect, score")
+                        help="of " + ", ".join(PARTS))
     args = parser.parse_args(argv)
     if args.pictures < 2:
         parser.error("--pictures {}: expected at least 2".format(args.pictures))
@@ -66,7 +69,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         folder = pathlib.Path(folder)
         for source, variable, size_wh in SOURCES:
-            if "records" in args.only or "detect" in args.only:
+            if set(args.only) - {"score"}:
                 rows += bench_source(args, folder / source.replace(" ", "-"), source, variable, size_wh)
         if "score" in args.only:
             rows.append(bench_score(args, folder / "score"))
@@ -81,12 +84,24 @@ def bench_source(args, folder, source, variable, size_wh):
     pictures = real_pictures(pathlib.Path(data)) if data else synthetic_pictures(folder / "made", size_wh)
     source += "" if data else ", synthetic"
     all_of_them, one = (lay_out(folder / name, pictures, count) for name, count in (("all", args.pictures), ("one", 1)))
-    commands = {
-        "records": lambda place: [RECORDS, "--annotations", place, "--images", place, "--splits", "test"],
-        "detect": lambda place: [DETECT, "--graph", args.graph, "--labels", place / "test_labels.csv",
-                                 "--images", place, "--output", place / "test_detections.json"]}
-    return [timed(step, source, args.pictures, commands[part](all_of_them), commands[part](one))
-            for step, part in (("04 records", "records"), ("08 detect", "detect")) if part in args.only]
+    rows = []
+    if "records" in args.only:
+        rows.append(timed("04 records", source, args.pictures, *(
+            [RECORDS, "--annotations", place, "--images", place, "--splits", "test"] for place in (all_of_them, one))))
+    for graph in args.graphs if "detect" in args.only else ():
+        rows.append(timed("08 detect, {}".format(graph.name), source, args.pictures, *(
+            [DETECT, "--graph", graph, "--labels", place / "test_labels.csv", "--images", place, "--output", place / "test_detections.json"]
+            for place in (all_of_them, one))))
+    return rows + (bench_graphs(args, source, pictures) if "graph" in args.only else [])
+
+
+def bench_graphs(args, source, pictures):
+    """The graphs alone: a list of Row."""
+    from shelfdet import images, inference
+    pixels = [images.load(path, MAX_SIDE)[0] for path in pictures[:GRAPH_PICTURES]]
+    rates = inference.pictures_per_second([graph / paths.GRAPH_FILE for graph in args.graphs], pixels)
+    return [Row("the graph alone, {}".format(graph.name), source, len(pixels), None, None, "{:.1f}".format(rate), None)
+            for graph, rate in zip(args.graphs, rates)]
 
 
 def bench_score(args, folder):
@@ -205,7 +220,9 @@ def print_table(rows):
           "processes together, MB |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
-        print("| {} | {} | {} | {:.1f} | {:.1f} | {} | {:.0f} |".format(*row))
+        print("| {} | {} | {} | {} | {} | {} | {} |".format(*row[:3], *(
+            "-" if value is None else "{:.{}f}".format(value, digits) for value, digits in ((row.seconds, 1), (row.start_up, 1))), row.rate,
+            "-" if row.peak_mb is None else round(row.peak_mb)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))     # scripts/, where shelfdet lives
-from shelfdet import UserError, command, files, parallel, paths, steps
+from shelfdet import UserError, command, files, paths, steps
 
 FOLDER = paths.TRAINING / "comparison"
 FIGURES = paths.TRAINING / "comparison.json"
@@ -41,7 +41,6 @@ NEVER_SECONDS = 10 ** 6     # no evaluation on the way: it costs time and choose
 SAVE_SECONDS = 1200         # so most trainings end before it is due
 BYTES_A_TRAINING = 4e9      # what one takes at most, about
 MAX_SIDE = 1024             # as steps 04 and 08 shrink pictures
-ROUNDS, WARM_PICTURES = 5, 4
 AP75 = 5                    # its place among the ten IoUs of COCO's AP
 
 
@@ -246,28 +245,18 @@ def figures(found):
 
 
 def time_graphs(names):
-    """Times the frozen graphs on the ranked pictures, decoded beforehand: their rows get pictures_per_second and what it was read
-    on. The graphs take turns, and the median of the rounds counts, so that a busy minute spoils no single one."""
-    import statistics
+    """Times the frozen graphs on the ranked pictures, decoded beforehand: their rows get pictures_per_second and what it was read on."""
     from shelfdet import annotations, images, inference, machine
-    graphs = [name for name in names if (FOLDER / "graphs" / name / paths.GRAPH_FILE).is_file()]
-    if len(graphs) < len(names):
+    graphs = [FOLDER / "graphs" / name / paths.GRAPH_FILE for name in names]
+    missing = [graph.parent.name for graph in graphs if not graph.is_file()]
+    if missing:
         raise UserError("{}: their graphs are not in {}; expected all, for speeds of one machine. Train them there with --again, or name "
-                        "those that are with --only.".format(", ".join(sorted(set(names) - set(graphs))), paths.shown(FOLDER / "graphs")))
+                        "those that are with --only.".format(", ".join(sorted(missing)), paths.shown(FOLDER / "graphs")))
     listed = [image.filename for image in annotations.read_labels(data() / "ranked_labels.csv")]
     pixels = [images.load(path, MAX_SIDE)[0] for path in images.locate(paths.SHELF_IMAGES, listed, "train")]
-    seconds = collections.defaultdict(list)
-    for name in graphs * ROUNDS:
-        detector = inference.Detector(FOLDER / "graphs" / name / paths.GRAPH_FILE, parallel.workers())
-        with concurrent.futures.ThreadPoolExecutor(parallel.workers()) as pool:
-            list(pool.map(detector.detect, pixels[:WARM_PICTURES]))
-            began = time.time()
-            list(pool.map(detector.detect, pixels))
-            seconds[name].append(time.time() - began)
-    for name in graphs:
-        graph = FOLDER / "graphs" / name / paths.GRAPH_FILE
-        write_row(name, [("pictures_per_second", round(len(pixels) / statistics.median(seconds[name]), 2)),
-                         ("megabytes", round(graph.stat().st_size / 1e6, 2)), ("timed_on", machine.described())])
+    for name, graph, rate in zip(names, graphs, inference.pictures_per_second(graphs, pixels)):
+        write_row(name, [("pictures_per_second", round(rate, 2)), ("megabytes", round(graph.stat().st_size / 1e6, 2)),
+                         ("timed_on", machine.described())])
 
 
 def tell(rows):

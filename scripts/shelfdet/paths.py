@@ -22,6 +22,7 @@ CONFIG_FILE = "pipeline.config"                  # in a graph's folder and in a 
 PICTURES_FILE = "trained_on.json"               # names of the pictures a run or graph was trained and validated on
 CHECKPOINT_PREFIX = "model.ckpt"                # in a graph's folder: the same weights, to start another training from
 DEFAULT_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
+FAST_GRAPH = GRAPHS / "ssd_inception_v2_shelf_fast"
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"
 
