@@ -45,6 +45,7 @@ test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs tho
 
 # ANNOTATIONS and FORMAT are for step 01 alone: it puts them where step 02 looks and knows them.
 data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 SEED= VAL_SHARE= EXIF=apply; see README)
+	$(if $(filter grouped,$(SPLIT)),$(if $(FOLD),,$(error SPLIT=grouped needs FOLD=0, 1, 2 or 3)))
 	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
 	    $(call option,--format,$(FORMAT)) $(GAPS)
 	@rm -f $(LABEL_FILES)
@@ -77,10 +78,10 @@ eval: setup  ## steps 08, 09: score on val and test; writes metrics.json, image2
 report: setup  ## step 10: one HTML page of the test pictures with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08 on any photographs: boxes drawn, counted (IMAGES=folder GRAPH=name or CONFIG= RUN_DIR=; EXIF=apply PAD=1 DRAW=)
+predict: setup  ## step 08 on a folder: draws boxes, counts (IMAGES=folder; GRAPH= CONFIG= RUN_DIR= EXIF=apply PAD=1 THRESHOLD= SKIP_BAD=1 DRAW=)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
-	    $(if $(PAD),--pad-strips) --draw "$(or $(DRAW),$(RESULTS)/drawn)"
+	    $(if $(PAD),--pad-strips) $(call option,--threshold,$(THRESHOLD)) $(if $(SKIP_BAD),--skip-bad) --draw "$(or $(DRAW),$(RESULTS)/drawn)"
 
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
 	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"

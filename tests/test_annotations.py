@@ -116,7 +116,7 @@ class TestLabels:
         assert "line 22:" not in message and "and 5 more" in message
 
     def test_missing_file_and_folder(self, tmp_path):
-        assert "No such file" in said(annotations.read_labels, tmp_path / "none.csv")
+        assert "no such file" in said(annotations.read_labels, tmp_path / "none.csv")
         assert "directory" in said(annotations.read_labels, tmp_path)
 
     def test_lines_are_counted_through_quoted_names(self, write):

@@ -201,6 +201,14 @@ def test_skip_bad_goes_on_and_lists(run, tmp_path, capsys):
     assert "empty.JPG: the file is empty" in told and "text.jpg: is no picture" in told and "skipped 2 pictures" in told
 
 
+def test_skip_bad_with_bad_pictures_alone_is_no_success(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "text.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="in: none of its 1 picture can be read; expected one at least. The first: .*text.jpg: is no picture"):
+        run("--images", tmp_path / "in", "--skip-bad")
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_a_size_that_differs_from_the_label_files_is_told(run, tmp_path):
     save(tmp_path / "in" / "a.JPG", (400, 310))
     label(tmp_path / "test_labels.csv", ["a.JPG"])

@@ -103,6 +103,19 @@ def test_the_shipped_checkpoint_holds_the_frozen_graphs_weights():
     definition = tf.compat.v1.GraphDef.FromString((SHIPPED / "frozen_inference_graph.pb").read_bytes())
     frozen = {node.name: node.attr["value"].tensor for node in definition.node if node.op == "Const"}
     stored = tf.compat.v1.train.load_checkpoint(str(SHIPPED / "model.ckpt"))
-    names = [name for name in stored.get_variable_to_shape_map() if name in frozen]
-    assert len(names) > 300
-    assert all(np.array_equal(stored.get_tensor(name), tf.make_ndarray(frozen[name])) for name in names)
+    # Step 07 folds batch norms into the convolutions before them: by hand, weights * gamma / sqrt(variance + 0.001), and the stem's
+    # depthwise convolution of 3 channels times 8 into the 1 x 1 one behind it.
+    norms = [name[:-len("/BatchNorm/gamma")] for name in stored.get_variable_to_shape_map() if name.endswith("/BatchNorm/gamma")]
+    assert len(norms) == 69
+    for name in norms:
+        stem = stored.has_tensor(name + "/pointwise_weights")
+        weights = stored.get_tensor(name + ("/pointwise_weights" if stem else "/weights"))
+        if stem:
+            weights = np.tensordot(stored.get_tensor(name + "/depthwise_weights"), weights.reshape(3, 8, -1)[0], axes=(3, 0))[:, :, :1]
+        gamma, variance = (stored.get_tensor(name + "/BatchNorm/" + part) for part in ("gamma", "moving_variance"))
+        found = tf.make_ndarray(frozen[name + ("/pointwise_weights" if stem else "/weights")])
+        expected = weights * (gamma / np.sqrt(variance + 0.001))
+        np.testing.assert_allclose(found[:, :, :1] if stem else found, expected, rtol=1e-4, atol=1e-6)
+    heads = [name for name in stored.get_variable_to_shape_map() if name.startswith("BoxPredictor_")]
+    assert len(heads) == 8
+    assert all(np.array_equal(stored.get_tensor(name), tf.make_ndarray(frozen[name])) for name in heads)

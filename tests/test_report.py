@@ -429,3 +429,13 @@ def test_the_71_real_test_pictures_fit_and_are_painted_quickly(browser, tmp_path
         wait(lambda: browser.execute_script(entry) is not None, 60)
         painted.append(browser.execute_script(entry))
     assert min(painted) < 2000, painted
+
+
+def test_a_config_of_another_network_than_the_detections_is_told(tmp_path):
+    from types import SimpleNamespace
+    from shelfdet import paths
+    report, info = load_script("10_report"), {"graph": str(paths.DEFAULT_GRAPH / "frozen_inference_graph.pb")}
+    same, other = paths.DEFAULT_CONFIG, paths.TRAINING / "ssd_inception_v2_fast.config"
+    assert report.config_path(SimpleNamespace(config=same, detections="found.json"), info) == same
+    with pytest.raises(UserError, match="fast.config: its `model` is not that of .*ssd_inception_v2_shelf.*found.json; expected the same. Run `make"):
+        report.config_path(SimpleNamespace(config=other, detections="found.json"), info)

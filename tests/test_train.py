@@ -207,7 +207,7 @@ def test_step_07_exports_with_another_nms_but_not_with_other_anchors(tmp_path):
 @pytest.mark.parametrize("argv, message", [
     (["--run-dir", "{}/none"], "holds no best checkpoint. Train first"),
     (["--run-dir", "{}/run"], "No evaluation has ended yet: take --checkpoint newest"),
-    (["--run-dir", "{}/run", "--checkpoint", "{}/run/model.ckpt-99"], r"model.ckpt-99.index: no such file; expected the prefix"),
+    (["--run-dir", "{}/run", "--checkpoint", "{}/run/model.ckpt-99"], r"model.ckpt-99.index: no such file; expected best, newest, or the prefix"),
     (["--run-dir", "{}/run", "--checkpoint", "newest"], "holds no pipeline.config")])
 def test_step_07_says_what_it_cannot_find(tmp_path, argv, message):
     checkpoint(tmp_path / "run", 10)

@@ -6,6 +6,7 @@ Annotations of other makes (the Grocery Dataset's CSV, Pascal VOC, COCO) are rea
 import collections
 import csv
 import io
+import pathlib
 import re
 
 import numpy as np
@@ -37,6 +38,9 @@ def read_labels(path):
     Raises:
       UserError: every row that is wrong, by line, with what was found and what was expected.
     """
+    if not pathlib.Path(path).exists():
+        raise UserError("{}: no such file; expected a label file. `make data` makes train_labels.csv, val_labels.csv and test_labels.csv; "
+                        "or check the path.".format(path))
     problems = Problems(path)
     rows = read_csv(path)
     line, header = next(rows)

@@ -112,8 +112,8 @@ def find(args):
         prefix = pathlib.Path(args.checkpoint)
         run = run if (run / paths.CONFIG_FILE).is_file() and prefix.parent.resolve() == run.resolve() else prefix.parent
     if not pathlib.Path(str(prefix) + ".index").is_file():
-        raise UserError("{}.index: no such file; expected the prefix of a checkpoint, such as {}/model.ckpt-1200, without .index, "
-                        ".meta or .data.".format(prefix, run))
+        raise UserError("{}.index: no such file; expected best, newest, or the prefix of a checkpoint, such as {}/model.ckpt-1200, without "
+                        ".index, .meta or .data.".format(prefix, args.run_dir))
     config = next((folder / paths.CONFIG_FILE for folder in (run, prefix.parent.parent) if (folder / paths.CONFIG_FILE).is_file()), None)
     if config is None:
         raise UserError("{}: holds no {}; expected the config that the checkpoint was trained with, which step 06 puts there. Copy it "

@@ -100,6 +100,9 @@ def main(argv=None):
     info["exif_flagged"] = {picture.path.name: one.orientation for picture, one in zip(pictures, looked)
                             if one.orientation > 1}
     info["skipped"] = {picture.path.name: one.problem for picture, one in zip(pictures, looked) if one.problem}
+    if not found:
+        raise UserError("{}: none of its {} can be read; expected one at least. The first: {}".format(
+            args.labels or args.images, _pictures(len(pictures)), next(iter(info["skipped"].values()))))
     detections.write_detections(found, args.output, info)
     print("{}: {} boxes of any score in {} pictures, {:.1f} pictures a second".format(
         paths.shown(args.output), sum(len(image.scores) for image in found), len(found),
@@ -291,7 +294,7 @@ def tell_exif(flagged, rule):
 def tell_strips(names, padded):
     if names and not padded:
         print("{} more than twice as wide as high, or as high as wide: {}{}\n  a graph that was trained on pictures of ordinary shape "
-              "finds little there; --pad-strips gives them margins".format(
+              "finds little there; --pad-strips (`make predict PAD=1`) gives them margins".format(
                   _pictures(len(names)), ", ".join(names[:SHOWN_NAMES]), " ..." if len(names) > SHOWN_NAMES else ""))
 
 

@@ -234,10 +234,18 @@ def truth_scores(match):
 
 
 def config_path(args, info):
-    """The training config whose anchors are shown, or None, which is said aloud."""
-    if args.config:
-        return args.config
+    """The training config whose anchors are shown, or None, which is said aloud.
+
+    Raises:
+      UserError: --config names a config of another network than the graph that made the detections.
+    """
     beside = paths.ROOT.joinpath(info["graph"]).with_name(paths.CONFIG_FILE) if info.get("graph") else None
+    if args.config:
+        from shelfdet import pipeline
+        if beside is not None and beside.is_file() and pipeline.read(args.config).model != pipeline.read(beside).model:
+            raise UserError("{}: its `model` is not that of {}, whose detections are in {}; expected the same. Run `make eval` with the same "
+                            "GRAPH, CONFIG or RUN_DIR first.".format(args.config, beside, args.detections))
+        return args.config
     if beside is not None and beside.is_file():
         return beside
     print("no coverage by anchors in the report: there is no {} beside the graph; --config names one".format(
