@@ -104,7 +104,12 @@ def test_drawings_and_counts(run, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
         "a.JPG", "b c.JPG", "counts.csv", "grey.png.jpg", "rafğ.jpeg"]
     assert Image.open(str(tmp_path / "drawn" / "a.JPG")).width == 400
-    assert "8 products in 4 pictures" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "8 products in 4 pictures" in printed and "before" not in printed
+    (tmp_path / "in" / "a.JPG").unlink()
+    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", 0.2)
+    printed = capsys.readouterr().out
+    assert "6 products in 3 pictures" in printed and "1 picture that was there before" in printed
 
 
 @pytest.mark.parametrize("metrics, count, words", [

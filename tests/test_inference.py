@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import toy_graph
-from shelfdet import UserError, inference
+from shelfdet import UserError, inference, paths
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,16 @@ def test_a_file_that_is_no_graph_is_told(tmp_path, content, words):
     with pytest.raises(UserError, match=words) as error:
         inference.Detector(path)
     assert str(path) in str(error.value)
+
+
+def test_a_missing_graph_is_told_beside_those_that_are_there(tmp_path, monkeypatch):
+    for name in ("mine", "another", "empty"):
+        (tmp_path / name).mkdir()
+    toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
+    toy_graph.write(tmp_path / "another" / "frozen_inference_graph.pb")
+    monkeypatch.setattr(paths, "GRAPHS", tmp_path)
+    with pytest.raises(UserError, match="there are: another, mine[.]$"):
+        inference.Detector(tmp_path / "typo" / "frozen_inference_graph.pb")
 
 
 def test_a_folder_is_told(tmp_path):

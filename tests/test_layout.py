@@ -238,6 +238,22 @@ def test_data_passes_its_options_on():
                      ["--allow-missing", "--empty-pictures", "--exif"], ["--exif"]]
 
 
+@pytest.mark.parametrize("status, left", [(0, True), (1, False), (2, True), (130, False)])
+def test_data_keeps_old_label_files_unless_step_02_refuses_the_pictures(tmp_path, status, left):
+    python = tmp_path / "python"                    # stands in for all steps; 02 ends with `status`
+    python.write_text("#!/bin/sh\ncase $1 in */02_*) exit {};; esac\n".format(status))
+    python.chmod(0o755)
+    names = [split + ending for split in ("train", "val", "test") for ending in ("_labels.csv", ".record")]
+    for name in names + ["mine.csv"]:
+        (tmp_path / name).write_text("")
+    done = subprocess.run(["make", "data", "PYTHON_HERE={}".format(python), "LABELS={}".format(tmp_path)], cwd=str(ROOT),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert (done.returncode == 0) == (status == 0), done.stdout
+    assert ("04_generate_tfrecords.py" in done.stdout) == (status == 0)
+    assert (tmp_path / "mine.csv").exists()
+    assert {(tmp_path / name).exists() for name in names} == {left}
+
+
 def test_clean_removes_only_what_the_steps_make():
     files = re.findall(r"^rm -f (.*)$", make("--dry-run", "clean"), re.MULTILINE)[0].split()
     assert {pathlib.PurePath(name).name for name in files} == {

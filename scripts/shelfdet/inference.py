@@ -120,8 +120,9 @@ def all_anchors(graph_path, pixels):
 def _read(path):
     """The GraphDef in the file at ``path``."""
     if not path.is_file():
-        raise UserError("{}: {}; expected a frozen graph. {}".format(
-            path, "is a folder" if path.is_dir() else "no such file", REMEDY))
+        there = sorted(graph.parent.name for graph in paths.GRAPHS.glob("*/" + paths.GRAPH_FILE))
+        raise UserError("{}: {}; expected a frozen graph. {} In {} there are: {}.".format(
+            path, "is a folder" if path.is_dir() else "no such file", REMEDY, paths.shown(paths.GRAPHS), ", ".join(there) or "none"))
     data = path.read_bytes()
     if data.startswith(b"version https://git-lfs"):
         raise UserError("{}: is a Git LFS pointer of {} bytes, not the graph itself. Run `git lfs pull`.".format(

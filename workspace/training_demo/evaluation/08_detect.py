@@ -258,14 +258,18 @@ def draw(pixels, found, folder, threshold):
     """Writes the picture, shrunk but without margins, with the boxes from ``threshold`` on, as a JPEG."""
     from shelfdet import drawing
     kept = found.boxes_xyxy[found.scores >= threshold]
-    is_jpeg = found.filename.lower().endswith((".jpg", ".jpeg"))
-    with files.replacing(folder / (found.filename if is_jpeg else found.filename + ".jpg")) as partial:
+    with files.replacing(folder / drawing_name(found.filename)) as partial:
         drawn = drawing.draw_detections(pixels, kept, found.size_wh, found.filename)
         drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY)
 
 
+def drawing_name(filename):
+    return filename if filename.lower().endswith((".jpg", ".jpeg")) else filename + ".jpg"
+
+
 def write_counts(found, threshold, folder):
-    """counts.csv: each picture's number of products, which is that of its boxes from ``threshold`` on."""
+    """counts.csv: each picture's number of products, which is that of its boxes from ``threshold`` on; tells of drawings that are older."""
+    from shelfdet import images
     counts = [(image.filename, int((image.scores >= threshold).sum())) for image in found]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -275,6 +279,9 @@ def write_counts(found, threshold, folder):
     total = sum(count for _, count in counts)
     print("{}: {} products in {} pictures ({:.1f} a picture); the drawings are beside it".format(
         paths.shown(folder / "counts.csv"), total, len(counts), total / max(len(counts), 1)))
+    older = len({path.name for path in images.list_images(folder)} - {drawing_name(image.filename) for image in found})
+    if older:
+        print("  and {} that {} there before, not of these pictures and not counted".format(_pictures(older), "was" if older == 1 else "were"))
 
 
 def tell_exif(flagged, rule):
