@@ -45,9 +45,9 @@ test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs tho
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
 
 # ANNOTATIONS and FORMAT are for step 01 alone: it puts them where step 02 looks and knows them.
-data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 SEED= VAL_SHARE= EXIF=apply; see README)
+data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 EXIF=apply and more: README, "Your own data")
 	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
-	    $(call option,--format,$(FORMAT)) $(GAPS)
+	    $(call option,--format,$(FORMAT)) $(call option,--test-share,$(TEST_SHARE)) $(call option,--seed,$(SEED)) $(GAPS)
 	$(PREPROCESSING)/02_split_annotations.py $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) \
 	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
 	    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE)) \

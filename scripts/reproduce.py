@@ -50,7 +50,7 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
-    expected = files.read_json(paths.METRICS)
+    expected = shipped_figures()
     labels, config = official(args, expected) if args.fold is None else grouped(args)
     run, graph = args.run_dir, args.run_dir / GRAPH
     steps.run("check", ["--config", config] + [word for split in labels for word in ("--{}-labels".format(split), labels[split])])
@@ -64,6 +64,16 @@ def main(argv=None):
         shipped = detect(paths.DEFAULT_GRAPH, labels, run, "shipped_")
         print("\nA is the graph that ships, B the one trained now, each at its own threshold:")
         steps.run("score", ["--compare", shipped["test"], found["test"], "--val-detections", shipped["val"], found["val"]] + truth(labels))
+
+
+def shipped_figures():
+    """metrics.json. Raises: UserError: it is of another graph than the one that ships, as after ``make eval`` with one's own."""
+    expected, shipped = files.read_json(paths.METRICS), paths.DEFAULT_GRAPH / paths.GRAPH_FILE
+    if expected["graph_sha256"] != files.sha256(shipped):
+        raise UserError("{}: was made with another graph than {}; expected the figures of the detector that ships. Run `git checkout {} {}`, "
+                        "and the graph's folder too if you exported into it.".format(
+                            paths.METRICS, paths.shown(shipped), paths.METRICS.name, paths.IMAGE_TO_PRODUCTS.name))
+    return expected
 
 
 def detect(graph, labels, run, prefix):
@@ -83,24 +93,25 @@ def official(args, expected):
     """(dict of split to label file, config) of the workspace's own data.
 
     Raises:
-      UserError: the data is not that of metrics.json, so that a difference would tell nothing of the recipe.
+      UserError: the pictures are not those that the graph that ships was trained and tested on.
     """
+    from shelfdet import annotations
     labels = {split: paths.labels(split) for split in ("train", "val", "test")}
     missing = [path for path in labels.values() if not path.is_file()]
     if missing:
         raise UserError("{}: no such file; expected the data to train and test on. Run `make data`.".format(missing[0]))
-    found = files.sha256(labels["test"])
-    if found != expected["labels_sha256"]:
-        raise UserError("{}: has the sha256 {}; expected {}, of which {} speaks. It is made by `make data FROM=folder` from copies of the "
-                        "photographs with a shorter side of 640 px; or name a fold with --fold.".format(
-                            labels["test"], found, expected["labels_sha256"], paths.shown(paths.METRICS)))
-    from shelfdet import annotations
-    trained_on = files.read_json(paths.DEFAULT_GRAPH / paths.PICTURES_FILE)
-    for split in ("train", "val"):
-        names = sorted(image.filename for image in annotations.read_labels(labels[split]))
-        if names != trained_on[split]:
-            raise UserError("{}: {} pictures, which are not the {} that the graph that ships had for {}; expected the same. Run `make data` "
-                            "without SEED and VAL_SHARE.".format(labels[split], len(names), len(trained_on[split]), split))
+    known = files.read_json(paths.DEFAULT_GRAPH / paths.PICTURES_FILE)
+    known["test"] = sorted(files.read_json(paths.IMAGE_TO_PRODUCTS))
+    for split, path in labels.items():
+        names = sorted(image.filename for image in annotations.read_labels(path))
+        if names != known[split]:
+            raise UserError("{}: {} pictures, which are not the {} that the graph that ships had for {}; expected the same. Run `make "
+                            "data` without SEED and VAL_SHARE, or name a fold with --fold.".format(
+                                path, len(names), len(known[split]), split))
+    if files.sha256(labels["test"]) != expected["labels_sha256"]:
+        print("{}: the pictures that {} speaks of, but not the same sizes or boxes: it was read on copies with a shorter side of {} px. "
+              "The first table below compares across that; the second, paired one does not.".format(
+                  paths.shown(labels["test"]), paths.shown(paths.METRICS), expected["shorter_side_px"][0]))
     return labels, args.config
 
 

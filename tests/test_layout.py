@@ -206,7 +206,7 @@ def test_bare_make_lists_every_target_with_one_line():
 @pytest.mark.parametrize("target", targets())
 def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
     commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "START=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
-                    "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "EXIF=x", "DRAW=x", "ANNOTATIONS=x", "FORMAT=x", "ALLOW_MISSING=1",
+                    "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "TEST_SHARE=0.2", "EXIF=x", "DRAW=x", "ANNOTATIONS=x", "FORMAT=x", "ALLOW_MISSING=1",
                     "EMPTY_PICTURES=keep", "PAD=1", "UNFOLDED=1", "THRESHOLD=0.5", "SKIP_BAD=1").replace("\\\n", " ")
     for script, options in re.findall(r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE):
         assert (ROOT / script).is_file()
@@ -231,11 +231,11 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
 
 
 def test_data_passes_its_options_on():
-    commands = make("--dry-run", "data", "FROM=a", "ANNOTATIONS=b", "FORMAT=coco", "EXIF=apply", "ALLOW_MISSING=1",
-                    "EMPTY_PICTURES=keep", "PAD=1", "UNFOLDED=1", "THRESHOLD=0.5", "SKIP_BAD=1").replace("\\\n", " ").splitlines()
+    commands = make("--dry-run", "data", "FROM=a", "ANNOTATIONS=b", "FORMAT=coco", "EXIF=apply", "ALLOW_MISSING=1", "EMPTY_PICTURES=keep",
+                    "SEED=1", "TEST_SHARE=0.3", "VAL_SHARE=0.2", "BAD_BOXES=drop").replace("\\\n", " ").splitlines()
     given = [sorted(re.findall(r"--[a-z-]+", command)) for command in commands if ".py" in command]
-    assert given == [["--allow-missing", "--annotations", "--empty-pictures", "--format", "--from"],
-                     ["--allow-missing", "--empty-pictures", "--exif"], ["--exif"]]
+    assert given == [["--allow-missing", "--annotations", "--empty-pictures", "--format", "--from", "--seed", "--test-share"],
+                     ["--allow-missing", "--bad-boxes", "--empty-pictures", "--exif", "--seed", "--val-share"], ["--exif"]]
 
 
 @pytest.mark.parametrize("status, left", [(0, True), (1, False), (2, True), (130, False)])

@@ -7,6 +7,7 @@ import pytest
 from conftest import load_script
 from shelfdet import UserError, files, paths, pipeline, steps
 
+SHIPPED = files.sha256(paths.DEFAULT_GRAPH / paths.GRAPH_FILE)
 FIGURES = {"mAP": 0.99, "AP75": 0.9, "AP": 0.7, "precision": 0.98, "recall": 0.97, "mean_absolute_count_error": 0.5}
 
 
@@ -18,7 +19,8 @@ def reproduce():
 def figures(**changes):
     """Like metrics.json, with intervals of 0.01 to either side."""
     values = dict(FIGURES, **changes)
-    return dict(values, pictures=71, boxes=2648, threshold=0.25, labels_sha256="0" * 64,
+    return dict(values, pictures=71, boxes=2648, threshold=0.25, labels_sha256="0" * 64, shorter_side_px=[640, 640],
+                graph_sha256=SHIPPED,
                 intervals_95={name: [value - 0.01, value + 0.01] for name, value in values.items()})
 
 
@@ -34,7 +36,9 @@ def called(monkeypatch, tmp_path):
                 files.write_text(options[options.index("--output") + 1], json.dumps(figures(mAP=0.985, AP75=0.92)))
     monkeypatch.setattr(steps, "run", run)
     monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics.json")
+    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", tmp_path / "image2products.json")
     monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
+    (tmp_path / "image2products.json").write_text('{"a.JPG": 1}')
     (tmp_path / "metrics.json").write_text(json.dumps(figures()))
     return calls
 
@@ -66,12 +70,22 @@ def test_other_pictures_than_those_of_metrics_json_are_refused(reproduce, called
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
     with pytest.raises(UserError, match=r"train_labels.csv: no such file; expected the data.*Run `make data`"):
         reproduce.main([])
-    labels(tmp_path, "other.JPG")
-    with pytest.raises(UserError, match=r"test_labels.csv: has the sha256 [0-9a-f]{64}; expected 0{64}, of which .*metrics.json speaks"):
-        reproduce.main([])
-    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), labels_sha256=files.sha256(tmp_path / "test_labels.csv"))))
-    with pytest.raises(UserError, match=r"train_labels.csv: 1 pictures, which are not the 254 that the graph that ships had for train; expected"):
-        reproduce.main([])
+    monkeypatch.setattr(reproduce, "shipped_figures", figures)
+    monkeypatch.setattr(paths, "DEFAULT_GRAPH", tmp_path)
+    for trained_on, test, words in [(["b.JPG"], "a.JPG", "train_labels.csv: 1 pictures, which are not the 1 .* had for train; expected the same"),
+                                    (["a.JPG"], "b.JPG", "test_labels.csv: 1 pictures, which are not the 1 .* had for test; expected the same")]:
+        (tmp_path / "trained_on.json").write_text(json.dumps({"train": trained_on, "val": ["a.JPG"]}))
+        labels(tmp_path, "a.JPG")
+        (tmp_path / "test_labels.csv").write_text((tmp_path / "test_labels.csv").read_text().replace("a.JPG", test))
+        with pytest.raises(UserError, match=words):
+            reproduce.main([])
+    assert not called
+
+
+def test_figures_of_another_graph_are_refused(reproduce, called, monkeypatch, tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), graph_sha256="of another")))
+    with pytest.raises(UserError, match="metrics.json: was made with another graph than .*; expected .*git checkout metrics.json image2products"):
+        reproduce.main(["--fold", "0"])
     assert not called
 
 
@@ -82,16 +96,21 @@ def labels(folder, *names):
             "{},9,9,product,1,1,5,5\n".format(name) for name in names))
 
 
-def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(reproduce, called, monkeypatch, tmp_path):
+@pytest.mark.parametrize("same", [True, False])
+def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(reproduce, called, monkeypatch, tmp_path, capsys, same):
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
+    expected = figures()
+    monkeypatch.setattr(reproduce, "shipped_figures", lambda: expected)
     monkeypatch.setattr(paths, "DEFAULT_GRAPH", tmp_path)
     labels(tmp_path, "a.JPG")
     (tmp_path / "trained_on.json").write_text('{"train": ["a.JPG"], "val": ["a.JPG"]}')
-    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), labels_sha256=files.sha256(tmp_path / "test_labels.csv"))))
+    if same:
+        expected["labels_sha256"] = files.sha256(tmp_path / "test_labels.csv")
     reproduce.main(["--seed", "1"])
+    assert ("not the same sizes or boxes: it was read on copies with a shorter side of 640 px" in capsys.readouterr().out) != same
     assert [step for step, _ in called] == ["check", "train", "export", "detect", "detect", "score", "detect", "detect", "score"]
     run = tmp_path / "training" / "reproduced_seed1"
     assert called[1][1] == ["--config", str(tmp_path / "pipeline.config"), "--run-dir", str(run), "--seed", "1"]
-    assert called[-1][1][:6] == ["--compare", str(run / "shipped_test_detections.json"), str(run / "test_detections.json"), "--val-detections",
-                                 str(run / "shipped_val_detections.json"), str(run / "val_detections.json")]
+    assert called[-1][1][:6] == ["--compare", str(run / "shipped_test_detections.json"), str(run / "test_detections.json"),
+                                 "--val-detections", str(run / "shipped_val_detections.json"), str(run / "val_detections.json")]
     assert called[6][1][:2] == ["--graph", str(tmp_path)]
