@@ -192,7 +192,9 @@ def test_a_broken_picture_ends_the_step_by_name_and_writes_nothing(run, tmp_path
     (tmp_path / "in" / "broken.JPG").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(UserError, match="broken.JPG: cannot be decoded to its end.*--skip-bad"):
         run("--images", tmp_path / "in")
-    assert not (tmp_path / "out.json").exists()
+    with pytest.raises(UserError, match="No detections and no counts were written"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
+    assert not (tmp_path / "out.json").exists() and not (tmp_path / "drawn" / "counts.csv").exists()
 
 
 def test_skip_bad_goes_on_and_lists(run, tmp_path, capsys):
@@ -240,7 +242,19 @@ def test_the_users_pictures_are_never_drawn_over(run, tmp_path):
     before = (tmp_path / "in" / "a.JPG").read_bytes()
     with pytest.raises(UserError, match="would be written over"):
         run("--images", tmp_path / "in", "--draw", tmp_path / "out" / ".." / "in")
+    (tmp_path / "links").mkdir()                # as step 01 lays them
+    (tmp_path / "links" / "a.JPG").symlink_to(tmp_path / "in" / "a.JPG")
+    with pytest.raises(UserError, match="would be written over"):
+        run("--images", tmp_path / "links", "--draw", tmp_path / "links")
+    with pytest.raises(UserError, match="a.JPG lies there, which is no drawing"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "links")
+    save(tmp_path / "others" / "a.JPG", (80, 60), (4, 3, 10, 20))
+    with pytest.raises(UserError, match="a.JPG lies there, which is no drawing"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "others")
+    assert (tmp_path / "links" / "a.JPG").is_symlink() and Image.open(str(tmp_path / "others" / "a.JPG")).size == (80, 60)
     assert (tmp_path / "in" / "a.JPG").read_bytes() == before
+    for _ in range(2):                          # its own drawings it may replace
+        run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
 
 
 def test_an_empty_folder_and_a_file_for_a_folder_are_told(run, tmp_path):

@@ -31,6 +31,7 @@ from shelfdet import UserError, command, files, paths
 
 DEFAULT_THRESHOLD = 0.5
 JPEG_QUALITY = 88
+EXIF_SOFTWARE, DRAWN_BY = 0x0131, "08_detect.py"     # tells a drawing from the pictures that it must not replace
 SHOWN_NAMES = 20
 
 Picture = collections.namedtuple("Picture", "path size_wh")                # size_wh: what the labels say, or None
@@ -140,9 +141,19 @@ def check_targets(args, pictures):
             raise UserError(files.writing_failed(folder, error)) from error
         if not os.access(str(folder), os.W_OK | os.X_OK):
             raise UserError(files.writing_failed(folder, PermissionError(None, "no permission to write in it")))
-    if args.draw and args.draw.resolve() in {picture.path.resolve().parent for picture in pictures}:
-        raise UserError("--draw {}: the pictures themselves lie there and would be written over. Name another "
-                        "folder.".format(args.draw))
+    if args.draw:
+        check_drawings(args.draw, pictures)
+
+
+def check_drawings(folder, pictures):
+    """Refuses a folder where drawings would lie among the pictures, or take the place of others of the same names."""
+    if folder.resolve() in {picture.path.parent.resolve() for picture in pictures}:
+        raise UserError("--draw {}: the pictures themselves lie there and would be written over. Name another folder.".format(folder))
+    for picture in pictures:
+        path = folder / drawing_name(picture.path.name)
+        if path.is_symlink() or path.exists() and not is_drawing(path):
+            raise UserError("--draw {}: {} lies there, which is no drawing of this step, and would be written over; expected a folder "
+                            "without such pictures. Name another.".format(folder, path.name))
 
 
 def read_class_names(path):
@@ -218,8 +229,8 @@ def look_at(picture, detector, class_names, args, threshold):
     except UserError as error:
         if args.skip_bad:
             return Looked(None, images.UPRIGHT, str(error))
-        raise UserError("{} Nothing was written; --skip-bad goes on without such pictures and lists them.".format(
-            error)) from error
+        raise UserError("{} No detections{} were written; --skip-bad goes on without such pictures and lists them.".format(
+            error, " and no counts" if args.draw else "")) from error
     if picture.size_wh not in (None, size_wh):
         raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
                         "--exif.".format(
@@ -256,15 +267,28 @@ def without_margins(boxes_yxyx, framed_wh, left_top, within_wh, size_wh):
 
 def draw(pixels, found, folder, threshold):
     """Writes the picture, shrunk but without margins, with the boxes from ``threshold`` on, as a JPEG."""
+    from PIL import Image
     from shelfdet import drawing
     kept = found.boxes_xyxy[found.scores >= threshold]
     with files.replacing(folder / drawing_name(found.filename)) as partial:
         drawn = drawing.draw_detections(pixels, kept, found.size_wh, found.filename)
-        drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY)
+        exif = Image.Exif()
+        exif[EXIF_SOFTWARE] = DRAWN_BY
+        drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY, exif=exif)
 
 
 def drawing_name(filename):
     return filename if filename.lower().endswith((".jpg", ".jpeg")) else filename + ".jpg"
+
+
+def is_drawing(path):
+    """Whether ``draw`` made the file."""
+    from PIL import Image
+    try:
+        with Image.open(str(path)) as image:
+            return image.getexif().get(EXIF_SOFTWARE) == DRAWN_BY
+    except (OSError, ValueError):
+        return False
 
 
 def write_counts(found, threshold, folder):
