@@ -176,6 +176,8 @@ def test_bad_coco_is_told_by_file_and_entry(tmp_path, content, message):
     (HEADER + "a.jpg,100,50, ,1,2,11,22,0.5\n", "line 2: the class is empty"),
     (HEADER + "a.jpg,100,-50,,,,,,\n", "line 2: height is '-50'; expected pixels, at least 1"),
     (HEADER + ",100,50,product,1,2,11,22,0.5\n", "line 2: the picture's file name is ''"),
+    (HEADER + "x/a.jpg,100,50,product,1,2,11,22,0.5\ny/a.jpg,100,50,product,1,2,11,22,0.5\n",
+     "line 3: the picture 'y/a.jpg' was there as 'x/a.jpg'; expected each under one name"),
 ])
 def test_bad_csv_is_told_by_file_and_line(tmp_path, content, message):
     path = tmp_path / "d.csv"

@@ -274,6 +274,19 @@ def test_compare_with_a_threshold_of_each_detector(score, shelf):
     assert content["figures"]["precision"]["difference"] == 0
 
 
+def test_compare_takes_validation_detections_of_the_same_graphs_in_the_same_order(score, shelf):
+    infos = [dict(INFO, graph_sha256=one * 64) for one in "ab"]
+    for one, info in zip("ab", infos):
+        write(shelf, "test_" + one, [("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX)]), ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)])], info)
+        write(shelf, "val_" + one, [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])], info)
+    found = {name: shelf / (name + "_detections.json") for name in ("test_a", "test_b", "val_a", "val_b")}
+    options = ["--ground-truth", shelf / "test_a_labels.csv", "--val-ground-truth", shelf / "val_a_labels.csv", "--compare",
+               found["test_a"], found["test_b"], "--val-detections"]
+    score(*options, found["val_a"], found["val_b"])
+    with pytest.raises(UserError, match="val_b_detections.json: graph_sha256 is 'bb.*expected 'aa.*test_a_detections.*both in one order"):
+        score(*options, found["val_b"], found["val_a"])
+
+
 def test_the_graph_must_be_the_one_that_detected(score, shelf):
     graph = shelf / "graph"
     graph.mkdir()

@@ -66,7 +66,7 @@ def read_csv(path, scored, known):
     if tuple(header) != columns:
         raise UserError("{}: line {}: found {}; expected the header {}. Write it above the first row.".format(
             path, number, reading.shown(",".join(header)), ",".join(columns)))
-    sizes, rows = collections.OrderedDict(), []
+    sizes, written, rows = collections.OrderedDict(), {}, []
     for number, fields in lines:
         place = "{}: line {}".format(path, number)
         if len(fields) != len(columns):
@@ -74,6 +74,9 @@ def read_csv(path, scored, known):
                 place, len(fields), len(columns), ",".join(columns)))
         size_wh = tuple(_side(value, side, place) for value, side in zip(fields[1:3], columns[1:3]))
         filename = _base_name(fields[0], place)
+        if written.setdefault(filename, fields[0].strip()) != fields[0].strip():
+            raise UserError("{}: the picture {!r} was there as {!r}; expected each under one name (folders do not tell names apart).".format(
+                place, fields[0].strip(), written[filename]))
         if sizes.setdefault(filename, size_wh) != size_wh:
             raise UserError("{}: {} is {} x {} pixels here; expected {} x {} as in its first row.".format(
                 place, filename, *(size_wh + sizes[filename])))

@@ -151,7 +151,9 @@ def score(args):
 
 def compare(args):
     from shelfdet import metrics, statistics
-    seen, _ = count_seen(args, read_infos(args))
+    infos = read_infos(args)
+    check_made_with(args, infos)
+    seen, _ = count_seen(args, infos)
     both = [read_matches(args.ground_truth, path, args) for path in args.compare]
     validation = [read_matches(args.val_ground_truth, path, args) for path in args.val_detections or ()] or [None, None]
     chosen = [choose(args, both[index], matches, index) for index, matches in enumerate(validation)]
@@ -275,20 +277,19 @@ def check_made_with(args, infos):
     """Refuses detections that were not made with the same graph, in the same way, as validation's and --graph-dir's."""
     if args.format != "coco":
         return
-    info = infos[args.detections]
-    for path in args.val_detections or ():
-        other = infos[path]
+    for scored, path in zip(args.compare or [args.detections], args.val_detections or ()):
         for key in MADE_WITH:
-            if info.get(key) != other.get(key):
+            if infos[scored].get(key) != infos[path].get(key):
                 raise UserError("{}: {} is {!r}; expected {!r} as in {}. Run step 08 on both sets of pictures with the "
-                                "same graph.".format(path, key, other.get(key), info.get(key), args.detections))
+                                "same graph{}.".format(path, key, infos[path].get(key), infos[scored].get(key), scored,
+                                                       ", and name both in one order" if args.compare else ""))
     for key, name in GRAPH_FILES if args.graph_dir else ():
         file = args.graph_dir / name
         if not file.is_file():
             raise UserError("{}: no such file; expected the graph that {} was made with.".format(file, args.detections))
-        if files.sha256(file) != info.get(key):
+        if files.sha256(file) != infos[args.detections].get(key):
             raise UserError("{}: has the sha256 {}; expected {}, with which {} was made. Run step 08 again.".format(
-                file, files.sha256(file), info.get(key), args.detections))
+                file, files.sha256(file), infos[args.detections].get(key), args.detections))
 
 
 def read_on(matches, info, args):

@@ -267,8 +267,8 @@ def coverage(path, truth):
         return None
     share = anchors.shares(best, COVERAGE_IOUS)
     return {"iou": COVERAGE_IOUS, "share": share, "note": (
-        "{} feature maps, {} anchor{} a cell, {:,} anchors in all. At IoU 0.5 some anchor covers {:.1%} of these products; "
-        "the others are learnt by the forced match alone.").format(
+        "{} feature maps, {} anchor{} a cell, {:,} anchors in all. At IoU 0.5 some anchor covers {:.1%} of these products."
+        ).format(
             len(per_cell), "/".join(map(str, sorted(set(per_cell)))), "" if set(per_cell) == {1} else "s",
             len(laid_xyxy), share[COVERAGE_IOUS.index(0.5)])}
 
