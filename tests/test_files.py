@@ -162,6 +162,14 @@ class TestTogether:
         assert str(caught.value).startswith(str(tmp_path / "a") + ": cannot be written")
 
 
+@pytest.mark.parametrize("content, words", [(None, "cannot be read .No such file"), ("{", "is no whole JSON")])
+def test_json_that_is_not_there_or_not_whole(tmp_path, content, words):
+    if content:
+        (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match="a.json: " + words):
+        files.read_json(tmp_path / "a.json")
+
+
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"ab" * (1 << 20))
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"ab" * (1 << 20)).hexdigest()

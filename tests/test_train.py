@@ -1,8 +1,10 @@
 """Step 06 and its launcher: what they say, keep and refuse. tests/test_walkthrough.py trains for real."""
 
+import argparse
 import json
 import re
 
+import numpy as np
 import pytest
 
 from conftest import ROOT, load_script
@@ -71,14 +73,39 @@ def test_pictures_that_the_first_weights_had_seen_are_noted_and_kept(train, tmp_
     (start / "trained_on.json").write_text('{"train": ["b.JPG"], "val": ["a.JPG"], "before": ["c.JPG"]}')
     config, _ = train.read_config(CONFIG, start)
     assert config.train_config.fine_tune_checkpoint == str(start / "model.ckpt")
-    assert train.all_pictures(config, run)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+    assert train.all_pictures(config, run, False)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
     (run / "trained_on.json").write_text('{"before": ["a.JPG"]}')
-    assert train.all_pictures(train.read_config(CONFIG)[0], run)["before"] == ["a.JPG"]       # it goes on without --start-from
-    assert "before" not in train.all_pictures(train.read_config(CONFIG)[0], tmp_path)
+    assert train.all_pictures(train.read_config(CONFIG)[0], run, True)["before"] == ["a.JPG"]       # it goes on without --start-from
+    assert "before" not in train.all_pictures(train.read_config(CONFIG)[0], run, False)             # no checkpoint: it begins anew
+    assert "before" not in train.all_pictures(train.read_config(CONFIG)[0], tmp_path, True)
     (start / "best").mkdir()
     (start / "best" / "model.ckpt-7.index").write_text("")                                    # of a run: the note is one folder up
     config, _ = train.read_config(CONFIG, start / "best" / "model.ckpt-7")
-    assert train.all_pictures(config, run)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+    assert train.all_pictures(config, run, False)["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+
+
+def test_a_run_that_goes_on_keeps_what_its_first_weights_were(train, tmp_path):
+    (tmp_path / "graph").mkdir(), (tmp_path / "run").mkdir()
+    (tmp_path / "graph" / "model.ckpt.index").write_text("")
+    args = argparse.Namespace(config=CONFIG)
+    config, _ = train.read_config(CONFIG)
+    begun, _ = train.read_config(CONFIG, tmp_path / "graph")
+    assert train.as_text(args, train.going_on(config, tmp_path / "run")) == CONFIG.read_text(), "no config there yet"
+    (tmp_path / "run" / "pipeline.config").write_text(train.as_text(args, begun))
+    assert train.going_on(config, tmp_path / "run") == begun
+    (tmp_path / "run" / "pipeline.config").write_text(CONFIG.read_text())
+    assert train.going_on(begun, tmp_path / "run") == config
+
+
+def test_a_config_with_a_byte_order_mark_is_kept_without(train, tmp_path):
+    (tmp_path / "a.config").write_bytes(b"\xef\xbb\xbf" + CONFIG.read_bytes())
+    assert train.as_text(argparse.Namespace(config=tmp_path / "a.config"), train.read_config(tmp_path / "a.config")[0]) == CONFIG.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_told(train, tmp_path):
+    (tmp_path / "train.log").mkdir()
+    with pytest.raises(UserError, match="train.log: cannot be written"):
+        train.train(train.parse([]), tmp_path, 0, 10)
 
 
 def test_other_first_weights_are_refused_for_a_run_that_goes_on(train, tmp_path):
@@ -190,6 +217,27 @@ def test_step_07_removes_no_folder_of_other_things(tmp_path):
     (tmp_path / "photos" / "precious.JPG").write_text("")
     with pytest.raises(UserError, match="photos: holds precious.JPG, which is no part of an exported graph"):
         load_script("07_export_inference_graph").main(["--name", "photos", "--output", str(tmp_path)])
+
+
+def test_step_07_proves_a_graph_that_finds_nothing_but_not_one_without_finite_numbers(monkeypatch):
+    """A score_threshold in the config may leave no box in a picture of noise."""
+    from shelfdet import inference
+    export, found = load_script("07_export_inference_graph"), [np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)]
+    monkeypatch.setattr(inference, "Detector", lambda path: argparse.Namespace(detect=lambda pixels: found))
+    export.prove(CONFIG)
+    for found in ([np.full((1, 4), np.nan), np.zeros(1), np.ones(1, int)], [np.zeros((1, 4)), np.full(1, np.inf), np.ones(1, int)]):
+        with pytest.raises(UserError, match="gives 1 boxes, 1 scores and 1 classes; expected as many of each, all finite"):
+            export.prove(CONFIG)
+
+
+def test_step_07_reads_the_best_checkpoint_between_the_moves_of_a_swap_without_moving_it(tmp_path, capsys):
+    (tmp_path / ".best.old").mkdir()
+    (tmp_path / ".best.old" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
+    (tmp_path / ".best.old" / "model.ckpt-7.index").write_text("")
+    (tmp_path / ".best.old" / "evaluation.json").write_text('{"AP": 0.5}')
+    (tmp_path / "pipeline.config").write_text("")
+    prefix, _ = load_script("07_export_inference_graph").find(argparse.Namespace(run_dir=tmp_path, checkpoint="best"))
+    assert prefix == tmp_path / ".best.old" / "model.ckpt-7" and prefix.with_name("model.ckpt-7.index").is_file()
 
 
 def test_step_07_exports_with_another_nms_but_not_with_other_anchors(tmp_path):

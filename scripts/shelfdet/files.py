@@ -82,6 +82,11 @@ def settled(path):
     return path
 
 
+def standing(path):
+    """``path``, or where its folder lies between the two moves of a swap: for readers, who must not take part in it."""
+    return path if path.exists() or not _aside(path).is_dir() else _aside(path)
+
+
 def writing_failed(path, error):
     """The message for an OSError met while writing ``path``, which may be the partial file that ``replacing`` gave."""
     path = pathlib.Path(path)
@@ -107,10 +112,13 @@ def read_json(path):
     """What the JSON file at ``path`` holds.
 
     Raises:
-      UserError: it is no JSON.
+      UserError: it cannot be read, or is no JSON.
     """
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("{}: cannot be read ({}); expected JSON as this workspace wrote it. Make it anew, or take it back with "
+                        "`git checkout` if it came with the workspace.".format(path, error.strerror or error)) from error
     except ValueError as error:
         raise UserError("{}: is no whole JSON ({}); expected it as this workspace wrote it. Make it anew.".format(path, error)) from error
 

@@ -111,6 +111,10 @@ def reading(folder):
             for reader, name in (("train_input_reader", "train.record"), ("eval_input_reader[0]", "val.record"))]
 
 
+# The fields of train_config that say where the first weights come from
+FIRST_WEIGHTS = ("fine_tune_checkpoint", "fine_tune_checkpoint_type", "from_detection_checkpoint", "load_all_detection_checkpoint_vars")
+
+
 def starting_from(config, start):
     """A copy of the config whose training begins with the weights of another, predictors and all.
 

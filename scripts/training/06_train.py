@@ -3,8 +3,8 @@
 
 Reads   a training/*.config, and what it names: the records and the label map (paths from the repository root).
 Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for TensorBoard, pipeline.config (a copy
-        of the config), trained_on.json (the pictures), train.log (every line that model_main.py printed), evaluations.jsonl (COCO AP on validation) and best/ (the
-        checkpoint with the highest of them).
+        of the config), trained_on.json (the pictures), train.log (every line that model_main.py printed), evaluations.jsonl (COCO AP
+        on validation) and best/ (the checkpoint with the highest of them).
 
 The same command goes on from the last checkpoint, however the training ended. Shown are the loss, steps a second, the time left and
 the latest validation AP; the rest is in train.log. Step 05, which `make train` runs first, says what is wrong with a config.
@@ -22,7 +22,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -67,13 +66,14 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
+    command.end_once()
     config, target = read_config(args.config, args.start_from)
     run = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     start = newest_step(run)
     if start is not None:
         check_same(args.config, config, run)
         check_start(args, config, run)
+        config = going_on(config, run)
     if start is not None and start >= target:
         print("{}: the run's newest checkpoint is already at step {} of {} (num_steps of {}): nothing is left to train.\n"
               "To export it: scripts/training/07_export_inference_graph.py --run-dir {}\nTo train on, raise num_steps (and total_steps "
@@ -82,7 +82,7 @@ def main(argv=None):
         return 0
     with lock(run):
         files.write_text(run / paths.CONFIG_FILE, as_text(args, config))
-        files.write_text(run / paths.PICTURES_FILE, json.dumps(all_pictures(config, run), indent=0) + "\n")
+        files.write_text(run / paths.PICTURES_FILE, json.dumps(all_pictures(config, run, start is not None), indent=0) + "\n")
         return train(args, run, start or 0, target)
 
 
@@ -99,12 +99,13 @@ def read_config(path, start_from=None):
 
 
 def as_text(args, config):
-    """The config for the run's folder: the file as it is, or what --start-from made of it."""
-    if not args.start_from:
-        return args.config.read_text(encoding="utf-8")
+    """The config for the run's folder: the file as it is, or, where --start-from changed what it says, that."""
     from google.protobuf import text_format
-    return "# {} with --start-from {}\n{}".format(paths.shown(args.config), paths.shown(args.start_from),
-                                                  text_format.MessageToString(config))
+    from shelfdet import annotations, pipeline
+    if pipeline.read(args.config) == config:
+        return annotations.read_text(args.config, "a training config")      # without the mark that some editors put before it
+    return "# {}, begun with --start-from {}\n{}".format(
+        paths.shown(args.config), paths.shown(config.train_config.fine_tune_checkpoint), text_format.MessageToString(config))
 
 
 def newest_step(run):
@@ -171,8 +172,22 @@ def check_start(args, config, run):
     kept = run / paths.CONFIG_FILE
     began = pipeline.read(kept).train_config.fine_tune_checkpoint if kept.exists() else ""
     if args.start_from and began != config.train_config.fine_tune_checkpoint:
-        raise UserError("--start-from {}: the run in {} began with {}; expected the same. Leave --start-from out to go on with it, or start "
-                        "a new run with --run-dir.".format(args.start_from, run, began or "weights drawn at random"))
+        raise UserError("--start-from {}: the run in {} began with {}; expected the same. Leave --start-from out to go on with it, or "
+                        "start a new run with --run-dir.".format(args.start_from, run, began or "weights drawn at random"))
+
+
+def going_on(config, run):
+    """The config with the first weights of the run that it goes on with, whether they are named again or not."""
+    from shelfdet import pipeline
+    if not (run / paths.CONFIG_FILE).exists():
+        return config
+    began, here = pipeline.read(run / paths.CONFIG_FILE).train_config, type(config)()
+    here.CopyFrom(config)
+    for field in pipeline.FIRST_WEIGHTS:
+        here.train_config.ClearField(field)
+        if began.HasField(field):
+            setattr(here.train_config, field, getattr(began, field))
+    return here
 
 
 def pictures(config):
@@ -190,18 +205,18 @@ def pictures(config):
     return found
 
 
-def all_pictures(config, run):
+def all_pictures(config, run, goes_on):
     """``pictures``, and under "before" those that the weights had seen with which the run began.
 
     These are noted beside the checkpoint that the config names (for a run's best/ one folder up), or in the run's own folder
-    when it goes on.
+    when it goes on from a checkpoint there.
     """
     found = pictures(config)
     checkpoint = config.train_config.fine_tune_checkpoint
     folders = list((paths.ROOT / checkpoint).parents)[:2] if checkpoint else []
     beside = next((folder / paths.PICTURES_FILE for folder in folders if (folder / paths.PICTURES_FILE).is_file()), None)
     own = run / paths.PICTURES_FILE
-    before = set(files.read_json(own).get("before", ())) if own.is_file() else set()
+    before = set(files.read_json(own).get("before", ())) if goes_on and own.is_file() else set()
     if beside:
         before.update(name for names in files.read_json(beside).values() for name in names)
     return dict(found, before=sorted(before)) if before else found
@@ -224,7 +239,11 @@ def train(args, run, start, target):
     print("  (plain: python {} {})".format(paths.shown(paths.OBJECT_DETECTION / "model_main.py"), " ".join(flags)))
     log_path = run / "train.log"
     crash = Crash()
-    with open(str(log_path), "a") as log, Progress(start, target) as progress:
+    try:
+        log = open(str(log_path), "a")
+    except OSError as error:
+        raise UserError(files.writing_failed(log_path, error)) from error
+    with log, Progress(start, target) as progress:
         process = subprocess.Popen(line, cwd=str(paths.ROOT), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    universal_newlines=True, errors="replace")
         try:

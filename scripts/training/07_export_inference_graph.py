@@ -98,7 +98,7 @@ def find(args):
     """
     run = args.run_dir
     if args.checkpoint in ("best", "newest"):
-        folder = files.settled(run / "best") if args.checkpoint == "best" else run
+        folder = files.standing(run / "best") if args.checkpoint == "best" else run
         state = folder / "checkpoint"
         found = state.is_file() and re.search(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)
         if not found:
@@ -147,11 +147,14 @@ def export(prefix, config, folder):
     Raises:
       UserError: it failed; the message holds the end of what it printed.
     """
+    from shelfdet import annotations
     script = paths.OBJECT_DETECTION / "export_inference_graph.py"
+    read = folder / "read.config"            # without the mark that some editors put before it
+    files.write_text(read, annotations.read_text(config, "a training config"))
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(
         [str(paths.RESEARCH), str(paths.RESEARCH / "slim")] + os.environ.get("PYTHONPATH", "").split(os.pathsep)).rstrip(os.pathsep))
     process = subprocess.run(
-        [sys.executable, str(script), "--input_type=image_tensor", "--pipeline_config_path={}".format(config.resolve()),
+        [sys.executable, str(script), "--input_type=image_tensor", "--pipeline_config_path={}".format(read),
          "--trained_checkpoint_prefix={}".format(prefix.resolve()), "--output_directory={}".format(folder)],
         cwd=str(paths.ROOT), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     if process.returncode or not all((folder / name).is_file() for name in MADE):
@@ -192,9 +195,9 @@ def prove(graph):
     import numpy as np
     from shelfdet import inference
     boxes_yxyx, scores, classes = inference.Detector(graph).detect(noise())
-    if not 0 < len(boxes_yxyx) == len(scores) == len(classes) or not np.isfinite(scores).all():
-        raise UserError("{}: runs, but gives {} boxes, {} scores and {} classes; expected as many of each, one at least, all finite. Were the "
-                        "losses in train.log finite to the end?".format(graph.name, len(boxes_yxyx), len(scores), len(classes)))
+    if not len(boxes_yxyx) == len(scores) == len(classes) or not (np.isfinite(boxes_yxyx).all() and np.isfinite(scores).all()):
+        raise UserError("{}: runs, but gives {} boxes, {} scores and {} classes; expected as many of each, all finite. Were the losses in "
+                        "train.log finite to the end?".format(graph.name, len(boxes_yxyx), len(scores), len(classes)))
 
 
 def noise():

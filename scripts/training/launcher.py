@@ -77,7 +77,7 @@ def with_best_checkpoint(tf, eval_spec, eval_seconds):
 
 
 def keep_best(run, checkpoint, eval_result):
-    """Logs one evaluation, and copies its checkpoint to ``run``/best if none had a higher AP.
+    """Logs one evaluation, and copies its checkpoint to ``run``/best if none had as high an AP.
 
     Args:
       run: the run's folder.
