@@ -24,7 +24,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -61,7 +60,7 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
+    command.end_once()
     from shelfdet import choices
     unknown = sorted(set(args.only or ()) - set(choices.CHOICES))
     if unknown:
@@ -106,8 +105,7 @@ def prepare_data():
     """The grouped split's labels and records, and ranked_labels.csv: what the choices are scored on."""
     from shelfdet import annotations, images
     steps.run("split", ["--split", "grouped", "--fold", FOLD, "--out", data()], FOLDER / "data.log")
-    if not (data() / "train.record").is_file():          # of step 04's files this one is put in place last
-        steps.run("records", ["--annotations", data(), "--splits", "train", "val"], FOLDER / "data.log")
+    steps.run("records", ["--annotations", data(), "--splits", "train", "val"], FOLDER / "data.log")
     official_test = images.sides(paths.IMAGES)["test"]
     kept = [image for image in annotations.read_labels(data() / "val_labels.csv") if image.filename not in official_test]
     annotations.write_labels(kept, data() / "ranked_labels.csv")
@@ -122,20 +120,32 @@ def to_train(names, args):
     """The choices that are not in comparison.json yet.
 
     Raises:
-      UserError: a row there is of another recipe than the one here: of other steps, say, or of an edited base.
+      UserError: a row there is of another recipe than the one here, of other steps, say, or of an edited base; or of other pictures.
     """
     from shelfdet import choices
-    rows = read_rows()
-    for name in names:
-        if args.again:
-            write_row(name, None)
-            for made in (FOLDER / name, FOLDER / "graphs" / name):
-                shutil.rmtree(str(made), ignore_errors=True)
-        elif name in rows and rows[name]["recipe_sha256"] != choices.recipe_sha256(name, shipped(), args.count, data()):
+    rows, labels = read_rows(), labels_sha256()
+    # What has another's weights falls with them
+    anew = [name for name, choice in choices.CHOICES.items() if args.again and (name in names or name in rows and choice.weights_of in names)]
+    for name, row in rows.items():
+        if name in anew:
+            continue
+        if row["labels_sha256"] != labels:
+            raise UserError("{}: the row of {} is of other pictures or labels than those in {}; expected rows of one data set. Train all anew "
+                            "with --again.".format(paths.shown(FIGURES), name, paths.shown(data())))
+        if row["recipe_sha256"] != choices.recipe_sha256(name, shipped(), args.count, data()):
             raise UserError("{}: the row of {} is of another recipe ({} steps; or of another config); expected rows of one base. Give "
-                            "--steps as it was, put {} back, or train it anew with --again.".format(
-                                paths.shown(FIGURES), name, rows[name]["steps"], paths.shown(paths.DEFAULT_CONFIG)))
-    return [name for name in names if args.again or name not in rows]
+                            "--steps as it was, put {} back, or train all anew with --again.".format(
+                                paths.shown(FIGURES), name, row["steps"], paths.shown(paths.DEFAULT_CONFIG)))
+    for name in anew:
+        write_row(name, None)
+        for made in (FOLDER / name, FOLDER / "graphs" / name):
+            shutil.rmtree(str(made), ignore_errors=True)
+    return [name for name in choices.CHOICES if name in anew or name in names and name not in rows]
+
+
+def labels_sha256():
+    """Of the labels that are trained on and those that are ranked by."""
+    return [files.sha256(data() / "{}_labels.csv".format(split)) for split in ("train", "ranked")]
 
 
 def train_all(names, args):
@@ -193,7 +203,8 @@ def make_config(name, count):
     return path, collections.OrderedDict([
         ("what", choice.what), ("steps", built.train_config.num_steps), ("batch", built.train_config.batch_size), ("seed", choice.seed),
         ("input_wh", list(network.image_wh)), ("feature_maps", len(network.grids_wh)), ("met", round(met, 4)),
-        ("multiply_adds", network.multiply_adds), ("recipe_sha256", choices.recipe_sha256(name, shipped(), count, data()))])
+        ("multiply_adds", network.multiply_adds), ("recipe_sha256", choices.recipe_sha256(name, shipped(), count, data())),
+        ("labels_sha256", labels_sha256())])
 
 
 def train_one(name, config, row, core):

@@ -18,7 +18,6 @@ run is training/reproduced_fold0/ and so on. Its figures stand beside the offici
 
 import argparse
 import pathlib
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))     # scripts/, where shelfdet lives
@@ -49,7 +48,7 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)     # `kill` ends it as Ctrl-C does
+    command.end_once()
     expected = shipped_figures()
     labels, config = official(args, expected) if args.fold is None else grouped(args)
     run, graph = args.run_dir, args.run_dir / GRAPH

@@ -11,7 +11,7 @@ from conftest import load_script
 from shelfdet import UserError, annotations, choices, detections, images, paths, pipeline, steps
 
 ROW = {"what": "a choice", "steps": 250, "input_wh": [512, 384], "met": 0.875, "multiply_adds": 1970000000, "cpu_seconds": 90, "seed": 0,
-       "AP50": 0.99, "AP75": 0.5, "AP": 0.55, "F1": 0.9, "count_error": 1.5}
+       "labels_sha256": ["0" * 64] * 2, "AP50": 0.99, "AP75": 0.5, "AP": 0.55, "F1": 0.9, "count_error": 1.5}
 TRUTH_XYXY = np.array([[10., 10., 70., 110.], [80., 10., 140., 110.], [150., 10., 215., 120.]])
 # Hit at IoU 1, missed, hit at IoU 0.8
 FOUND_XYXY = np.array([[10., 10., 70., 110.], [400., 400., 460., 500.], [150., 10., 215., 98.]])
@@ -168,8 +168,26 @@ def test_what_has_a_row_is_not_trained_again_unless_asked_for(compare, called):
     assert compare.read_rows()["base"]["cpu_seconds"] == 100
     with pytest.raises(UserError, match=r"the row of base is of another recipe \(40 steps; .*expected rows of one base.*--again"):
         compare.main(["--only", "base", "--steps", "50"])
-    compare.main(["--only", "base", "--steps", "50", "--again"])
-    assert trained(called) == {"base": 2, "one_map": 1} and compare.read_rows()["base"]["steps"] == 50
+    with pytest.raises(UserError, match="the row of one_map is of another recipe"):         # though base alone is asked for
+        compare.main(["--only", "base", "--steps", "50", "--again"])
+    compare.main(["--only", "base", "base", "one_map", "--steps", "50", "--again"])
+    assert trained(called) == {"base": 2, "one_map": 2} and compare.read_rows()["base"]["steps"] == 50
+
+
+def test_what_has_the_weights_of_a_choice_falls_with_its_row(compare, called):
+    compare.main(["--only", "base", "nms_045", "--steps", "40"])
+    compare.main(["--only", "base", "--steps", "40", "--again"])
+    assert [options[options.index("--name") + 1] for step, options in called if step == "export"] == ["base", "nms_045"] * 2
+
+
+def test_rows_of_other_pictures_are_refused(compare, called):
+    compare.main(["--only", "base", "--steps", "40"])
+    assert [step for step, _ in called].count("records") == 1
+    annotations.write_labels([annotations.LabelledImage("other.jpg", (853, 640), TRUTH_XYXY, ("product",) * 3)],
+                             compare.data() / "train_labels.csv")
+    with pytest.raises(UserError, match="the row of base is of other pictures or labels than .*expected rows of one data set.*--again"):
+        compare.main(["--only", "one_map", "--steps", "40"])
+    assert [step for step, _ in called].count("records") == 2, "records follow the labels"
 
 
 def test_a_run_that_goes_on_has_no_cpu_time_and_one_of_another_recipe_is_refused(compare, called, capsys):
@@ -217,4 +235,4 @@ def test_the_committed_rows_can_be_shown():
     module = load_script("compare")
     rows = module.read_rows()
     assert set(json.loads(module.FIGURES.read_text())) == set(rows)
-    assert all({"AP", "F1", "count_error", "recipe_sha256"} <= set(row) for row in rows.values())
+    assert all({"AP", "F1", "count_error", "recipe_sha256", "labels_sha256"} <= set(row) for row in rows.values())

@@ -2,13 +2,15 @@
 
 import concurrent.futures
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
-from shelfdet import UserError, steps
+from shelfdet import UserError, paths, steps
 
 
 @pytest.fixture
@@ -71,6 +73,38 @@ def test_stop_ends_what_another_thread_runs(script, tmp_path):
     with pytest.raises(steps.Stopped, match="02_made.py: not started"):
         steps.run("split", [], tmp_path / "b.log")
     assert not (tmp_path / "b.log").exists()
+
+
+def test_a_step_that_is_being_started_while_stop_is_called_is_ended_too(script, tmp_path, monkeypatch):
+    script("import time\ntime.sleep(60)\n")
+    popen, stopping = steps.subprocess.Popen, []
+
+    def slow(*line, **outputs):
+        stopping.append(threading.Thread(target=steps.stop))
+        stopping[0].start()
+        time.sleep(0.3)
+        return popen(*line, **outputs)
+    monkeypatch.setattr(steps.subprocess, "Popen", slow)
+    with pytest.raises(steps.Stopped, match="02_made.py: stopped"):
+        steps.run("split", [], tmp_path / "a.log")
+    stopping[0].join()
+
+
+def test_an_interrupt_reaches_a_program_and_its_step_once_each(script, tmp_path):
+    """The terminal's Ctrl-C reaches both at once; then the one ends the other. The step's last words are said whole."""
+    tidy = ("import sys, time\nsys.path.insert(0, {!r})\nfrom shelfdet import command\ncommand.end_once()\ntry:\n"
+            "    print('begun', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(0.5)\n"
+            "    print('tidied', flush=True)\n    raise\n").format(str(paths.ROOT / "scripts"))
+    script(tidy)
+    outer = ("import sys\nsys.path.insert(0, {!r})\nfrom shelfdet import command, steps\ncommand.end_once()\n"
+             "import pathlib\nsteps.SCRIPTS['split'] = pathlib.Path({!r})\n"
+             "command.run(lambda: steps.run('split', []))\n").format(str(paths.ROOT / "scripts"), str(tmp_path / "02_made.py"))
+    process = subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+                               start_new_session=True)
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert "tidied" in said and process.returncode == 130
 
 
 def test_a_kill_is_told_as_one(script, tmp_path):

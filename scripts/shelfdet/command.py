@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 
 from shelfdet import UserError
@@ -23,6 +24,19 @@ def run(main):
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
+
+
+def end_once():
+    """Makes `kill` end the program as Ctrl-C does, by KeyboardInterrupt, and only once: Ctrl-C reaches a program and what it runs
+    alike, and the one then ends the other, too. That second signal must not cut short what the first made it tidy up and say.
+    """
+    def interrupt(*_):
+        for number in caught:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+    caught = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    for number in caught:
+        signal.signal(number, interrupt)
 
 
 def positive(text):

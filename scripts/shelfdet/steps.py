@@ -20,6 +20,7 @@ SCRIPTS = {
 LINES_SHOWN = 12
 _running = set()                 # processes under way, of all threads
 _stopped = threading.Event()
+_starting = threading.Lock()     # a step either starts before ``stop``, which then ends it, or not at all
 
 
 class Stopped(UserError):
@@ -42,18 +43,17 @@ def run(step, options, log=None, core=None):
       Stopped: ``stop`` was called before or while it ran.
       UserError: it failed; with a log, the message holds the end of that.
     """
-    if _stopped.is_set():
-        raise Stopped("{}: not started".format(SCRIPTS[step].name))
+    _refuse_when_stopped(step)
     line = [sys.executable, str(SCRIPTS[step])] + [str(option) for option in options]
     if core is not None:
         line = ["nice", "taskset", "-c", str(core)] + line
     if log is None:
-        status, seconds = _wait(subprocess.Popen(line))
+        status, seconds = _wait(_start(step, line))
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(str(log), "a") as file:
             print("$ " + " ".join(line), file=file, flush=True)
-            status, seconds = _wait(subprocess.Popen(line, stdout=file, stderr=subprocess.STDOUT))
+            status, seconds = _wait(_start(step, line, stdout=file, stderr=subprocess.STDOUT))
     if status and _stopped.is_set():
         raise Stopped("{}: stopped".format(SCRIPTS[step].name))
     if status:
@@ -65,15 +65,28 @@ def run(step, options, log=None, core=None):
 
 def stop():
     """Ends all steps under way, in whichever thread, and lets none start; step 06 says from where its training goes on."""
-    _stopped.set()
-    for process in list(_running):
-        with contextlib.suppress(ProcessLookupError):        # it may end at any moment
-            process.terminate()
+    with _starting:
+        _stopped.set()
+        for process in list(_running):
+            with contextlib.suppress(ProcessLookupError):        # it may end at any moment
+                process.terminate()
+
+
+def _start(step, line, **outputs):
+    with _starting:
+        _refuse_when_stopped(step)
+        process = subprocess.Popen(line, **outputs)
+        _running.add(process)
+    return process
+
+
+def _refuse_when_stopped(step):
+    if _stopped.is_set():
+        raise Stopped("{}: not started".format(SCRIPTS[step].name))
 
 
 def _wait(process):
     """(status, seconds of CPU time of the process and of the children that it waited for)."""
-    _running.add(process)
     try:
         _, status, used = os.wait4(process.pid, 0)
     except BaseException:            # Ctrl-C above all
