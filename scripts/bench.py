@@ -53,7 +53,7 @@ def parse(argv):
     parser.add_argument("--graphs", type=pathlib.Path, nargs="+", default=[paths.DEFAULT_GRAPH, paths.FAST_GRAPH], metavar="FOLDER",
                         help="of frozen graphs (default: the two that ship)")
     parser.add_argument("--pictures", type=int, default=300, metavar="N", help="pictures a run (default: %(default)s)")
-    parser.add_argument("--scored", type=int, default=10000, metavar="N",
+    parser.add_argument("--scored", type=command.positive, default=10000, metavar="N",
                         help="pictures to score, with 50 boxes each (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
                         help="of " + ", ".join(PARTS))

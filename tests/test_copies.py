@@ -40,10 +40,19 @@ def test_boxes_are_laid_on_their_partners_whatever_their_order():
 
 
 @pytest.mark.parametrize("first, second", [
-    (shelf(), shelf()[:-1]), (shelf(1, 9), shelf(1, 9)), (shelf(1, 1).repeat(12, axis=0), shelf(3, 4)), (np.zeros((0, 4)), np.zeros((0, 4)))],
-    ids=["another number", "too few", "all in one place", "none"])
+    (shelf(), shelf()[:-1]), (shelf(1, 9), shelf(1, 9)), (shelf(1, 1).repeat(12, axis=0), shelf(3, 4)), (shelf(3, 4), shelf(1, 1).repeat(12, axis=0)),
+    (np.zeros((0, 4)), np.zeros((0, 4)))],
+    ids=["another number", "too few", "all in one place", "all in one place there", "none"])
 def test_what_cannot_be_laid_one_to_one_is_left_out(first, second):
     assert copies.lay(first, second) is None
+
+
+@pytest.mark.parametrize("slope", [0, 0.2])
+def test_a_single_row_fixes_no_map_and_is_left_out(slope):
+    for seed in range(20):
+        first, shift = shelf(1, 14), np.random.RandomState(seed).normal(0, 2, (14, 2))
+        first[:, [1, 3]] += slope * first[:, :1]
+        assert copies.lay(first, first + np.hstack([shift, shift])) is None
 
 
 def test_packs_that_moved_are_left_out():

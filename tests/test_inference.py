@@ -29,7 +29,7 @@ def test_detect_gives_normalised_boxes_by_falling_score_without_padding(graph):
 
 def test_pictures_of_different_sizes_in_several_threads_do_not_mix(graph):
     expected = [(x, x + 1, x + 7, x + 9) for x in range(1, 40)]
-    detector = inference.Detector(graph, parallel=3)
+    detector = inference.Detector(graph, callers=3)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda box: detector.detect(picture(box, (60 + box[0], 90)))[0][0], expected))
     for box, (ymin, xmin, ymax, xmax) in zip(expected, found):

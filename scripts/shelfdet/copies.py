@@ -18,6 +18,7 @@ FEWEST = 10              # boxes that a picture must have: a fit to fewer follow
 ROUNDS = 12
 SETTLING = 6             # rounds in which everything has a partner; then only what lies near
 NEAR = 0.5               # of the median width: further away it is another pack
+FLAT = 0.25              # of the median height, the spread of the centres across their line: two rows have 0.5 and more; one row fixes no map
 
 Pair = collections.namedtuple("Pair", "first second mapped_xyxy foreseen_xyxy labelled_xyxy")
 Pair.__doc__ = """Two pictures of one shelf.
@@ -35,7 +36,7 @@ def pairs(images):
 
     Returns:
       (list of Pair, how many pairs of pictures of one shelf there are). A pair is left out where the pictures have
-      different numbers of boxes, or fewer than FEWEST, or some box finds no partner.
+      different numbers of boxes, or fewer than FEWEST, or a single row of them, or some box finds no partner.
     """
     by_shelf = collections.defaultdict(list)
     for image in images:
@@ -58,9 +59,9 @@ def lay(first_xyxy, second_xyxy):
         return None
     start, goal = _centres(first_xyxy), _centres(second_xyxy)
     near = NEAR * np.median(second_xyxy[:, 2] - second_xyxy[:, 0])
-    low, high = start.min(axis=0), start.max(axis=0)
-    if (high == low).any():
+    if any(_across(points) < FLAT * np.median(xyxy[:, 3] - xyxy[:, 1]) for points, xyxy in ((start, first_xyxy), (goal, second_xyxy))):
         return None
+    low, high = start.min(axis=0), start.max(axis=0)
     # First guess: the outlines of both sets of centres lie on each other.
     here = (start - low) / (high - low) * (goal.max(axis=0) - goal.min(axis=0)) + goal.min(axis=0)
     for turn in range(ROUNDS):
@@ -73,6 +74,8 @@ def lay(first_xyxy, second_xyxy):
             return None
         homography = fit(start[mine], goal[partner])
         here = carry(homography, start)
+        if not np.isfinite(here).all():
+            return None
     if len(mine) < len(start):
         return None
     first_xyxy, start, goal = first_xyxy[mine], start[mine], goal[partner]
@@ -103,6 +106,11 @@ def outline(homography, boxes_xyxy):
                                                       for corner in ([0, 1], [2, 1], [2, 3], [0, 3]))
     return np.stack([(left_top + left_bottom)[:, 0], (left_top + right_top)[:, 1],
                      (right_top + right_bottom)[:, 0], (left_bottom + right_bottom)[:, 1]], axis=1) / 2
+
+
+def _across(points):
+    """The standard deviation of points, (N, 2), across the line that fits them best."""
+    return np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[-1] / np.sqrt(len(points))
 
 
 def _centres(boxes_xyxy):

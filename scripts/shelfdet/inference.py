@@ -29,22 +29,21 @@ class Detector:
     share of the cores, which for a small network is faster than splitting every operation over all of them.
     """
 
-    def __init__(self, graph_path, parallel=1):
+    def __init__(self, graph_path, callers=1):
         """Loads the graph.
 
         Args:
           graph_path: a frozen_inference_graph.pb with the inputs and outputs of object_detection's exporter.
-          parallel: how many threads will call ``detect`` at a time: one per core is fastest. With 1 a call gets all.
+          callers: how many threads will call ``detect`` at a time: one per core is fastest. With 1 a call gets all.
 
         Raises:
           UserError: missing, truncated, no graph, or a graph that does not detect.
         """
         self.path = pathlib.Path(graph_path)
         graph = _import(self.path, _read(self.path))
-        cores = os.cpu_count() or 1
         # Variables are constants in a frozen graph, so the session starts without any initialisation.
-        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=max(1, cores // parallel),
-                                          inter_op_parallelism_threads=parallel)
+        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=max(1, parallel.workers() // callers),
+                                          inter_op_parallelism_threads=callers)
         config.gpu_options.allow_growth = True       # TF 1 otherwise takes the whole card
         session = tf.compat.v1.Session(graph=graph, config=config)
         self._run = session.make_callable([graph.get_tensor_by_name(name) for name in OUTPUTS],
