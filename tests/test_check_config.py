@@ -10,6 +10,7 @@ from shelfdet import UserError, annotations, checks, findings, paths, pipeline
 TEXT = paths.DEFAULT_CONFIG.read_text(encoding="utf-8")
 LABEL_MAP = "workspace/training_demo/annotations/label_map.pbtxt"
 SSD = "model.ssd.anchor_generator.ssd_anchor_generator"
+COSINE = "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate"
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 NETWORKS = {}
 
@@ -165,14 +166,23 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
     # steps and learning rate
     (r"num_steps: \d+", "", "train_config.num_steps", "num_steps"),
     (r"total_steps: \d+", "total_steps: 99",
-     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.total_steps",
+     COSINE + ".total_steps",
      "total_steps: "),
     (r"warmup_steps: \d+", "warmup_steps: 99999",
-     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.warmup_steps", "warmup_steps: "),
+     COSINE + ".warmup_steps", "warmup_steps: "),
     (r"warmup_learning_rate: [\d.e-]+", "warmup_learning_rate: 1.0",
-     "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate.warmup_learning_rate",
+     COSINE + ".warmup_learning_rate",
      "warmup_learning_rate: "),
     (r"adam_optimizer \{.*?(use_moving_average)", r"\1", "train_config.optimizer", "adam_optimizer"),
+    (r"learning_rate_base: [\d.e-]+", "learning_rate_base: 0", COSINE + ".learning_rate_base", "learning_rate_base: 0.001"),
+    (r"learning_rate_base: [\d.e-]+", "learning_rate_base: -0.001", COSINE + ".learning_rate_base", "learning_rate_base: 0.001"),
+    (r"learning_rate_base: [\d.e-]+", "learning_rate_base: inf", COSINE + ".learning_rate_base", "learning_rate_base: 0.001"),
+    (r"decay: 0.97", "decay: 97", "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay", "decay: 0.97"),
+    # what feeds the network
+    (r"batch_size: 4", "batch_size: 0", "train_config.batch_size", "batch_size: 4"),
+    (r"(train_input_reader.*?shuffle_buffer_size: )256", r"\g<1>0", "train_input_reader.shuffle_buffer_size", "shuffle_buffer_size: 256"),
+    (r"(train_input_reader.*?num_readers: )1", r"\g<1>0", "train_input_reader.num_readers", "num_readers: 1"),
+    (r"(eval_input_reader.*?num_readers: )1", r"\g<1>0", "eval_input_reader.num_readers", "num_readers: 1"),
     # fine-tuning
     (r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "nowhere/model.ckpt" fine_tune_checkpoint_type: "detection"',
      "train_config.fine_tune_checkpoint", "make pretrained"),
@@ -225,6 +235,8 @@ def test_an_error_is_told_with_its_key_and_a_line_to_write(root, pattern, replac
      "val.record"),
     (r"(train_input_reader \{)", r"\1 num_epochs: 2", "train_input_reader.num_epochs", "delete"),
     (r"min_depth: 16", "min_depth: 64", "model.ssd.feature_extractor.min_depth", "min_depth: 16"),
+    (r"depth_multiplier: 0.5", "depth_multiplier: 0.1", "model.ssd.feature_extractor.min_depth", "min_depth: 6"),
+    (r"learning_rate_base: [\d.e-]+", "learning_rate_base: 0.1", COSINE + ".learning_rate_base", "learning_rate_base: 0.001"),
     (r"score_threshold: [\d.e-]+", "score_threshold: 0.3", NMS + ".score_threshold", "score_threshold: 1e-8"),
     # poor coverage
     (r"scales: 0.0\d+", "scales: 0.03", "model.ssd.anchor_generator", "scales: "),

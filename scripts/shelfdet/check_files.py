@@ -12,7 +12,9 @@ COCO_MAX_DETECTIONS = 100            # pycocotools' largest maxDets, which valid
 LABEL_MAP_LINE = f'label_map_path: "{paths.shown(paths.LABEL_MAP)}"'
 LABEL_MAP_ITEM = "item {\n  id: 1\n  name: 'product'\n}"
 RECORD_LINES = {split: f'input_path: "{paths.shown(paths.record(split))}"' for split in ("train", "val")}
-STEP_04 = "run scripts/preprocessing/04_generate_tfrecords.py"
+STEP_04 = "run `make data`, or scripts/preprocessing/04_generate_tfrecords.py alone where the label files are right"
+# Fields of train_config and of the input readers that have to count something: at 0 TensorFlow fails while it builds the input.
+COUNTED = {"batch_size": 4, "shuffle_buffer_size": 256, "num_readers": 1, "num_parallel_batches": 1, "read_block_length": 32}
 SUPPRESSION = "model.ssd.post_processing.batch_non_max_suppression"
 
 # Shuffled records wait in memory, whole: over this the buffer is worth a word.
@@ -45,6 +47,14 @@ def readers(config):
     return [("train_input_reader", config.train_input_reader, "train")] + [
         (f"eval_input_reader[{number}]" if several else "eval_input_reader", reader, "val")
         for number, reader in enumerate(config.eval_input_reader)]
+
+
+def counted(config, findings):
+    """Tells what feeds the network by 0 pictures at a time, or fewer."""
+    for key, block in [("train_config", config.train_config)] + [(key, reader) for key, reader, _ in readers(config)]:
+        for name, usual in COUNTED.items():
+            if name in block.DESCRIPTOR.fields_by_name and getattr(block, name) < 1:
+                findings.error(f"{key}.{name}", found=str(getattr(block, name)), expected="at least 1", write=f"{name}: {usual}")
 
 
 def label_maps(config, root, findings):
@@ -221,7 +231,7 @@ def _classes(pictures, label_map, findings):
             found=f"{', '.join(map(repr, unknown[:5]))} in {paths.shown(pictures.path)}",
             expected=f"a class of the label map: {', '.join(map(repr, sorted(label_map)))}",
             write=f"item {{\n  id: {len(label_map) + 1}\n  name: '{unknown[0]}'\n}}\nin the label map, and "
-                  f"num_classes: {len(label_map) + len(unknown)}; or mend the labels and {STEP_04}",
+                  f"num_classes: {len(label_map) + len(unknown)}; or mend the labels, then {STEP_04}",
             path=pictures.path)
 
 
@@ -376,4 +386,4 @@ def feeding(config, image_wh, train, findings):
             "train_input_reader.tf_record_input_reader.input_path",
             found=f"pictures of up to {widest[0]} x {widest[1]} px for an input of {image_wh[0]} x {image_wh[1]}",
             expected=f"pictures at most {LARGE_PICTURE} times as large: decoding costs time and memory at every step",
-            write=STEP_04 + " --max-side 1024")
+            write="run scripts/preprocessing/04_generate_tfrecords.py --max-side 1024")

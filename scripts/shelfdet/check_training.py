@@ -29,6 +29,8 @@ METRICS = ("coco_detection_metrics", "coco_mask_metrics", "oid_challenge_detecti
 
 # The share of its starting value that batch norm's moving statistics may still hold after the last step.
 STALE_STATISTICS = 0.01
+# Rates over these are ten times what detectors are trained with and more: the loss soon is NaN.
+HIGH_RATE = {"adam_optimizer": 0.01, "rms_prop_optimizer": 0.05, "momentum_optimizer": 0.5}
 # Inception V2's narrow layers have 64 channels; a min_depth above what depth_multiplier makes of them undoes it.
 NARROW_DEPTH = 64
 # Detections under such a score are missed in AP.
@@ -63,13 +65,14 @@ def _dead(config, findings):
 
 
 def _steps(train, findings):
+    kind = train.optimizer.WhichOneof("optimizer")
     if not train.num_steps:
+        planned = getattr(train.optimizer, kind).learning_rate.cosine_decay_learning_rate.total_steps if kind else 0
         findings.error(
             "train_config.num_steps",
             found="0 (which is also the default): training would never end",
             expected="how many steps to train",
-            write="num_steps: 2300")
-    kind = train.optimizer.WhichOneof("optimizer")
+            write=f"num_steps: {planned or 2800}")
     if kind is None:
         findings.error(
             "train_config.optimizer",
@@ -88,8 +91,26 @@ def _steps(train, findings):
             found="nothing",
             expected="a learning rate",
             write="learning_rate { constant_learning_rate { learning_rate: 0.001 } }")
-    elif check is not None:
+        return
+    _rates(getattr(rate, schedule), HIGH_RATE[kind], f"{key}.{schedule}", findings)
+    if check is not None:
         check(getattr(rate, schedule), train.num_steps, f"{key}.{schedule}", findings)
+
+
+def _rates(fields, high, key, findings):
+    """The rates themselves, the one that training is to go by above all; a warm-up may begin at 0."""
+    for name in ("learning_rate", "learning_rate_base", "initial_learning_rate"):
+        if name not in fields.DESCRIPTOR.fields_by_name:
+            continue
+        value = getattr(fields, name)
+        if not 0 < value < float("inf"):
+            findings.error(f"{key}.{name}", found=f"{value:g}", expected="a rate above 0", write=f"{name}: {high / 10:g}")
+        elif value > high:
+            findings.warning(
+                f"{key}.{name}",
+                found=f"{value:g}: with this optimizer the loss most likely becomes NaN",
+                expected=f"{high:g} at most, for most networks a tenth of that",
+                write=f"{name}: {high / 10:g}")
 
 
 def _cosine(fields, num_steps, key, findings):
@@ -109,7 +130,7 @@ def _cosine(fields, num_steps, key, findings):
                   "nothing is left for the decay",
             expected="a small part of the steps",
             write=f"warmup_steps: {max(1, steps // 20)}")
-    if fields.warmup_steps and fields.warmup_learning_rate > fields.learning_rate_base:
+    if fields.warmup_steps and fields.warmup_learning_rate > fields.learning_rate_base > 0:
         findings.error(
             key + ".warmup_learning_rate",
             found=f"{fields.warmup_learning_rate:g}, above learning_rate_base {fields.learning_rate_base:g}",
@@ -297,7 +318,16 @@ def _evaluation(config, findings):
 def _batch_norm(config, findings):
     hyperparams, num_steps = config.model.ssd.feature_extractor.conv_hyperparams, config.train_config.num_steps
     decay = hyperparams.batch_norm.decay
-    if config.train_config.fine_tune_checkpoint or not hyperparams.HasField("batch_norm") or not num_steps:
+    if not hyperparams.HasField("batch_norm"):
+        return
+    if not 0 < decay < 1:
+        findings.error(
+            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
+            found=f"{decay:g}",
+            expected="above 0 and below 1: the share of the statistics that each step keeps",
+            write="decay: 0.97")
+        return
+    if config.train_config.fine_tune_checkpoint or not num_steps:
         return
     if decay ** num_steps > STALE_STATISTICS:
         findings.warning(
@@ -315,7 +345,7 @@ def _extractor(extractor, findings):
             found=f"{extractor.min_depth}, more than depth_multiplier {extractor.depth_multiplier:g} makes of "
                   f"layers of {NARROW_DEPTH} channels",
             expected="small enough not to undo depth_multiplier",
-            write="min_depth: 16")
+            write=f"min_depth: {max(1, min(16, int(NARROW_DEPTH * extractor.depth_multiplier)))}")
     if extractor.type == "ssd_inception_v2" and not extractor.override_base_feature_extractor_hyperparams:
         findings.error(
             "model.ssd.feature_extractor.override_base_feature_extractor_hyperparams",

@@ -39,6 +39,7 @@ def problems(config_path, labels=None, root=paths.ROOT, start_from=None):
     if labels is None:
         labels = {split: paths.labels(split) for split in SPLITS if paths.labels(split).is_file()}
     check_files.placeholders(text, found)
+    check_files.counted(config, found)
     network = _network(config, found)
     if config.model.WhichOneof("model") == "ssd":
         check_training.settings(config, found)

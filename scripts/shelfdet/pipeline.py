@@ -6,6 +6,7 @@ Reading a config takes object_detection's protos alone; TensorFlow is imported b
 """
 
 import collections
+import difflib
 import json
 import pathlib
 import re
@@ -71,7 +72,22 @@ def _syntax_error(path, text, error):
     lines = text.splitlines()
     shown = lines[line - 1] if line <= len(lines) else ""
     return (f"{path}: line {line}, column {column}: {reason}\n    {shown}\n    {' ' * max(0, column - 1)}^\n"
-            "  Mend this line; the parser stops at the first mistake.")
+            f"  {_remedy(reason)}; the parser stops at the first mistake.")
+
+
+def _remedy(reason):
+    """What to do about the parser's ``reason``: a key that stands elsewhere or has another spelling can be told."""
+    from google.protobuf import descriptor_pool
+    from object_detection.protos import pipeline_pb2
+    unknown = re.match(r'Message type "([\w.]+)" has no field named "(\w+)"', reason)
+    if not unknown:
+        return "Mend this line, or a brace above it that is missing or too many"
+    block, key = descriptor_pool.Default().FindMessageTypeByName(unknown.group(1)), unknown.group(2)
+    if key in pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR.fields_by_name:
+        return f"{key} belongs to the outermost level: a closing brace is missing above"
+    near = difflib.get_close_matches(key, list(block.fields_by_name), 1)
+    return f"Did you mean {near[0]}? Mend this line" if near else (
+        f"{block.name} has {', '.join(sorted(block.fields_by_name))}. Mend this line, or a brace above it that is missing or too many")
 
 
 def changed(config, changes):
