@@ -22,11 +22,13 @@ RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training
 GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_OF_CONFIG),$(shell basename "$(RUN_OF_CONFIG)")))
 GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
 START_FOLDER := $(if $(START),$(WORKSPACE)/trained-inference-graphs/$(START))
-# What `make data` makes. When step 02 refuses the new pictures the old ones go, for they may be of others; not when it ends
-# with 2, which is about an option.
+# What `make data` makes. It removes the old ones before step 02 may refuse the new pictures, for they may be of others.
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # What steps 01 and 02 do with pictures that are not there, or not annotated
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(EMPTY_PICTURES))
+DIVISION := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \
+    $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
+    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE))
 # intel-tensorflow's worker threads spin for 200 ms after each operation, unless told otherwise; the usual build ignores this.
 export KMP_BLOCKTIME ?= 1
 
@@ -46,12 +48,11 @@ test: setup  ## the tests (TESTS=tests/test_boxes.py; SHELF_DATA=folder runs tho
 
 # ANNOTATIONS and FORMAT are for step 01 alone: it puts them where step 02 looks and knows them.
 data: setup  ## steps 01, 02, 04 (FROM= SPLIT=official|grouped FOLD=0..3 EXIF=apply and more: README, "Your own data")
+	@$(PREPROCESSING)/02_split_annotations.py $(DIVISION) --check-options
 	$(PREPROCESSING)/01_fetch_dataset.py $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
 	    $(call option,--format,$(FORMAT)) $(call option,--test-share,$(TEST_SHARE)) $(call option,--seed,$(SEED)) $(GAPS)
-	$(PREPROCESSING)/02_split_annotations.py $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) \
-	    $(call option,--seed,$(SEED)) $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
-	    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE)) \
-	    || { status=$$?; [ $$status = 2 ] || rm -f $(LABEL_FILES); exit $$status; }
+	@rm -f $(LABEL_FILES)
+	$(PREPROCESSING)/02_split_annotations.py $(DIVISION)
 	$(PREPROCESSING)/04_generate_tfrecords.py $(call option,--exif,$(EXIF))
 
 anchors: setup  ## step 03: how well a config's anchors meet the products, and which would be best (CONFIG=file)

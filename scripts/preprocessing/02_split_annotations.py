@@ -64,6 +64,7 @@ def parse(argv):
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore",
                         help="ignore: boxes are of raw pixels, as TensorFlow decodes them (default). apply: boxes were "
                              "drawn in a viewer that turns pictures by their EXIF flag; give it to step 04, too")
+    parser.add_argument("--check-options", action="store_true", help="do nothing but tell whether the other options are right")
     args = parser.parse_args(argv)
     if not 0 < args.val_share < 1:
         parser.error("--val-share {}: expected above 0 and below 1 (they choose the best checkpoint)".format(
@@ -75,6 +76,8 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
+    if args.check_options:
+        return
     from shelfdet import annotations, images, intake, splits
     label_map = annotations.read_label_map(args.label_map)
     sides = images.sides(args.images)
