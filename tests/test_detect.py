@@ -253,8 +253,21 @@ def test_the_users_pictures_are_never_drawn_over(run, tmp_path):
         run("--images", tmp_path / "in", "--draw", tmp_path / "others")
     assert (tmp_path / "links" / "a.JPG").is_symlink() and Image.open(str(tmp_path / "others" / "a.JPG")).size == (80, 60)
     assert (tmp_path / "in" / "a.JPG").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "counts.csv").write_text("shop,shelves\n")
+    with pytest.raises(UserError, match="counts.csv lies there, which holds no counts of this step"):
+        run("--images", tmp_path / "in", "--draw", tmp_path / "mine")
     for _ in range(2):                          # its own drawings it may replace
         run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
+
+
+def test_files_that_are_no_pictures_are_named(run, tmp_path, capsys):
+    save(tmp_path / "in" / "a.JPG")
+    save(tmp_path / "in" / "more" / "b.JPG")
+    for name in ("c.webp", ".hidden"):
+        (tmp_path / "in" / name).write_text("")
+    run("--images", tmp_path / "in")
+    assert "not looked at in {}, for they are no files ending in .jpg".format(tmp_path / "in") in capsys.readouterr().out.split("c.webp, more")[0]
 
 
 def test_an_empty_folder_and_a_file_for_a_folder_are_told(run, tmp_path):

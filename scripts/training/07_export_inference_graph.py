@@ -63,6 +63,7 @@ def main(argv=None):
     check_config(config, trained_with)
     print("exporting {} with {}".format(paths.shown(prefix), paths.shown(config)))
     target = args.output / args.name
+    replaced = target.exists()
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
         exported = pathlib.Path(scratch)
         export(prefix, config, exported)
@@ -75,8 +76,9 @@ def main(argv=None):
             fold(exported / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
         prove(partial / paths.GRAPH_FILE)
     graph = target / paths.GRAPH_FILE
-    print("{}: {:.1f} MB, sha256 {}; {}, loaded, and run once".format(
-        paths.shown(graph), graph.stat().st_size / 1e6, files.sha256(graph), "not folded" if args.unfolded else "folded"))
+    print("{}: {:.1f} MB, sha256 {}; {}, loaded, and run once{}".format(
+        paths.shown(graph), graph.stat().st_size / 1e6, files.sha256(graph), "not folded" if args.unfolded else "folded",
+        "; it took the place of the one that was there" if replaced else ""))
 
 
 def check_target(args):

@@ -33,6 +33,7 @@ DEFAULT_THRESHOLD = 0.5
 JPEG_QUALITY = 88
 EXIF_SOFTWARE, DRAWN_BY = 0x0131, "08_detect.py"     # tells a drawing from the pictures that it must not replace
 SHOWN_NAMES = 20
+COUNTS_FILE, COUNTS_COLUMNS = "counts.csv", ("filename", "products")
 
 Picture = collections.namedtuple("Picture", "path size_wh")                # size_wh: what the labels say, or None
 Looked = collections.namedtuple("Looked", "detections orientation problem")
@@ -127,6 +128,10 @@ def find_pictures(args):
     if not listed:
         raise UserError("{}: no picture in it; expected files ending in {}. Check the path.".format(
             args.images, ", ".join(images.SUFFIXES)))
+    others = sorted(path.name for path in args.images.iterdir() if path not in listed and not path.name.startswith("."))
+    if others:
+        print("not looked at in {}, for they are no files ending in {}: {}{}".format(
+            args.images, ", ".join(images.SUFFIXES), ", ".join(others[:SHOWN_NAMES]), " ..." if len(others) > SHOWN_NAMES else ""))
     return [Picture(path, None) for path in listed]
 
 
@@ -149,6 +154,10 @@ def check_drawings(folder, pictures):
     """Refuses a folder where drawings would lie among the pictures, or take the place of others of the same names."""
     if folder.resolve() in {picture.path.parent.resolve() for picture in pictures}:
         raise UserError("--draw {}: the pictures themselves lie there and would be written over. Name another folder.".format(folder))
+    counts = folder / COUNTS_FILE
+    if counts.exists() and not (counts.is_file() and counts.read_bytes().startswith(",".join(COUNTS_COLUMNS).encode())):
+        raise UserError("--draw {}: {} lies there, which holds no counts of this step, and would be written over. Name another folder.".format(
+            folder, counts.name))
     for picture in pictures:
         path = folder / drawing_name(picture.path.name)
         if path.is_symlink() or path.exists() and not is_drawing(path):
@@ -194,7 +203,9 @@ def choose_threshold(args, graph_sha256):
         except (OSError, ValueError, KeyError, TypeError):
             reason = "names no threshold and graph"
         reasons.append("{} {}".format(paths.shown(path), reason))
-    print("boxes are drawn and counted from score {} on: {}. --threshold sets another".format(DEFAULT_THRESHOLD, ", ".join(reasons)))
+    print("boxes are drawn and counted from score {} on: {}. --threshold (`make predict THRESHOLD=`) sets another{}".format(
+        DEFAULT_THRESHOLD, ", ".join(reasons), "; `git checkout {}` brings back that of the detector that ships".format(
+            paths.METRICS.name) if args.graph.parent.resolve() == paths.DEFAULT_GRAPH else ""))
     return DEFAULT_THRESHOLD
 
 
@@ -297,12 +308,12 @@ def write_counts(found, threshold, folder):
     counts = [(image.filename, int((image.scores >= threshold).sum())) for image in found]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("filename", "products"))
+    writer.writerow(COUNTS_COLUMNS)
     writer.writerows(counts)
-    files.write_text(folder / "counts.csv", text.getvalue())
+    files.write_text(folder / COUNTS_FILE, text.getvalue())
     total = sum(count for _, count in counts)
     print("{}: {} products in {} pictures ({:.1f} a picture); the drawings are beside it".format(
-        paths.shown(folder / "counts.csv"), total, len(counts), total / max(len(counts), 1)))
+        paths.shown(folder / COUNTS_FILE), total, len(counts), total / max(len(counts), 1)))
     older = len({path.name for path in images.list_images(folder)} - {drawing_name(image.filename) for image in found})
     if older:
         print("  and {} that {} there before, not of these pictures and not counted".format(_pictures(older), "was" if older == 1 else "were"))
