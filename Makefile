@@ -79,10 +79,10 @@ eval: setup  ## steps 08, 09: score on val and test; writes metrics.json, image2
 report: setup  ## step 10: one HTML page of the test pictures with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08 on a folder: draws, counts (IMAGES=folder; GRAPH= CONFIG= RUN_DIR= EXIF=apply PAD=1 THRESHOLD= SKIP_BAD=1 DRAW=)
+predict: setup  ## step 08 on a folder: draw, count (IMAGES=folder; GRAPH= CONFIG= RUN_DIR= EXIF= PAD=1 TILES=2 THRESHOLD= SKIP_BAD= DRAW=)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
-	    $(if $(PAD),--pad-strips) $(call option,--threshold,$(THRESHOLD)) $(if $(SKIP_BAD),--skip-bad) --draw "$(or $(DRAW),$(RESULTS)/drawn)"
+	    $(if $(PAD),--pad-strips) $(call option,--tiles,$(TILES)) $(call option,--threshold,$(THRESHOLD)) $(if $(SKIP_BAD),--skip-bad) --draw "$(or $(DRAW),$(RESULTS)/drawn)"
 
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
 	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"

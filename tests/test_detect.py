@@ -130,6 +130,18 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_said_aloud(run, graph, 
     assert re.search(words, capsys.readouterr().out)
 
 
+def test_tiles_are_shown_one_by_one_and_boxes_are_still_those_of_the_picture(run, tmp_path, monkeypatch):
+    from shelfdet import inference
+    detect, shown = inference.Detector.detect, []
+    monkeypatch.setattr(inference.Detector, "detect", lambda self, pixels: shown.append(pixels.shape) or detect(self, pixels))
+    save(tmp_path / "in" / "a.JPG", (800, 600), (370, 280, 430, 320))          # whole in each of the four tiles of 445 x 334
+    run("--images", tmp_path / "in", "--tiles", 2)
+    assert shown == [(334, 445, 3)] * 4
+    found, = detections.read_detections(tmp_path / "out.json")
+    np.testing.assert_allclose(found.boxes_xyxy, [[370, 280, 430, 320]], atol=1.5)
+    assert detections.read_info(tmp_path / "out.json")["tiles"] == 2
+
+
 def test_a_strip_is_told_and_with_margins_its_boxes_are_still_those_of_the_picture(run, tmp_path, capsys, monkeypatch):
     from shelfdet import inference
     detect, shown = inference.Detector.detect, []

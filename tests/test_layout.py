@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "synthetic": {"images"},
     "dataset": {"formats", "images", "intake", "splits"},
     "detection_formats": {"annotations", "boxes"},
+    "tiles": {"boxes"},
     "detections": {"annotations", "boxes", "detection_formats", "images"},
     "drawing": {"boxes", "images"},
     "statistics": {"metrics"},
@@ -207,7 +208,7 @@ def test_bare_make_lists_every_target_with_one_line():
 def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
     commands = make("--dry-run", target, "IMAGES=x", "CONFIG=x", "RUN_DIR=x", "GRAPH=x", "START=x", "CHECKPOINT=x", "FROM=x", "SPLIT=x",
                     "FOLD=0", "SEED=0", "VAL_SHARE=0.1", "TEST_SHARE=0.2", "EXIF=x", "DRAW=x", "ANNOTATIONS=x", "FORMAT=x", "ALLOW_MISSING=1",
-                    "EMPTY_PICTURES=keep", "PAD=1", "UNFOLDED=1", "THRESHOLD=0.5", "SKIP_BAD=1").replace("\\\n", " ")
+                    "EMPTY_PICTURES=keep", "PAD=1", "UNFOLDED=1", "TILES=2", "THRESHOLD=0.5", "SKIP_BAD=1").replace("\\\n", " ")
     for script, options in re.findall(r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE):
         assert (ROOT / script).is_file()
         text = (ROOT / script).read_text(encoding="utf-8")

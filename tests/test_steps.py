@@ -100,7 +100,7 @@ def test_an_interrupt_reaches_a_program_and_its_step_once_each(script, tmp_path)
              "import pathlib\nsteps.SCRIPTS['split'] = pathlib.Path({!r})\n"
              "command.run(lambda: steps.run('split', []))\n").format(str(paths.ROOT / "scripts"), str(tmp_path / "02_made.py"))
     process = subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                               start_new_session=True)
+                               start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     assert process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=30)

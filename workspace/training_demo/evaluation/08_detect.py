@@ -59,6 +59,9 @@ def parse(argv):
     parser.add_argument("--pad-strips", action="store_true",
                         help="show the network pictures more than twice as wide as high (or as high as wide) with grey margins, as "
                              "4:3; for graphs trained on pictures of ordinary shape")
+    parser.add_argument("--tiles", type=command.positive, default=1, metavar="N",
+                        help="show the network N x N overlapping parts of each picture, one by one, for products smaller than those "
+                             "that the graph was trained on (default: %(default)s)")
     parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER",
                         help="draw the boxes, and count the products in counts.csv")
     parser.add_argument("--threshold", type=float, metavar="SCORE",
@@ -183,7 +186,7 @@ def describe(args, names):
         ("labels_sha256", files.sha256(args.labels) if args.labels else None),
         ("max_side", args.max_side), ("exif", args.exif),
         ("seen_in_training", {split: sorted(set(names) & set(known[split])) for split in sorted(known)})] +
-        ([("pad_strips", True)] if args.pad_strips else []))
+        ([("pad_strips", True)] if args.pad_strips else []) + ([("tiles", args.tiles)] if args.tiles > 1 else []))
 
 
 def choose_threshold(args, graph_sha256):
@@ -231,7 +234,7 @@ def look_at_all(pictures, detector, class_names, args, threshold):
 
 def look_at(picture, detector, class_names, args, threshold):
     """Detects, and draws, one picture: a Looked."""
-    from shelfdet import boxes, detections, images
+    from shelfdet import boxes, detections, images, tiles
     try:
         pixels, size_wh, orientation = images.load(picture.path, args.max_side, args.exif)
         framed, left_top = pixels, (0, 0)
@@ -246,7 +249,7 @@ def look_at(picture, detector, class_names, args, threshold):
         raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
                         "--exif.".format(
             picture.path, *size_wh, " once turned" if args.exif == "apply" else "", args.labels, *picture.size_wh))
-    boxes_yxyx, scores, class_ids = detector.detect(framed)
+    boxes_yxyx, scores, class_ids = tiles.detect(detector.detect, framed, args.tiles) if args.tiles > 1 else detector.detect(framed)
     unknown = sorted(set(class_ids.tolist()) - set(class_names))
     if unknown:
         raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with "

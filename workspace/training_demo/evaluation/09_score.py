@@ -35,7 +35,7 @@ from shelfdet import UserError, command, files, paths
 FORMATS = ("coco", "csv", "voc", "text")
 GRAPH_FILES = (("graph_sha256", paths.GRAPH_FILE), ("config_sha256", paths.CONFIG_FILE))
 # What step 08 notes of itself, and validation and test detections must share.
-MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif", "pad_strips")
+MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif", "pad_strips", "tiles")
 DIGITS = 6
 FEW_PICTURES = 5         # a threshold chosen on fewer is chance
 SHOWN_NAMES = 10

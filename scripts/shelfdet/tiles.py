@@ -1,0 +1,93 @@
+"""Pictures in overlapping tiles, for products that are small in the whole picture: each tile is shown to the network by itself.
+
+A product that a tile's border cuts is whole in the tile beside it as long as it is no larger than the overlap; the cut one is left out.
+"""
+
+import collections
+
+import numpy as np
+
+from shelfdet import boxes
+
+OVERLAP = 0.2            # of a tile's side, with the tile beside it
+BORDER = 0.01            # of a tile's side: a box that ends so near to a border inside the picture is taken for a cut one
+SAME = 0.45              # IoU from which two boxes are one, as in the configs' batch_non_max_suppression
+
+Tile = collections.namedtuple("Tile", "pixels box_xyxy")
+Tile.__doc__ = """pixels: uint8 RGB of shape (height, width, 3). box_xyxy: where in the picture it lies, in its pixels."""
+
+
+def detect(network, pixels, count):
+    """What a network finds in a picture that is shown to it in ``count`` x ``count`` tiles.
+
+    Args:
+      network: such as inference.Detector.detect; what it takes and gives, this takes and gives.
+
+    Returns:
+      (boxes_yxyx, scores, class_ids), the boxes in 0 to 1 of the picture.
+    """
+    picture_wh, found = pixels.shape[1::-1], []
+    for tile in cut(pixels, count):
+        boxes_yxyx, scores, class_ids = network(tile.pixels)
+        boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile.pixels.shape[1::-1]) + np.tile(tile.box_xyxy[:2], 2)
+        kept = whole(boxes_xyxy, tile, picture_wh)
+        found.append((boxes_xyxy[kept], scores[kept], class_ids[kept]))
+    boxes_xyxy, scores, class_ids = (np.concatenate(part) for part in zip(*found))
+    rows = merged(boxes_xyxy, scores, class_ids)
+    return boxes.to_normalised_yxyx(boxes_xyxy[rows], picture_wh), scores[rows], class_ids[rows]
+
+
+def cut(pixels, count):
+    """Cuts a picture into ``count`` x ``count`` tiles of one size.
+
+    Args:
+      pixels: uint8 RGB of shape (height, width, 3).
+      count: 1 or more.
+
+    Returns:
+      list of Tile, row by row.
+    """
+    (tops, height), (lefts, width) = (_spans(side, count) for side in pixels.shape[:2])
+    return [Tile(pixels[top:top + height, left:left + width], (left, top, left + width, top + height)) for top in tops for left in lefts]
+
+
+def whole(boxes_xyxy, tile, picture_wh):
+    """Which boxes no border of their tile cuts; the picture's own borders do not count.
+
+    Args:
+      boxes_xyxy: (N, 4) in pixels of the picture.
+      tile: Tile.
+      picture_wh: of the pixels that it was cut from.
+
+    Returns:
+      bool (N,).
+    """
+    left, top, right, bottom = tile.box_xyxy
+    across, down = BORDER * (right - left), BORDER * (bottom - top)
+    xmin, ymin, xmax, ymax = boxes_xyxy.T
+    return (((xmin > left + across) | (left == 0)) & ((ymin > top + down) | (top == 0)) &
+            ((xmax < right - across) | (right == picture_wh[0])) & ((ymax < bottom - down) | (bottom == picture_wh[1])))
+
+
+def merged(boxes_xyxy, scores, class_ids):
+    """Non-maximum suppression over the boxes of all tiles, class by class.
+
+    Args:
+      boxes_xyxy: (N, 4). scores: (N,). class_ids: (N,).
+
+    Returns:
+      int (M,): the rows that stay, the highest score first.
+    """
+    order, kept = np.argsort(-scores, kind="stable"), []
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(best)
+        same = (boxes.iou(boxes_xyxy[best:best + 1], boxes_xyxy[order])[0] > SAME) & (class_ids[order] == class_ids[best])
+        order = order[~same]
+    return np.array(kept, dtype=int)
+
+
+def _spans(side, count):
+    """(where the tiles begin, how long they are) along a side of so many pixels."""
+    length = min(side, int(np.ceil(side / (count - (count - 1) * OVERLAP))))
+    return np.linspace(0, side - length, count).round().astype(int).tolist(), length
