@@ -129,7 +129,7 @@ def to_train(names, args):
     for name, row in rows.items():
         if name in anew:
             continue
-        if row["labels_sha256"] != labels:
+        if row.get("labels_sha256") != labels:
             raise UserError("{}: the row of {} is of other pictures or labels than those in {}; expected rows of one data set. Train all anew "
                             "with --again.".format(paths.shown(FIGURES), name, paths.shown(data())))
         if row["recipe_sha256"] != choices.recipe_sha256(name, shipped(), args.count, data()):

@@ -164,7 +164,9 @@ def test_the_other_configs_pass_but_for_their_files(root, name):
     (r"max_total_detections: 300", "max_total_detections: 11", NMS + ".max_total_detections",
      "max_total_detections: 50"),
     # steps and learning rate
-    (r"num_steps: \d+", "", "train_config.num_steps", "num_steps"),
+    (r"num_steps: \d+", "", "train_config.num_steps", "num_steps: 2800"),
+    (r"num_steps: \d+(.*?)cosine_decay_learning_rate \{.*?\}", r"\1constant_learning_rate { learning_rate: 0.001 }",
+     "train_config.num_steps", "num_steps: 2800"),
     (r"total_steps: \d+", "total_steps: 99",
      COSINE + ".total_steps",
      "total_steps: "),

@@ -136,9 +136,12 @@ def test_tiles_are_shown_one_by_one_and_boxes_are_still_those_of_the_picture(run
     monkeypatch.setattr(inference.Detector, "detect", lambda self, pixels: shown.append(pixels.shape) or detect(self, pixels))
     save(tmp_path / "in" / "a.JPG", (800, 600), (370, 280, 430, 320))          # whole in each of the four tiles of 445 x 334
     run("--images", tmp_path / "in", "--tiles", 2)
-    assert shown == [(334, 445, 3)] * 4
+    assert shown == [(600, 800, 3)] + [(334, 445, 3)] * 4
     found, = detections.read_detections(tmp_path / "out.json")
-    np.testing.assert_allclose(found.boxes_xyxy, [[370, 280, 430, 320]], atol=1.5)
+    # The network of the test also calls every picture whole a product; a tile's whole is cut by its inner borders.
+    np.testing.assert_allclose(found.boxes_xyxy, [[370, 280, 430, 320], [0, 0, 800, 600]], atol=1.5)
+    run("--images", tmp_path / "in", "--tiles", 2, "--max-side", 500)
+    assert shown[5:] == [(375, 500, 3)] + [(334, 445, 3)] * 4, "tiles are cut from the picture as it is, each at most 500 a side"
     assert detections.read_info(tmp_path / "out.json")["tiles"] == 2
 
 
@@ -258,10 +261,10 @@ def test_the_users_pictures_are_never_drawn_over(run, tmp_path):
     (tmp_path / "links" / "a.JPG").symlink_to(tmp_path / "in" / "a.JPG")
     with pytest.raises(UserError, match="would be written over"):
         run("--images", tmp_path / "links", "--draw", tmp_path / "links")
-    with pytest.raises(UserError, match="a.JPG lies there, which is no drawing"):
+    with pytest.raises(UserError, match="a.JPG lies there, which has not this step's mark"):
         run("--images", tmp_path / "in", "--draw", tmp_path / "links")
     save(tmp_path / "others" / "a.JPG", (80, 60), (4, 3, 10, 20))
-    with pytest.raises(UserError, match="a.JPG lies there, which is no drawing"):
+    with pytest.raises(UserError, match="a.JPG lies there, which has not this step's mark"):
         run("--images", tmp_path / "in", "--draw", tmp_path / "others")
     assert (tmp_path / "links" / "a.JPG").is_symlink() and Image.open(str(tmp_path / "others" / "a.JPG")).size == (80, 60)
     assert (tmp_path / "in" / "a.JPG").read_bytes() == before

@@ -304,6 +304,14 @@ def test_a_strip_stands_in_the_middle_of_a_grey_frame(size_wh, frame_wh, left_to
     assert (framed == 127).all()
 
 
+@pytest.mark.parametrize("max_side, shape", [(0, (60, 80, 3)), (80, (60, 80, 3)), (40, (30, 40, 3))])
+def test_pixels_are_shrunk_as_a_picture_is(tmp_path, max_side, shape):
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)).save(str(tmp_path / "a.png"))
+    whole, shrunk = images.load(tmp_path / "a.png")[0], images.load(tmp_path / "a.png", max_side)[0]
+    assert images.shrunk(whole, max_side).shape == shape
+    np.testing.assert_array_equal(images.shrunk(whole, max_side), shrunk)
+
+
 @pytest.mark.parametrize("size_wh, strip", [((200, 100), False), ((201, 100), True), ((100, 200), False), ((100, 201), True), ((1, 1), False)])
 def test_a_strip_is_more_than_twice_as_wide_as_high_or_as_high_as_wide(size_wh, strip):
     assert images.is_strip(size_wh) == strip

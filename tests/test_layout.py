@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "synthetic": {"images"},
     "dataset": {"formats", "images", "intake", "splits"},
     "detection_formats": {"annotations", "boxes"},
-    "tiles": {"boxes"},
+    "tiles": {"boxes", "images"},
     "detections": {"annotations", "boxes", "detection_formats", "images"},
     "drawing": {"boxes", "images"},
     "statistics": {"metrics"},

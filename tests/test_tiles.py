@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from shelfdet import boxes, tiles
 
@@ -43,28 +44,19 @@ def test_merging_is_object_detections_own_suppression():
 
 
 def bright(pixels):
-    """Stands in for a network: one box around each bright run of pixels along the middle row, as far as this tile shows it."""
-    row = np.flatnonzero(np.diff(np.concatenate([[0], pixels[len(pixels) // 2, :, 0] > 128, [0]]).astype(int)))
-    runs = [(start, stop) for start, stop in zip(row[::2], row[1::2])]
-    found_xyxy = np.array([[start, 0, stop, pixels.shape[0]] for start, stop in runs], dtype=float).reshape(-1, 4)
-    return boxes.to_normalised_yxyx(found_xyxy, pixels.shape[1::-1]), np.full(len(runs), 0.5), np.ones(len(runs), dtype=int)
+    """Stands in for a network: the outlines of the bright parts, as far as this tile shows them."""
+    parts = scipy.ndimage.find_objects(scipy.ndimage.label(pixels[:, :, 0] > 128)[0])
+    found_xyxy = np.array([[across.start, down.start, across.stop, down.stop] for down, across in parts], dtype=float).reshape(-1, 4)
+    return boxes.to_normalised_yxyx(found_xyxy, pixels.shape[1::-1]), np.full(len(parts), 0.5), np.ones(len(parts), dtype=int)
 
 
-def test_products_come_back_once_each_and_whole_in_the_whole_pictures_frame():
-    pixels = np.zeros((90, 1000, 3), dtype=np.uint8)
-    spans = [(start, start + 60) for start in range(20, 900, 90)]
-    for start, stop in spans:
-        pixels[:, start:stop] = 255
-    boxes_yxyx, scores, class_ids = tiles.detect(bright, pixels, 2)
-    found = boxes.from_normalised_yxyx(boxes_yxyx, (1000, 90))
-    # Each run is as high as a tile, and so an inner border above or below cuts it: none stays. Given their own rows, all do.
-    assert len(found) == len(scores) == len(class_ids) == 0
-    boxes_yxyx, scores, class_ids = tiles.detect(lambda tile: narrowed(bright(tile)), pixels, 2)
-    found = boxes.from_normalised_yxyx(boxes_yxyx, (1000, 90))
-    assert sorted({(round(xmin), round(xmax)) for xmin, _, xmax, _ in found}) == spans
-    assert scores.tolist() == [0.5] * len(found) and set(class_ids.tolist()) == {1}
-
-
-def narrowed(found):
-    boxes_yxyx, scores, class_ids = found
-    return np.clip(boxes_yxyx, [0.4, 0, 0, 0], [1, 1, 0.6, 1]), scores, class_ids
+@pytest.mark.parametrize("count", [2, 3])
+def test_every_product_comes_back_once_and_whole_be_it_small_or_larger_than_the_overlap(count):
+    pixels = np.zeros((600, 900, 3), dtype=np.uint8)
+    products = [(x, y, x + 30, y + 40) for x in range(10, 860, 41) for y in range(5, 500, 53)] + [(100, 535, 700, 590)]
+    for xmin, ymin, xmax, ymax in products:
+        pixels[ymin:ymax, xmin:xmax] = 255
+    boxes_yxyx, scores, class_ids = tiles.detect(bright, pixels, count)
+    found = boxes.from_normalised_yxyx(boxes_yxyx, (900, 600))
+    assert sorted(map(tuple, found.round().astype(int).tolist())) == sorted(products)
+    assert scores.tolist() == [0.5] * len(products) and class_ids.tolist() == [1] * len(products)

@@ -93,8 +93,10 @@ def test_a_run_that_goes_on_keeps_what_its_first_weights_were(train, tmp_path):
     assert train.as_text(args, train.going_on(config, tmp_path / "run")) == CONFIG.read_text(), "no config there yet"
     (tmp_path / "run" / "pipeline.config").write_text(train.as_text(args, begun))
     assert train.going_on(config, tmp_path / "run") == begun
+    (tmp_path / "graph" / "model.ckpt.index").unlink()
+    assert train.going_on(config, tmp_path / "run") == config, "model_main.py would look for it"
     (tmp_path / "run" / "pipeline.config").write_text(CONFIG.read_text())
-    assert train.going_on(begun, tmp_path / "run") == config
+    assert train.going_on(begun, tmp_path / "run") == begun
 
 
 def test_a_config_with_a_byte_order_mark_is_kept_without(train, tmp_path):
@@ -222,12 +224,17 @@ def test_step_07_removes_no_folder_of_other_things(tmp_path):
 def test_step_07_proves_a_graph_that_finds_nothing_but_not_one_without_finite_numbers(monkeypatch):
     """A score_threshold in the config may leave no box in a picture of noise."""
     from shelfdet import inference
-    export, found = load_script("07_export_inference_graph"), [np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)]
+    export, nothing = load_script("07_export_inference_graph"), [np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)]
+    found, anchors = nothing, [np.zeros((5, 4)), np.full((5, 2), 0.1)]
     monkeypatch.setattr(inference, "Detector", lambda path: argparse.Namespace(detect=lambda pixels: found))
+    monkeypatch.setattr(inference, "all_anchors", lambda path, pixels: anchors)
     export.prove(CONFIG)
     for found in ([np.full((1, 4), np.nan), np.zeros(1), np.ones(1, int)], [np.zeros((1, 4)), np.full(1, np.inf), np.ones(1, int)]):
         with pytest.raises(UserError, match="gives 1 boxes, 1 scores and 1 classes; expected as many of each, all finite"):
             export.prove(CONFIG)
+    found, anchors = nothing, [np.zeros((5, 4)), np.full((5, 2), np.nan)]         # suppression drops NaN, and leaves nothing
+    with pytest.raises(UserError, match="gives 0 boxes, 0 scores and 0 classes; expected as many of each, all finite"):
+        export.prove(CONFIG)
 
 
 def test_step_07_reads_the_best_checkpoint_between_the_moves_of_a_swap_without_moving_it(tmp_path, capsys):

@@ -52,8 +52,9 @@ def readers(config):
 def counted(config, findings):
     """Tells what feeds the network by 0 pictures at a time, or fewer."""
     for key, block in [("train_config", config.train_config)] + [(key, reader) for key, reader, _ in readers(config)]:
-        for name, usual in COUNTED.items():
-            if name in block.DESCRIPTOR.fields_by_name and getattr(block, name) < 1:
+        for name in set(COUNTED) & set(block.DESCRIPTOR.fields_by_name):
+            usual, unused = COUNTED[name], name == "shuffle_buffer_size" and not block.shuffle
+            if getattr(block, name) < 1 and not unused:
                 findings.error(f"{key}.{name}", found=str(getattr(block, name)), expected="at least 1", write=f"{name}: {usual}")
 
 

@@ -67,12 +67,12 @@ def _dead(config, findings):
 def _steps(train, findings):
     kind = train.optimizer.WhichOneof("optimizer")
     if not train.num_steps:
-        planned = getattr(train.optimizer, kind).learning_rate.cosine_decay_learning_rate.total_steps if kind else 0
+        cosine = getattr(train.optimizer, kind).learning_rate.cosine_decay_learning_rate if kind else None
         findings.error(
             "train_config.num_steps",
             found="0 (which is also the default): training would never end",
             expected="how many steps to train",
-            write=f"num_steps: {planned or 2800}")
+            write=f"num_steps: {cosine.total_steps if cosine and cosine.HasField('total_steps') else 2800}")
     if kind is None:
         findings.error(
             "train_config.optimizer",

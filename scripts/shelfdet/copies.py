@@ -18,7 +18,7 @@ FEWEST = 10              # boxes that a picture must have: a fit to fewer follow
 ROUNDS = 12
 SETTLING = 6             # rounds in which everything has a partner; then only what lies near
 NEAR = 0.5               # of the median width: further away it is another pack
-FLAT = 0.25              # of the median height, the spread of the centres across their line: two rows have 0.5 and more; one row fixes no map
+FLAT = 0.25              # of the median height, the spread of the centres across their line: two equal rows have 0.5; one row fixes no map
 
 Pair = collections.namedtuple("Pair", "first second mapped_xyxy foreseen_xyxy labelled_xyxy")
 Pair.__doc__ = """Two pictures of one shelf.

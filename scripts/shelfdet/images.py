@@ -159,6 +159,13 @@ def load(path, max_side=None, exif="ignore"):
         return np.asarray(image), full_wh, orientation
 
 
+def shrunk(pixels, max_side):
+    """Pixels, uint8 RGB of shape (height, width, 3), shrunk as ``load`` shrinks a picture."""
+    size_wh = pixels.shape[1::-1]
+    shrunk_wh = shrunk_size(size_wh, max_side)
+    return pixels if shrunk_wh == size_wh else np.asarray(Image.fromarray(pixels).resize(shrunk_wh, Image.LANCZOS, reducing_gap=3.0))
+
+
 def is_strip(size_wh):
     """Whether a picture is more than STRIP times as wide as high, or as high as wide."""
     return max(size_wh) > STRIP * min(size_wh)

@@ -1,13 +1,14 @@
-"""Pictures in overlapping tiles, for products that are small in the whole picture: each tile is shown to the network by itself.
+"""Pictures in overlapping tiles, for products that are small in the whole picture: the network is shown the picture and each tile.
 
-A product that a tile's border cuts is whole in the tile beside it as long as it is no larger than the overlap; the cut one is left out.
+A product that a tile's border cuts is left out there. It is whole in the tile beside it if it is small enough for the overlap, less the two
+borders of BORDER; if it is not, it is large enough to be found in the whole picture.
 """
 
 import collections
 
 import numpy as np
 
-from shelfdet import boxes
+from shelfdet import boxes, images
 
 OVERLAP = 0.2            # of a tile's side, with the tile beside it
 BORDER = 0.01            # of a tile's side: a box that ends so near to a border inside the picture is taken for a cut one
@@ -17,18 +18,20 @@ Tile = collections.namedtuple("Tile", "pixels box_xyxy")
 Tile.__doc__ = """pixels: uint8 RGB of shape (height, width, 3). box_xyxy: where in the picture it lies, in its pixels."""
 
 
-def detect(network, pixels, count):
-    """What a network finds in a picture that is shown to it in ``count`` x ``count`` tiles.
+def detect(network, pixels, count, max_side=None):
+    """What a network finds in a picture and in its ``count`` x ``count`` tiles together, each product once.
 
     Args:
       network: such as inference.Detector.detect; what it takes and gives, this takes and gives.
+      pixels: uint8 RGB of shape (height, width, 3).
+      max_side: picture and tiles are shrunk to this, as images.load does, before the network is shown them.
 
     Returns:
       (boxes_yxyx, scores, class_ids), the boxes in 0 to 1 of the picture.
     """
     picture_wh, found = pixels.shape[1::-1], []
-    for tile in cut(pixels, count):
-        boxes_yxyx, scores, class_ids = network(tile.pixels)
+    for tile in cut(pixels, 1) + cut(pixels, count):
+        boxes_yxyx, scores, class_ids = network(images.shrunk(tile.pixels, max_side))
         boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile.pixels.shape[1::-1]) + np.tile(tile.box_xyxy[:2], 2)
         kept = whole(boxes_xyxy, tile, picture_wh)
         found.append((boxes_xyxy[kept], scores[kept], class_ids[kept]))

@@ -105,7 +105,7 @@ def as_text(args, config):
     if pipeline.read(args.config) == config:
         return annotations.read_text(args.config, "a training config")      # without the mark that some editors put before it
     return "# {}, begun with --start-from {}\n{}".format(
-        paths.shown(args.config), paths.shown(config.train_config.fine_tune_checkpoint), text_format.MessageToString(config))
+        paths.shown(args.config), paths.shown(paths.ROOT / config.train_config.fine_tune_checkpoint), text_format.MessageToString(config))
 
 
 def newest_step(run):
@@ -177,14 +177,16 @@ def check_start(args, config, run):
 
 
 def going_on(config, run):
-    """The config with the first weights of the run that it goes on with, whether they are named again or not."""
+    """The config with the first weights of the run that it goes on with, where it names none itself and they are still there:
+    model_main.py opens them though it needs them no more."""
     from shelfdet import pipeline
-    if not (run / paths.CONFIG_FILE).exists():
+    if config.train_config.fine_tune_checkpoint or not (run / paths.CONFIG_FILE).exists():
         return config
     began, here = pipeline.read(run / paths.CONFIG_FILE).train_config, type(config)()
+    if not began.fine_tune_checkpoint or not (paths.ROOT / (began.fine_tune_checkpoint + ".index")).is_file():
+        return config
     here.CopyFrom(config)
     for field in pipeline.FIRST_WEIGHTS:
-        here.train_config.ClearField(field)
         if began.HasField(field):
             setattr(here.train_config, field, getattr(began, field))
     return here

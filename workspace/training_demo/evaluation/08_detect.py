@@ -52,7 +52,8 @@ def parse(argv):
                         help="(default: in {}, named after the label file)".format(paths.RESULTS))
     parser.add_argument("--label-map", type=pathlib.Path, default=paths.LABEL_MAP, metavar="FILE")
     parser.add_argument("--max-side", type=int, default=1024, metavar="PIXELS",
-                        help="shrink longer pictures to this, as step 04 does; 0 keeps all (default: %(default)s)")
+                        help="shrink longer pictures to this, as step 04 does, with --tiles to as many times this; 0 keeps all "
+                             "(default: %(default)s)")
     parser.add_argument("--exif", choices=("ignore", "apply"), default="ignore",
                         help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn pictures as their EXIF "
                              "flag says")
@@ -60,8 +61,8 @@ def parse(argv):
                         help="show the network pictures more than twice as wide as high (or as high as wide) with grey margins, as "
                              "4:3; for graphs trained on pictures of ordinary shape")
     parser.add_argument("--tiles", type=command.positive, default=1, metavar="N",
-                        help="show the network N x N overlapping parts of each picture, one by one, for products smaller than those "
-                             "that the graph was trained on (default: %(default)s)")
+                        help="show the network N x N overlapping parts of each picture, too, for products smaller than those that "
+                             "the graph was trained on (default: %(default)s)")
     parser.add_argument("--draw", type=pathlib.Path, metavar="FOLDER",
                         help="draw the boxes, and count the products in counts.csv")
     parser.add_argument("--threshold", type=float, metavar="SCORE",
@@ -164,8 +165,8 @@ def check_drawings(folder, pictures):
     for picture in pictures:
         path = folder / drawing_name(picture.path.name)
         if path.is_symlink() or path.exists() and not is_drawing(path):
-            raise UserError("--draw {}: {} lies there, which is no drawing of this step, and would be written over; expected a folder "
-                            "without such pictures. Name another.".format(folder, path.name))
+            raise UserError("--draw {}: {} lies there, which has not this step's mark of a drawing, and would be written over; expected a "
+                            "folder without such pictures. Name another, or remove it if it is an old drawing.".format(folder, path.name))
 
 
 def read_class_names(path):
@@ -198,7 +199,8 @@ def choose_threshold(args, graph_sha256):
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))
             if metrics["graph_sha256"] == graph_sha256:
-                print("boxes are drawn and counted from score {:.3f} on: the threshold in {}".format(metrics["threshold"], paths.shown(path)))
+                print("boxes are drawn and counted from score {:.3f} on: the threshold in {}{}".format(
+                    metrics["threshold"], paths.shown(path), ", chosen on whole pictures" if args.tiles > 1 else ""))
                 return float(metrics["threshold"])
             reason = "was made with another graph"
         except FileNotFoundError:
@@ -236,7 +238,7 @@ def look_at(picture, detector, class_names, args, threshold):
     """Detects, and draws, one picture: a Looked."""
     from shelfdet import boxes, detections, images, tiles
     try:
-        pixels, size_wh, orientation = images.load(picture.path, args.max_side, args.exif)
+        pixels, size_wh, orientation = images.load(picture.path, args.max_side * args.tiles, args.exif)
         framed, left_top = pixels, (0, 0)
         if args.pad_strips and images.is_strip(size_wh):
             framed, left_top = images.with_margins(pixels, picture.path)
@@ -249,7 +251,8 @@ def look_at(picture, detector, class_names, args, threshold):
         raise UserError("{}: {} x {} pixels{}; {} says {} x {}. Make the label file anew with step 02 and the same "
                         "--exif.".format(
             picture.path, *size_wh, " once turned" if args.exif == "apply" else "", args.labels, *picture.size_wh))
-    boxes_yxyx, scores, class_ids = tiles.detect(detector.detect, framed, args.tiles) if args.tiles > 1 else detector.detect(framed)
+    boxes_yxyx, scores, class_ids = (
+        tiles.detect(detector.detect, framed, args.tiles, args.max_side) if args.tiles > 1 else detector.detect(framed))
     unknown = sorted(set(class_ids.tolist()) - set(class_names))
     if unknown:
         raise UserError("{}: the graph found class {}; expected {}. Name the label map that it was trained with "
