@@ -29,7 +29,7 @@ def test_a_box_that_an_inner_border_cuts_is_left_out_and_one_at_the_pictures_own
     assert tiles.whole(given, tile, (200, 150)).tolist() == [True, False, False, True, True]
 
 
-def test_merging_is_object_detections_own_suppression():
+def test_merging_is_object_detections_own_suppression(monkeypatch):
     from object_detection.utils import np_box_list, np_box_list_ops
     random = np.random.RandomState(0)
     corners = random.uniform(0, 90, (300, 2))
@@ -38,9 +38,18 @@ def test_merging_is_object_detections_own_suppression():
     listed = np_box_list.BoxList(given[:, [1, 0, 3, 2]])
     listed.add_field("scores", scores)
     expected = np_box_list_ops.non_max_suppression(listed, max_output_size=300, iou_threshold=tiles.SAME)
+    monkeypatch.setattr(tiles, "COVERED", np.inf)
     np.testing.assert_array_equal(scores[tiles.merged(given, scores, np.ones(300))], expected.get_field("scores"))
     assert len(tiles.merged(given, scores, np.arange(300))) == 300, "boxes of different classes are different things"
     assert tiles.merged(np.zeros((0, 4)), np.zeros(0), np.zeros(0)).tolist() == []
+
+
+def test_a_box_across_two_better_ones_goes():
+    left, right, across, lower = [0, 0, 40, 80], [40, 0, 80, 80], [20, 0, 60, 80], [0, 70, 40, 150]
+    given = np.array([across, left, right, lower], dtype=float)
+    assert tiles.merged(given, np.array([0.6, 0.9, 0.8, 0.7]), np.ones(4)).tolist() == [1, 2, 3]
+    assert tiles.merged(given, np.array([0.6, 0.9, 0.5, 0.7]), np.ones(4)).tolist() == [1, 3, 0, 2], "half of it is not enough"
+    assert len(tiles.merged(given, np.array([0.6, 0.9, 0.8, 0.7]), np.array([2, 1, 1, 1]))) == 4
 
 
 def bright(pixels):

@@ -13,6 +13,8 @@ from shelfdet import boxes, images
 OVERLAP = 0.2            # of a tile's side, with the tile beside it
 BORDER = 0.01            # of a tile's side: a box that ends so near to a border inside the picture is taken for a cut one
 SAME = 0.45              # IoU from which two boxes are one, as in the configs' batch_non_max_suppression
+COVERED = 0.8            # share of a box on others of higher scores from which it lies across those: products that look small in the
+                         # whole picture are often found two at a time there
 
 Tile = collections.namedtuple("Tile", "pixels box_xyxy")
 Tile.__doc__ = """pixels: uint8 RGB of shape (height, width, 3). box_xyxy: where in the picture it lies, in its pixels."""
@@ -73,7 +75,7 @@ def whole(boxes_xyxy, tile, picture_wh):
 
 
 def merged(boxes_xyxy, scores, class_ids):
-    """Non-maximum suppression over the boxes of all tiles, class by class.
+    """Non-maximum suppression over the boxes of all tiles, class by class; then boxes that lie across others of higher scores go.
 
     Args:
       boxes_xyxy: (N, 4). scores: (N,). class_ids: (N,).
@@ -87,7 +89,18 @@ def merged(boxes_xyxy, scores, class_ids):
         kept.append(best)
         same = (boxes.iou(boxes_xyxy[best:best + 1], boxes_xyxy[order])[0] > SAME) & (class_ids[order] == class_ids[best])
         order = order[~same]
-    return np.array(kept, dtype=int)
+    rows = np.array(kept, dtype=int)
+    return rows[_not_across(boxes_xyxy[rows], class_ids[rows])]
+
+
+def _not_across(boxes_xyxy, class_ids):
+    """Which boxes, the highest score first, are not covered by those before them; bool (N,)."""
+    shares = boxes.intersections(boxes_xyxy, boxes_xyxy) / np.maximum(boxes.areas(boxes_xyxy), 1e-9)[:, None]
+    stays = np.ones(len(boxes_xyxy), dtype=bool)
+    for row in range(1, len(boxes_xyxy)):
+        others = stays[:row] & (class_ids[:row] == class_ids[row])
+        stays[row] = shares[row, :row][others].sum() <= COVERED
+    return stays
 
 
 def _spans(side, count):
