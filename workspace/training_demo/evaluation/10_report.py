@@ -202,7 +202,7 @@ def made(scored, info, args):
         ("seen in training", "{} of these pictures: the figures are not those of new ones".format(seen) if seen else None),
         ("shown to the network", ("at most {} px a side".format(max_side) if max_side else "at full size") +
          (", strips with margins" if info.get("pad_strips") else "") +
-        (", in {0} x {0} tiles".format(info["tiles"]) if info.get("tiles") else "")),
+        (", and in {0} x {0} tiles".format(info["tiles"]) if info.get("tiles") else "")),
         ("EXIF orientation", "applied" if info.get("exif") == "apply" else "ignored: raw pixels"),
         ("score chosen", "{:.4f}: {}".format(
             scored["threshold"], scored.get("threshold_from", "as metrics.json says"))),
