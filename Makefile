@@ -22,10 +22,10 @@ RUN_OF_CONFIG := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training
 GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_OF_CONFIG),$(shell basename "$(RUN_OF_CONFIG)")))
 GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
 START_FOLDER := $(if $(START),$(WORKSPACE)/trained-inference-graphs/$(START))
-# What `make data` makes. It removes the old ones before step 02 may refuse the new pictures, for they may be of others.
+# What `make data` makes. It removes the old ones before step 02 may refuse the new images, for they may be of others.
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
-# What steps 01 and 02 do with pictures that are not there, or not annotated
-GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-pictures,$(EMPTY_PICTURES))
+# What steps 01 and 02 do with images that are not there, or not annotated
+GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
 DIVISION := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \
     $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
     $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE))
@@ -76,7 +76,7 @@ eval: setup  ## steps 08, 09: score on val and test; writes metrics.json, image2
 	$(EVALUATION)/08_detect.py $(call option,--graph,$(GRAPH_FOLDER)) --labels $(LABELS)/test_labels.csv $(call option,--exif,$(EXIF))
 	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
 
-report: setup  ## step 10: one HTML page of the test pictures with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
+report: setup  ## step 10: one HTML page of the test images with hits and errors (after make eval; GRAPH=name or CONFIG= RUN_DIR=)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
 predict: setup  ## step 08 on a folder: draw, count (IMAGES=folder; GRAPH= CONFIG= RUN_DIR= EXIF= PAD=1 TILES=2 THRESHOLD= SKIP_BAD= DRAW=)
@@ -87,19 +87,19 @@ predict: setup  ## step 08 on a folder: draw, count (IMAGES=folder; GRAPH= CONFI
 tensorboard: setup  ## curves of a run, or of all of them, in the browser (RUN_DIR=folder)
 	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_OF_CONFIG),$(WORKSPACE)/training)"
 
-reproduce: setup  ## train the shipped detector anew; how far its figures are from metrics.json (FOLD=0..3: on planograms never seen)
-	$(PYTHON_HERE) scripts/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
+reproduce: setup  ## train the shipped detector anew; how far its figures are from metrics.json (FOLD=0..3: on held-out planograms)
+	$(PYTHON_HERE) scripts/experiments/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
 
-compare: setup  ## what each choice of the recipe is worth: two dozen short trainings, hours; comparison.json keeps what is done
-	$(PYTHON_HERE) scripts/compare.py
+compare: setup  ## what each choice of the recipe is worth: two dozen short trainings, hours; ablations.json keeps what is done
+	$(PYTHON_HERE) scripts/experiments/ablations.py
 
 ceiling: setup  ## how far the labels agree with themselves, and so what AP they allow
-	$(PYTHON_HERE) scripts/label_limit.py
+	$(PYTHON_HERE) scripts/experiments/label_noise.py
 
-bench: setup  ## pictures a second and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on real ones)
-	$(PYTHON_HERE) scripts/bench.py
+bench: setup  ## images/s and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on real ones)
+	$(PYTHON_HERE) scripts/experiments/benchmarks.py
 
-clean:  ## remove what can be made again in minutes: labels, records, results, the demo; never pictures, runs, graphs
+clean:  ## remove what can be made again in minutes: labels, records, results, the demo; never images, runs, graphs
 	rm -rf $(WORKSPACE)/demo $(RESULTS) .pytest_cache .hypothesis
 	rm -f $(LABEL_FILES)
 	find scripts tests workspace -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python
 config=workspace/training_demo/training/demo.config
 demo=workspace/training_demo/demo
-pictures=$demo/images/ShelfImages
+images=$demo/images/ShelfImages
 labels=$demo/annotations
 results=$demo/results
 evaluation=workspace/training_demo/evaluation
@@ -35,8 +35,8 @@ step "01 fetch: adopt and verify them" scripts/preprocessing/01_fetch_dataset.py
     --out "$demo/images"
 step "02 split" scripts/preprocessing/02_split_annotations.py --images "$demo/images" --out "$labels"
 step "03 anchors" scripts/preprocessing/03_estimate_anchors.py --labels "$labels/train_labels.csv" --config "$config" \
-    --images "$pictures" --output "$results" --no-table
-step "04 records" scripts/preprocessing/04_generate_tfrecords.py --annotations "$labels" --images "$pictures"
+    --images "$images" --output "$results" --no-table
+step "04 records" scripts/preprocessing/04_generate_tfrecords.py --annotations "$labels" --images "$images"
 step "05 check the config" scripts/training/05_check_config.py --config "$config" \
     --train-labels "$labels/train_labels.csv" --val-labels "$labels/val_labels.csv" --test-labels "$labels/test_labels.csv"
 step "06 train (about five minutes on two cores)" scripts/training/06_train.py --config "$config" \
@@ -44,17 +44,17 @@ step "06 train (about five minutes on two cores)" scripts/training/06_train.py -
 step "07 export" scripts/training/07_export_inference_graph.py --run-dir "$demo/run" --name detector --output "$demo"
 for side in val test; do
     step "08 detect on $side" $evaluation/08_detect.py --graph "$demo/detector" --labels "$labels/${side}_labels.csv" \
-        --images "$pictures" --output "$results/${side}_detections.json"
+        --images "$images" --output "$results/${side}_detections.json"
 done
 step "09 score" $evaluation/09_score.py --graph-dir "$demo/detector" \
     --ground-truth "$labels/test_labels.csv" --detections "$results/test_detections.json" \
     --val-ground-truth "$labels/val_labels.csv" --val-detections "$results/val_detections.json" \
     --output "$demo/metrics.json" --counts-output "$demo/image2products.json"
-step "08 draw the boxes found in the test pictures" $evaluation/08_detect.py --graph "$demo/detector" \
-    --images "$pictures/test" \
+step "08 draw the boxes found in the test images" $evaluation/08_detect.py --graph "$demo/detector" \
+    --images "$images/test" \
     --output "$results/predictions.json" --draw "$demo/drawings" --metrics "$demo/metrics.json"
 step "10 report" $evaluation/10_report.py --detections "$results/test_detections.json" \
-    --labels "$labels/test_labels.csv" --images "$pictures" --metrics "$demo/metrics.json" \
+    --labels "$labels/test_labels.csv" --images "$images" --metrics "$demo/metrics.json" \
     --config "$demo/detector/pipeline.config" --output "$results/report.html"
 
 "$python" - "$demo" $((SECONDS - started)) <<'PYTHON'
@@ -67,20 +67,20 @@ with open(demo + "/metrics.json") as file:
     metrics = json.load(file)
 print("""
 == what happened
-A detector with one anchor box per cell was trained from nothing on drawn shelves, exported, and scored on {pictures} test
-pictures that it had not seen, in {minutes} minutes {rest} seconds.
+A detector with one anchor box per cell was trained from nothing on drawn shelves, exported, and scored on {images} test
+images that it had not seen, in {minutes} minutes {rest} seconds.
 
 AP at IoU 0.5: {mAP:.3f}. At score {threshold:.2f}: precision {precision:.3f}, recall {recall:.3f}, and the count of products in a
-picture is wrong by {mean_absolute_count_error:.2f} on average. It has seen drawings alone: of photographs it knows nothing.
+image is wrong by {mean_absolute_count_error:.2f} on average. It has seen drawings alone: of photographs it knows nothing.
 
-Look at   {demo}/drawings/              the test pictures with the boxes found
+Look at   {demo}/drawings/              the test images with the boxes found
           {demo}/results/report.html    the same with hits, misses and a score slider, in a browser
           {demo}/results/anchors.png    how well the anchors meet the packs
           {demo}/metrics.json           all figures
           {demo}/detector/              frozen_inference_graph.pb, the detector
 
 Next      make data                     fetch the Grocery Dataset, or your own: make data FROM=/path/to/shelves
-          make anchors                  then edit workspace/training_demo/training/ssd_inception_v2_scratch.config by hand
+          make anchors                  then edit workspace/training_demo/training/ssd_inception_v2_shelf.config by hand
           make train && make export && make eval && make report""".format(
     demo=demo, minutes=seconds // 60, rest=seconds % 60, **metrics))
 if metrics["mAP"] < ENOUGH:

@@ -19,7 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 def load_script(name):
     """The script ``name`` (without .py) as a module: most names start with a digit, so `import` cannot."""
-    path, = list(ROOT.glob("scripts/**/{}.py".format(name))) + list(ROOT.glob("workspace/*/evaluation/{}.py".format(name)))
+    (path,) = list(ROOT.glob(f"scripts/**/{name}.py")) + list(
+        ROOT.glob(f"workspace/*/evaluation/{name}.py")
+    )
     spec = importlib.util.spec_from_file_location("script_" + name, str(path))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -34,7 +36,7 @@ def script():
 def _data(variable):
     folder = os.environ.get(variable)
     if not folder:
-        pytest.skip("{} is not set: this test needs the real photographs".format(variable))
+        pytest.skip(f"{variable} is not set: this test needs the real photographs")
     return pathlib.Path(folder).resolve()
 
 
@@ -46,5 +48,5 @@ def shelf_data():
 
 @pytest.fixture
 def shelf_data_original():
-    """The same at full size, where only some of the annotated pictures are there."""
+    """The same at full size, where only some of the annotated images are there."""
     return _data("SHELF_DATA_ORIGINAL")

@@ -17,11 +17,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOLS = "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env ln".split()
 
-GOOD = 'exec "{}" "$@"'.format(sys.executable)          # a Python 3.7 that runs
+GOOD = f'exec "{sys.executable}" "$@"'  # a Python 3.7 that runs
 BROKEN_SHIM = 'echo "pyenv: python3.7: command not found" >&2; exit 127'
 
 # A Python that makes an "environment" (itself, copied) and takes down what pip is asked for, and leaves all else to the real one.
-WITHOUT_NETWORK = '''
+WITHOUT_NETWORK = """
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" "$3/lib/python3.7/site-packages"; cp "$0" "$3/bin/python" ;;
     *"pip "*"download"*)
@@ -35,7 +35,7 @@ case "$*" in
     *"import tensorflow"*) echo "imports" >>"{calls}" ;;
     *) exec "{python}" "$@" ;;
 esac
-'''
+"""
 
 
 class Machine:
@@ -43,7 +43,7 @@ class Machine:
 
     def __init__(self, folder):
         self.folder = folder
-        self.root = folder / "work space"          # a blank in the path is no reason to fail
+        self.root = folder / "work space"  # a blank in the path is no reason to fail
         self.research = self.root / "models" / "research"
         self.log = self.root / ".setup.log"
         self.calls = folder / "calls"
@@ -59,27 +59,45 @@ class Machine:
         """Writes a program at ``path`` (below the machine's folder), and gives its absolute path as text."""
         path = self.folder / path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("#!{}\n{}\n".format(self.folder / "bin" / "sh", body))
+        path.write_text(f"#!{self.folder / 'bin' / 'sh'}\n{body}\n")
         path.chmod(0o755)
         return str(path)
 
     def python_without_network(self, path):
         wheel = self.folder / "package-0.0.3-py3-none-any.whl"
         self._write_wheel(wheel)
-        return self.program(path, WITHOUT_NETWORK.format(
-            wheel=wheel, calls=self.calls, broken=self.broken, python=sys.executable))
+        return self.program(
+            path,
+            WITHOUT_NETWORK.format(
+                wheel=wheel, calls=self.calls, broken=self.broken, python=sys.executable
+            ),
+        )
 
     def _write_wheel(self, path):
         with zipfile.ZipFile(str(path), "w") as wheel:
-            for name in ("object_detection/model_main.py", "object_detection/export_inference_graph.py", "nets/inception_v2.py",
-                         "deployment/model_deploy.py", "package-0.0.3.dist-info/LICENSE", "package-0.0.3.dist-info/RECORD"):
+            for name in (
+                "object_detection/model_main.py",
+                "object_detection/export_inference_graph.py",
+                "nets/inception_v2.py",
+                "deployment/model_deploy.py",
+                "package-0.0.3.dist-info/LICENSE",
+                "package-0.0.3.dist-info/RECORD",
+            ):
                 wheel.writestr(name, name)
 
     def setup(self, *arguments, **environment):
         """Runs setup.sh; gives (exit status, stdout, stderr)."""
-        environment = dict({"PATH": str(self.folder / "bin"), "HOME": str(self.folder / "home")}, **environment)
-        done = subprocess.run(["bash", str(self.root / "scripts" / "setup.sh")] + list(arguments), env=environment,
-                              cwd=str(self.folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        environment = dict(
+            {"PATH": str(self.folder / "bin"), "HOME": str(self.folder / "home")}, **environment
+        )
+        done = subprocess.run(
+            ["bash", str(self.root / "scripts" / "setup.sh")] + list(arguments),
+            env=environment,
+            cwd=str(self.folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         return done.returncode, done.stdout, done.stderr
 
     def found(self, **environment):
@@ -95,6 +113,7 @@ def machine(tmp_path):
 
 # --- which Python ----------------------------------------------------------------------------------------------------
 
+
 def test_a_python37_that_answers_is_taken(machine):
     python = machine.program("bin/python3.7", GOOD)
     machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
@@ -105,7 +124,7 @@ def test_a_python37_that_answers_is_taken(machine):
 def test_pyenvs_failing_shim_is_passed_over_for_pyenvs_own_python(machine, pyenv_is_on_the_path):
     machine.program("bin/python3.7", BROKEN_SHIM)
     if pyenv_is_on_the_path:
-        machine.program("bin/pyenv", 'echo "{}"'.format(machine.folder / "elsewhere"))
+        machine.program("bin/pyenv", f'echo "{machine.folder / "elsewhere"}"')
         python = machine.program("elsewhere/versions/3.7.16/bin/python", GOOD)
     else:
         python = machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
@@ -115,12 +134,12 @@ def test_pyenvs_failing_shim_is_passed_over_for_pyenvs_own_python(machine, pyenv
 def test_the_workspaces_own_environment_cannot_make_itself(machine):
     inside = machine.program("work space/.venv/bin/python3.7", GOOD)
     outside = machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
-    path = "{}:{}".format(os.path.dirname(inside), machine.folder / "bin")
+    path = f"{os.path.dirname(inside)}:{machine.folder / 'bin'}"
     assert machine.found(PATH=path) == outside
 
 
 def test_condas_environments_are_looked_through(machine):
-    machine.program("bin/conda", 'echo "{}"'.format(machine.folder / "conda"))
+    machine.program("bin/conda", f'echo "{machine.folder / "conda"}"')
     machine.program("conda/bin/python", "echo it is cpython 3.12 >&2; exit 1")
     python = machine.program("conda/envs/old/bin/python", GOOD)
     assert machine.found() == python
@@ -128,17 +147,20 @@ def test_condas_environments_are_looked_through(machine):
 
 def test_conda_makes_one_where_there_is_none(machine):
     good = machine.program("good", GOOD)
-    machine.program("bin/conda", '[ "$1" = create ] || exit 0\nmkdir -p "$5/bin"; cp "{}" "$5/bin/python3.7"'.format(good))
+    machine.program(
+        "bin/conda",
+        f'[ "$1" = create ] || exit 0\nmkdir -p "$5/bin"; cp "{good}" "$5/bin/python3.7"',
+    )
     assert machine.found() == str(machine.root / ".python3.7" / "conda" / "bin" / "python3.7")
 
 
-UV = '''
+UV = """
 case "$*" in
     "python install 3.7") mkdir -p "$UV_PYTHON_INSTALL_DIR/cpython-3.7.9/bin"
                           cp "{good}" "$UV_PYTHON_INSTALL_DIR/cpython-3.7.9/bin/python3.7" ;;
     *) exit 1 ;;
 esac
-'''
+"""
 
 
 def test_uv_fetches_one_where_there_is_none(machine):
@@ -151,11 +173,18 @@ def test_uv_fetches_one_where_there_is_none(machine):
 
 def test_a_uv_that_no_longer_offers_it_gives_way_to_the_pinned_one(machine):
     pinned = machine.program("pinned-uv", UV.format(good=machine.program("good", GOOD)))
-    machine.program("bin/uv", "echo 'error: No download found for request: cpython-3.7-linux' >&2; exit 2")
-    machine.program("bin/python3", '''
+    machine.program(
+        "bin/uv", "echo 'error: No download found for request: cpython-3.7-linux' >&2; exit 2"
+    )
+    machine.program(
+        "bin/python3",
+        f'''
         case "$*" in *"pip install"*uv==0.6.17*) while [ "$1" != --target ]; do shift; done
-            mkdir -p "$2/bin"; cp "{}" "$2/bin/uv" ;; *) echo it is cpython 3.11 >&2; exit 1 ;; esac'''.format(pinned))
-    assert machine.found() == str(machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7")
+            mkdir -p "$2/bin"; cp "{pinned}" "$2/bin/uv" ;; *) echo it is cpython 3.11 >&2; exit 1 ;; esac''',
+    )
+    assert machine.found() == str(
+        machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7"
+    )
 
 
 def test_without_any_python37_there_is_one_message_with_the_ways_to_get_it(machine):
@@ -165,9 +194,15 @@ def test_without_any_python37_there_is_one_message_with_the_ways_to_get_it(machi
     assert status == 1
     assert out == "[1/4] Python 3.7\n"
     assert err.count("error: ") == 1 and "no working Python 3.7" in err
-    assert "{}: pyenv: python3.7: command not found".format(shim) in err
-    assert "{}: it is cpython 3.11".format(newer) in err
-    for way in ("pyenv install 3.7", "conda create", "uv python install 3.7", "python3.7-venv", "make setup PYTHON="):
+    assert f"{shim}: pyenv: python3.7: command not found" in err
+    assert f"{newer}: it is cpython 3.11" in err
+    for way in (
+        "pyenv install 3.7",
+        "conda create",
+        "uv python install 3.7",
+        "python3.7-venv",
+        "make setup PYTHON=",
+    ):
         assert way in err
     assert not (machine.root / ".venv").exists()
 
@@ -187,11 +222,17 @@ def test_a_named_python_that_is_none_is_an_error(machine):
 
 # --- the whole run ---------------------------------------------------------------------------------------------------
 
+
 def test_first_run_second_run_and_change_of_cpu(machine):
     machine.python_without_network("bin/python3.7")
     status, out, err = machine.setup(CPU="")
     assert status == 0, err
-    assert [line[:5] for line in out.splitlines() if line.startswith("[")] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert [line[:5] for line in out.splitlines() if line.startswith("[")] == [
+        "[1/4]",
+        "[2/4]",
+        "[3/4]",
+        "[4/4]",
+    ]
     calls = machine.calls.read_text()
     assert "pip==24.0" in calls and calls.endswith("imports\n")
     wanted = machine.root / ".venv" / "requirements.txt"
@@ -225,7 +266,9 @@ def test_a_set_up_that_broke_off_says_why_and_goes_on_next_time(machine):
     machine.broken.touch()
     status, _, err = machine.setup()
     assert status == 1
-    assert "no route to the index" in err and str(machine.log) in err, "the end of the log, and where the rest is"
+    assert "no route to the index" in err and str(machine.log) in err, (
+        "the end of the log, and where the rest is"
+    )
     half = machine.root / ".venv" / "lib" / "python3.7" / "site-packages" / "half-a-package"
     half.touch()
     machine.broken.unlink()
@@ -244,14 +287,22 @@ def test_an_environment_of_other_making_is_not_touched(machine):
 
 # --- models/research -------------------------------------------------------------------------------------------------
 
+
 def tree(folder):
-    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+    return {
+        str(path.relative_to(folder)): path.is_file() and path.read_bytes()
+        for path in folder.rglob("*")
+    }
 
 
 def clone(folder, compiled):
     """What stands in for the research folder of a clone of tensorflow/models."""
-    for name in ("object_detection/model_main.py", "object_detection/export_inference_graph.py",
-                 "object_detection/protos/a.proto", "slim/nets/inception_v2.py"):
+    for name in (
+        "object_detection/model_main.py",
+        "object_detection/export_inference_graph.py",
+        "object_detection/protos/a.proto",
+        "slim/nets/inception_v2.py",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     if compiled:
@@ -263,7 +314,12 @@ def test_the_packages_folders_take_the_places_they_have_in_tensorflow_models(mac
     machine.python_without_network("work space/.venv/bin/python")
     status, out, err = machine.setup("--models")
     assert status == 0, err
-    for name in ("object_detection/model_main.py", "slim/nets/inception_v2.py", "slim/deployment/model_deploy.py", "LICENSE"):
+    for name in (
+        "object_detection/model_main.py",
+        "slim/nets/inception_v2.py",
+        "slim/deployment/model_deploy.py",
+        "LICENSE",
+    ):
         assert (machine.research / name).is_file()
     assert not list(machine.research.rglob("*.dist-info"))
     assert [path.name for path in (machine.root / "models").iterdir()] == ["research"]
@@ -352,10 +408,17 @@ def test_a_clone_that_is_not_whole_is_named(machine):
 
 # --- the pins --------------------------------------------------------------------------------------------------------
 
+
 def test_every_pin_stands_once():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pins = [line.split("#")[0].strip() for line in lines if line and not line.startswith("#")]
-    pins += [word for line in lines if line.startswith("#@") for word in line.split()[1:] if not word.startswith("--")]
+    pins += [
+        word
+        for line in lines
+        if line.startswith("#@")
+        for word in line.split()[1:]
+        if not word.startswith("--")
+    ]
     assert all(re.match(r"^[\w.-]+==[\w.]+$", pin) for pin in pins), pins
     names = [re.sub("[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins]
     assert len(names) == len(set(names))

@@ -5,9 +5,9 @@ Conventions, written once and meant everywhere:
 * A box is ``xyxy``: xmin, ymin, xmax, ymax, float, in pixels; x runs right, y runs down, the origin is the top left
   corner of the top left pixel. Width is ``xmax - xmin``, without "+ 1". Arrays of boxes have shape (N, 4); names say
   so (``boxes_xyxy``). Sizes are ``size_wh``: (width, height).
-* Pixels are those of the *raw* picture as TensorFlow decodes it. An EXIF orientation is never applied, unless an option
+* Pixels are those of the *raw* image as TensorFlow decodes it. An EXIF orientation is never applied, unless an option
   says so (``--exif apply``).
-* Coordinates of other frames say which: ``normalised`` (0 to 1 of the picture's width and height; object_detection
+* Coordinates of other frames say which: ``normalised`` (0 to 1 of the image's width and height; object_detection
   orders those ymin, xmin, ymax, xmax) or ``resized`` (pixels of the network's input).
 * Whatever a user can get wrong raises ``UserError``; ``assert`` is for the programmer's own promises.
 """
@@ -17,7 +17,10 @@ import sys
 if sys.version_info[:2] != (3, 7):
     raise SystemExit(
         "error: this workspace runs on Python 3.7 (TensorFlow 1.15 has no build for a newer one), found Python {}.{}. "
-        "Run `make setup` once, then start the scripts with .venv/bin/python.".format(*sys.version_info[:2]))
+        "Run `make setup` once, then start the scripts with .venv/bin/python.".format(
+            *sys.version_info[:2]
+        )
+    )
 
 
 class UserError(Exception):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Step 05: is this training config fit to train with?
 
-Reads   a training config (default: workspace/training_demo/training/ssd_inception_v2_scratch.config), the label map and
+Reads   a training config (default: workspace/training_demo/training/ssd_inception_v2_shelf.config), the label map and
         records it names, the checkpoint it starts from, and
         workspace/training_demo/annotations/{train,val,test}_labels.csv.
 Writes  nothing.
@@ -18,35 +18,65 @@ import argparse
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))     # scripts/, where shelfdet lives
-from shelfdet import UserError, command, paths
+sys.path.insert(
+    0, str(pathlib.Path(__file__).resolve().parents[1])
+)  # scripts/, where shelfdet lives
+from shelfdet import UserError
+from shelfdet.core import command_line, paths
 
 SPLITS = ("train", "val", "test")
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
-    parser.add_argument("--config", type=pathlib.Path, default=paths.DEFAULT_CONFIG, metavar="FILE",
-                        help="default: %(default)s")
-    parser.add_argument("--start-from", type=pathlib.Path, metavar="PATH", help="what step 06 will be told to begin with")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=pathlib.Path,
+        default=paths.DEFAULT_CONFIG,
+        metavar="FILE",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--start-from",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="what step 06 will be told to begin with",
+    )
     for split in SPLITS:
-        parser.add_argument("--{}-labels".format(split), type=pathlib.Path, metavar="FILE",
-                            help="default: {}, if it is there".format(paths.shown(paths.labels(split))))
+        parser.add_argument(
+            f"--{split}-labels",
+            type=pathlib.Path,
+            metavar="FILE",
+            help=f"default: {paths.shown(paths.labels(split))}, if it is there",
+        )
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    from shelfdet import checks, findings
+    from shelfdet.config import checks, findings
+
     checked = checks.problems(args.config, labels(args), start_from=args.start_from)
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")
     print(summary(checked))
-    errors, warnings = (checked.findings.count(severity) for severity in (findings.ERROR, findings.WARNING))
-    print("{}: {}".format(paths.shown(args.config), "no problems" if not errors + warnings
-                          else "{} error{}, {} warning{}".format(
-        errors, "" if errors == 1 else "s", warnings, "" if warnings == 1 else "s")))
+    errors, warnings = (
+        checked.findings.count(severity) for severity in (findings.ERROR, findings.WARNING)
+    )
+    print(
+        "{}: {}".format(
+            paths.shown(args.config),
+            "no problems"
+            if not errors + warnings
+            else "{} error{}, {} warning{}".format(
+                errors, "" if errors == 1 else "s", warnings, "" if warnings == 1 else "s"
+            ),
+        )
+    )
     return 1 if errors else 0
 
 
@@ -56,8 +86,9 @@ def labels(args):
     for split in SPLITS:
         named = getattr(args, split + "_labels")
         if named is not None and not named.is_file():
-            raise UserError("--{}-labels {}: no such file; expected a label file as step 02 writes it.".format(split,
-                                                                                                               named))
+            raise UserError(
+                f"--{split}-labels {named}: no such file; expected a label file as step 02 writes it."
+            )
         path = named or paths.labels(split)
         if path.is_file():
             found[split] = path
@@ -69,15 +100,18 @@ def summary(checked):
     lines = []
     if checked.network is not None:
         grids = " and ".join("{} x {}".format(*grid_wh) for grid_wh in checked.network.grids_wh)
-        lines.append("input {} x {} px, feature maps {}, {:.2f} G multiply-adds a picture".format(
-            *checked.network.image_wh, grids, checked.network.multiply_adds / 1e9))
+        lines.append(
+            "input {} x {} px, feature maps {}, {:.2f} GMACs an image".format(
+                *checked.network.image_wh, grids, checked.network.multiply_adds / 1e9
+            )
+        )
     if checked.coverage is not None and len(checked.coverage.best_iou):
         covered = checked.coverage
-        lines.append("one anchor per cell; {:.2f} of {} train boxes meet an anchor at IoU >= 0.5, {:.3f} lose their "
-                     "best anchor to "
-                     "another box".format((covered.best_iou >= 0.5).mean(), len(covered.best_iou), covered.lost.mean()))
+        lines.append(
+            f"one anchor per cell; {(covered.best_iou >= 0.5).mean():.2f} of {len(covered.best_iou)} train boxes meet an anchor at IoU >= 0.5, {covered.lost.mean():.3f} lose their best anchor to another box"
+        )
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command_line.run(main)

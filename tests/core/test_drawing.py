@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from PIL import ImageColor
+
+from shelfdet.core import drawing
+
+GREY = 90
+
+
+def canvas(width=400, height=300):
+    return np.full((height, width, 3), GREY, dtype=np.uint8)
+
+
+def rgb(style):
+    return ImageColor.getrgb(style.colour)
+
+
+def places(image, colour):
+    """(N, 2) of x, y of the pixels in exactly this colour."""
+    return np.argwhere((np.asarray(image) == colour).all(axis=2))[:, ::-1]
+
+
+def test_the_line_lies_on_the_box():
+    image = drawing.draw_detections(canvas(), [[100, 50, 200, 250]])
+    found = places(image.crop((0, 0, 400, 300)), rgb(drawing.DETECTION))
+    assert found.min(axis=0) == pytest.approx([100, 50], abs=1)
+    assert found.max(axis=0) == pytest.approx([200, 250], abs=1)
+    for x, y in ((100, 150), (199, 150), (150, 50), (150, 249)):
+        assert np.abs(found - (x, y)).max(axis=1).min() <= 1
+    assert (np.asarray(image)[140:160, 110:190] == GREY).all()  # nothing inside
+
+
+def test_boxes_of_the_whole_image_are_scaled_to_the_shrunk_one():
+    large = drawing.draw_detections(canvas(), [[100, 50, 200, 250]])
+    shrunk = drawing.draw_detections(canvas(), [[1000, 500, 2000, 2500]], boxes_wh=(4000, 3000))
+    assert (np.asarray(large) == np.asarray(shrunk)).all()
+
+
+def test_every_meaning_has_its_own_colour_and_its_own_line():
+    together = [
+        (drawing.HIT, drawing.MISS, drawing.FALSE_ALARM),
+        (drawing.COVERED, drawing.UNCOVERED),
+    ]
+    for styles in together:
+        assert len({style.colour for style in styles}) == len(styles)
+        assert len({style.dashes for style in styles}) == len(styles)
+
+
+def test_dashes_have_gaps_and_solid_lines_have_none():
+    box = [[20, 20, 380, 280]]
+    solid = places(
+        drawing.draw(canvas(), [(drawing.HIT, box)]).crop((0, 0, 400, 300)), rgb(drawing.HIT)
+    )
+    dashed = places(
+        drawing.draw(canvas(), [(drawing.MISS, box)]).crop((0, 0, 400, 300)), rgb(drawing.MISS)
+    )
+    assert len(set(solid[solid[:, 1] == 20][:, 0])) >= 359
+    on_top = np.unique(dashed[dashed[:, 1] == 20][:, 0])
+    assert 0.5 < len(on_top) / 360.0 < 0.8
+    assert {20, 379} <= set(on_top)  # corners are closed
+
+
+def test_a_neighbours_rim_hides_no_line():
+    image = drawing.draw_detections(canvas(), [[100, 100, 150, 200], [151, 100, 201, 200]])
+    assert {150, 151} & set(places(image, rgb(drawing.DETECTION))[:, 0])
+    column = places(image, rgb(drawing.DETECTION))
+    assert len(column[np.isin(column[:, 0], (149, 150))]) >= 95
+
+
+@pytest.mark.parametrize(
+    "size_wh, width",
+    [((64, 48), 1), ((400, 300), 1), ((1024, 768), 3), ((3264, 2448), 8), ((600, 3264), 8)],
+)
+def test_lines_grow_with_the_image(size_wh, width):
+    assert drawing.line_width(size_wh) == width
+
+
+@pytest.mark.parametrize("width, height", [(40, 30), (300, 900), (1000, 200)])
+def test_the_legend_stands_under_the_image_at_any_size(width, height):
+    groups = [(style, []) for style in (drawing.HIT, drawing.MISS, drawing.FALSE_ALARM)]
+    image = drawing.draw(canvas(width, height), groups, title="C1_P01_N1_S2_1.JPG")
+    assert image.width == width and image.height > height
+    assert (np.asarray(image)[:height] == GREY).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [50, 50, 50, 50],
+        [-20, -20, 5, 5],
+        [390, 290, 900, 900],
+        [0, 0, 400, 300],
+        [10.2, 10.7, 11.1, 11.9],
+    ],
+)
+def test_odd_boxes_are_drawn_without_a_complaint(box):
+    drawing.draw_coverage(canvas(), [box], [box])
+
+
+def test_a_title_beyond_ascii_is_drawn():
+    drawing.draw_detections(canvas(), np.zeros((0, 4)), title="raf ğüş 货架 <b>.JPG")

@@ -1,0 +1,178 @@
+"""Files are put in place whole or not at all, whatever goes wrong on the way."""
+
+import hashlib
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from shelfdet import UserError
+from shelfdet.core import files
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+NOBODY = 65534
+
+
+def content(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "new" / "deep" / "a.txt"
+    files.write_text(path, "ä\n")
+    files.write_text(path, "b\n")
+    assert path.read_bytes() == b"b\n"
+    assert content(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, UserError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file(tmp_path, error):
+    files.write_text(tmp_path / "a", "old")
+    with pytest.raises(error):
+        with files.replacing(tmp_path / "a") as partial:
+            partial.write_text("half")
+            raise error("x")
+    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == ["a"]
+
+
+def test_a_kill_leaves_the_old_file_and_the_next_run_cleans_up(tmp_path):
+    files.write_text(tmp_path / "a", "old")
+    code = f"import os, sys; sys.path.insert(0, {str(SCRIPTS)!r})\nfrom shelfdet.core import files\nwith files.replacing({str(tmp_path / 'a')!r}) as partial:\n    partial.write_text('half'); os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    assert subprocess.call([sys.executable, "-c", code]) == -signal.SIGKILL
+    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == [".a.partial", "a"]
+    files.write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new" and content(tmp_path) == ["a"]
+
+
+def test_folders_are_replaced_whole(tmp_path):
+    for name in ("one", "two"):
+        with files.replacing(tmp_path / "f") as partial:
+            partial.mkdir()
+            (partial / name).write_text(name)
+    assert content(tmp_path) == ["f", "f/two"]
+
+
+def test_a_folder_where_the_file_belongs_and_the_reverse(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept").write_text("x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="folder: cannot be written"):
+        files.write_text(tmp_path / "folder", "y")
+    with pytest.raises(UserError, match="file: cannot be written"):
+        with files.replacing(tmp_path / "file") as partial:
+            partial.mkdir()
+    with pytest.raises(UserError, match="file/a: cannot be written"):
+        files.write_text(tmp_path / "file" / "a", "y")
+    assert content(tmp_path) == ["file", "folder", "folder/kept"]
+
+
+def test_no_name_and_no_file():
+    with pytest.raises(UserError, match="is no file name"):
+        files.write_text("/", "x")
+    with pytest.raises(UserError, match="null: cannot be written .is a device"):
+        files.write_text("/dev/null", "x")
+    assert pathlib.Path("/dev/null").is_char_device()
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    with pytest.raises(UserError, match=r"cannot hold 'a\\udce9'"):
+        files.write_text(tmp_path / "a", "a\udce9")
+    assert content(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk(tmp_path):
+    files.write_text(tmp_path / "a", "old")
+    with pytest.raises(UserError, match=r"a: cannot be written \(No space left on device\)"):
+        with files.replacing(tmp_path / "a"):
+            with open("/dev/full", "w") as full:
+                full.write("x")
+    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == ["a"]
+
+
+def test_a_file_size_limit(tmp_path):
+    files.write_text(tmp_path / "a", "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(UserError, match="a: cannot be written .File too large"):
+            files.write_text(tmp_path / "a", "x" * 100000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+def test_a_folder_without_permission(mode):
+    with (
+        tempfile.TemporaryDirectory()
+    ) as outer:  # pytest's own folders are closed to the other user
+        os.chmod(outer, 0o755)
+        folder = pathlib.Path(outer) / "locked"
+        files.write_text(folder / "a", "old")
+        folder.chmod(mode)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)  # root may write everywhere
+        try:
+            with pytest.raises(UserError, match=r"a: cannot be written \(Permission denied\)"):
+                files.write_text(folder / "a", "new")
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o700)
+        assert (folder / "a").read_text() == "old" and content(folder) == ["a"]
+
+
+class TestTogether:
+    def test_all_are_written(self, tmp_path):
+        with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as partials:
+            for number, partial in enumerate(partials):
+                files.write_text(partial, str(number))
+            assert not (tmp_path / "a").exists()
+        assert content(tmp_path) == ["a", "b"] and (tmp_path / "b").read_text() == "1"
+
+    @pytest.mark.parametrize(
+        "spoil, error", [("raise", ValueError), ("leave", UserError), ("folder", UserError)]
+    )
+    def test_or_none(self, tmp_path, spoil, error):
+        files.write_text(tmp_path / "a", "old")
+        if spoil == "folder":
+            (tmp_path / "b").mkdir()
+        with pytest.raises(error):
+            with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as (a, b):
+                a.write_text("new")
+                if spoil == "raise":
+                    raise ValueError
+                if spoil == "folder":
+                    b.write_text("new")
+        assert (tmp_path / "a").read_text() == "old"
+        assert content(tmp_path) == (["a", "b"] if spoil == "folder" else ["a"])
+
+    def test_the_message_names_the_target(self, tmp_path):
+        with pytest.raises(UserError) as caught:
+            with files.replacing_together([tmp_path / "a"]) as (partial,):
+                partial.mkdir()
+                files.write_text(partial, "x")
+        assert str(caught.value).startswith(str(tmp_path / "a") + ": cannot be written")
+
+
+@pytest.mark.parametrize(
+    "content, words", [(None, "cannot be read .No such file"), ("{", "is no whole JSON")]
+)
+def test_json_that_is_not_there_or_not_whole(tmp_path, content, words):
+    if content:
+        (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match="a.json: " + words):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"ab" * (1 << 20))
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"ab" * (1 << 20)).hexdigest()

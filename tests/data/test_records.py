@@ -1,0 +1,202 @@
+"""Records hold what the labels say, by object_detection's own decoder; images that TensorFlow would stumble on are re-encoded."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shelfdet import UserError
+from shelfdet.data import labels, records
+
+LABEL_MAP = {"product": 1}
+
+
+def picture(path, size_wh=(40, 30), mode="RGB", **save):
+    gradient = np.add.outer(np.arange(size_wh[1]) * 4, np.arange(size_wh[0]) * 3).astype(np.uint8)
+    Image.fromarray(np.dstack([gradient, 255 - gradient, gradient // 2])).convert(mode).save(
+        str(path), **save
+    )
+    return path
+
+
+def labelled(name="a.JPG", size_wh=(40, 30), boxes=((4, 3, 20, 15), (10, 0, 40, 30)), classes=None):
+    return labels.LabelledImage(
+        name,
+        size_wh,
+        np.array(boxes, dtype=float).reshape(-1, 4),
+        classes or ("product",) * len(boxes),
+    )
+
+
+def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
+    path = picture(tmp_path / "a.JPG", quality=71)
+    data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
+    assert data == path.read_bytes() and stored_wh == (40, 30)
+
+
+@pytest.mark.parametrize(
+    "mode, kind", [("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("RGB", "BMP"), ("P", "GIF")]
+)
+def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
+    tf = pytest.importorskip("tensorflow")
+    path = picture(tmp_path / "named.JPG", mode=mode, format=kind)
+    data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        decoded = session.run(tf.image.decode_jpeg(data))
+    assert data[:2] == b"\xff\xd8" and stored_wh == (40, 30) and decoded.shape == (30, 40, 3)
+    expected = np.asarray(Image.open(str(path)).convert("RGB"), dtype=float)
+    assert np.abs(decoded - expected).mean() < 5  # JPEG at quality 95 of a dithered image
+
+
+def test_a_long_image_is_shrunk_with_its_aspect(tmp_path):
+    data, stored_wh = records.encode_image(
+        picture(tmp_path / "a.JPG", (400, 300)), (400, 300), 100, "ignore"
+    )
+    assert stored_wh == (100, 75) and Image.open(__import__("io").BytesIO(data)).size == (100, 75)
+
+
+def test_a_image_of_another_size_than_its_labels_is_refused(tmp_path):
+    path = picture(tmp_path / "a.JPG")
+    with pytest.raises(
+        UserError,
+        match=r"a.JPG: 40 x 30 pixels as TensorFlow decodes it; expected 80 x 60.*step 02",
+    ):
+        records.encode_image(path, (80, 60), 0, "ignore")
+    with pytest.raises(UserError, match="--exif apply"):
+        records.encode_image(path, (30, 40), 0, "ignore")
+
+
+def test_an_unknown_class_names_those_of_the_label_map():
+    with pytest.raises(
+        UserError, match=r"a.JPG: class 'milk'; expected one of the label map's: product"
+    ):
+        records.to_example(
+            labelled(boxes=[(0, 0, 1, 1)], classes=("milk",)), b"", (40, 30), LABEL_MAP
+        )
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    """A folder with a label file and images, one of them without products, one with a name that needs UTF-8."""
+    (tmp_path / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
+    names = ["a.JPG", "Kühlregal 2.JPG", "empty.JPG"]
+    for name in names:
+        picture(tmp_path / name, (400, 300))
+    labels.write_labels(
+        [
+            labelled(names[0], (400, 300)),
+            labelled(names[1], (400, 300), [(1, 2, 3, 5)]),
+            labelled(names[2], (400, 300), []),
+        ],
+        tmp_path / "train_labels.csv",
+    )
+    return tmp_path
+
+
+def arguments(folder, *more):
+    return [
+        "--annotations",
+        str(folder),
+        "--images",
+        str(folder),
+        "--label-map",
+        str(folder / "label_map.pbtxt"),
+        "--splits",
+        "train",
+    ] + list(more)
+
+
+def test_step_04_writes_what_object_detection_reads(annotated, script, capsys):
+    script("04_generate_tfrecords").main(arguments(annotated, "--max-side", "100"))
+    assert (
+        "3 images (3 shrunk to 100 px), 3 boxes, at most 2 an image; read back and equal"
+        in capsys.readouterr().out
+    )
+    tf = pytest.importorskip("tensorflow")
+    from object_detection.core import standard_fields as fields
+    from object_detection.data_decoders import tf_example_decoder
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        decoder = tf_example_decoder.TfExampleDecoder()
+        first = next(tf.compat.v1.io.tf_record_iterator(str(annotated / "train.record")))
+        decoded = session.run(decoder.decode(tf.constant(first)))
+    # (4, 3, 20, 15) of 400 x 300, as ymin, xmin, ymax, xmax
+    assert decoded[fields.InputDataFields.groundtruth_boxes][0] == pytest.approx(
+        [3 / 300, 4 / 400, 15 / 300, 20 / 400]
+    )
+    assert decoded[fields.InputDataFields.groundtruth_classes].tolist() == [1, 1]
+    assert decoded[fields.InputDataFields.image].shape == (75, 100, 3)
+
+
+def test_a_failing_step_04_leaves_the_old_record(annotated, script):
+    (annotated / "train.record").write_bytes(b"old")
+    (annotated / "a.JPG").write_bytes((annotated / "a.JPG").read_bytes()[:900])
+    with pytest.raises(UserError, match="a.JPG: cannot be decoded to its end"):
+        script("04_generate_tfrecords").main(arguments(annotated))
+    assert (annotated / "train.record").read_bytes() == b"old"
+    assert not list(annotated.glob(".*"))
+
+
+def test_a_image_that_is_not_there_is_named(annotated, script):
+    (annotated / "empty.JPG").unlink()
+    with pytest.raises(UserError, match=r"1 of 3 images are not there: empty.JPG"):
+        script("04_generate_tfrecords").main(arguments(annotated))
+
+
+def test_reading_back_finds_a_record_that_differs(annotated, script):
+    script("04_generate_tfrecords").main(arguments(annotated))
+    images = labels.read_labels(annotated / "train_labels.csv")
+    images[1] = images[1]._replace(boxes_xyxy=images[1].boxes_xyxy + 1)
+    with pytest.raises(
+        UserError, match=r"Kühlregal 2.JPG reads back with boxes off by up to 0.0033"
+    ):
+        list(
+            records.check(
+                annotated / "train.record",
+                images,
+                [(400, 300)] * 3,
+                LABEL_MAP,
+                annotated / "label_map.pbtxt",
+            )
+        )
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(annotated, tmp_path):
+    """RLIMIT_FSIZE stands in for a full disk: the write fails half-way."""
+    import resource
+    import signal
+    import subprocess
+    import sys
+
+    from conftest import ROOT
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "preprocessing" / "04_generate_tfrecords.py")]
+        + arguments(annotated),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=limit,
+    )
+    assert process.returncode == 1
+    assert "train.record: cannot be written" in process.stdout and "Traceback" not in process.stdout
+    assert not (annotated / "train.record").exists() and not list(annotated.glob(".*"))
+
+
+def test_all_real_images_go_through(shelf_data, script, tmp_path, capsys):
+    from shelfdet.data import images
+
+    folder = shelf_data / "ShelfImages" / "test"
+    (tmp_path / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
+    found = [
+        labelled(path.name, images.inspect(path).size_wh, [(1, 1, 9, 9)])
+        for path in images.list_images(folder)
+    ]
+    labels.write_labels(found, tmp_path / "test_labels.csv")
+    script("04_generate_tfrecords").main(
+        arguments(tmp_path, "--images", str(folder), "--splits", "test")
+    )
+    assert "71 images" in capsys.readouterr().out
