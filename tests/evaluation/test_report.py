@@ -185,7 +185,7 @@ def test_the_page_carries_each_match_as_metrics_decided_it(made):
 
 
 def test_only_the_worst_images_are_embedded_if_asked(made, tmp_path):
-    page = run_report(made[0], "--images", "2")
+    page = run_report(made[0], "--max-images", "2")
     shown = [picture for picture in page_data(page)["images"] if picture["embedded"]]
     errors = metrics.tally(made[1], THRESHOLD)
     errors = (errors.truths - errors.hits) + (errors.detected - errors.hits)

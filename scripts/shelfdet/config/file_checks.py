@@ -436,9 +436,9 @@ def feeding(config, image_wh, train, findings):
     if batch_size > pictures:
         findings.warning(
             "train_config.batch_size",
-            found=f"{batch_size}, more than the {images} images",
+            found=f"{batch_size}, more than the {pictures} images",
             expected="fewer than there are images",
-            write=f"batch_size: {max(1, images // 4)}",
+            write=f"batch_size: {max(1, pictures // 4)}",
         )
     if reader.num_epochs:
         steps = reader.num_epochs * pictures // max(1, batch_size)
