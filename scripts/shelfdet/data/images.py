@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageFile
 
-from shelfdet import UserError
+from shelfdet import UserError, data
 from shelfdet.core.text import Problems, name_problem
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")  # what tf.image.decode_image reads
@@ -17,6 +17,7 @@ UPRIGHT = 1
 # Above this a file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's photograph of a
 # shelf.
 MAX_PIXELS = 178956970
+MAX_SIDE = data.MAX_SIDE
 STRIP = 2.0  # times as wide as high; the photographs here have at most 1.78
 FRAME = 4 / 3  # width over height of what a strip is put in, a camera's usual
 GREY = 127  # of its margins; in black ones the shipped detector finds products (RUNS.md, 9)
