@@ -536,7 +536,7 @@ def test_what_is_missing_is_named_and_nothing_is_put_into_place(fetch, tmp_path,
         fetch("--from", source)
     text = str(refused.value)
     assert "14 of 28 images are annotated but not there: C1_P01_N3_S2_1.JPG" in text
-    assert "C1_P01_N12_S2_1.JPG ... and 4 more" in text and "C1_P01_N13_S2_1.JPG" not in text
+    assert "C1_P01_N12_S2_1.JPG and 4 more" in text and "C1_P01_N13_S2_1.JPG" not in text
     assert "1 of 15 images are there but not annotated: new one.png" in text
     assert (
         "1 of 15 images are broken: C1_P01_N29_S2_1.JPG" in text

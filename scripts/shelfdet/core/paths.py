@@ -12,6 +12,7 @@ WORKSPACE = ROOT / "workspace" / "training_demo"
 IMAGES = WORKSPACE / "images"  # step 01 puts ShelfImages/{train,test} and annotations.csv here
 SHELF_IMAGES = IMAGES / "ShelfImages"
 ANNOTATIONS = WORKSPACE / "annotations"
+SPLITS = ("train", "val", "test")  # each has a label file and a TFRecord
 LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"
 PRETRAINED = WORKSPACE / "pre-trained-model"
 TRAINING = WORKSPACE / "training"
@@ -28,11 +29,23 @@ CHECKPOINT_PREFIX = (
 )
 SHIPPED_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
 SHIPPED_FAST_GRAPH = GRAPHS / "ssd_inception_v2_shelf_fast"
+SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH)
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"
 
 METRICS = ROOT / "metrics.json"
 IMAGE_TO_PRODUCTS = ROOT / "image2products.json"
+
+
+def default_graph() -> pathlib.Path:
+    """The folder of the graph to use when the user names none.
+
+    The graph exported from what DEFAULT_CONFIG trained, if there is one; otherwise the shipped one.
+    """
+    exported = GRAPHS / DEFAULT_CONFIG.stem
+    if (exported / GRAPH_FILE).is_file():
+        return exported
+    return SHIPPED_GRAPH
 
 
 def labels(split):

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import pathlib
+from typing import Iterable
 
 from shelfdet import UserError
 
@@ -138,8 +139,10 @@ def shown(value, width=80):
     return f"'{text if len(text) <= width else text[: width - 3] + '...'}'"
 
 
-def listed(names):
-    """The first names and the count of the rest, for a message."""
+def listed(names: Iterable[str], limit: int = SHOWN_NAMES) -> str:
+    """The first ``limit`` names and the count of the rest, for a message: "a, b, c and 7 more"."""
     names = list(names)
-    rest = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" ... and {rest} more" if rest > 0 else "")
+    shown_names = ", ".join(names[:limit])
+    if len(names) <= limit:
+        return shown_names
+    return f"{shown_names} and {len(names) - limit} more"
