@@ -4,12 +4,16 @@ import csv
 import io
 import math
 import pathlib
-from typing import Iterable
+import re
+from typing import Any, Iterable, Optional, Tuple
 
 from shelfdet import UserError
 
 SHOWN_PROBLEMS = 20
 SHOWN_NAMES = 10  # that a message lists before it counts
+
+# Python's float() also reads "1_0", "nan", "infinity" and the digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
 
 
 class Problems:
@@ -106,20 +110,45 @@ def check_columns(fields, columns, where, problems):
     return False
 
 
-def read_number(value, name, where, problems):
-    """A finite float from ``value`` (text, or a number out of JSON), or None after noting the problem."""
+def parse_number(value: Any) -> Optional[float]:
+    """A finite float from ``value`` (text, or a number out of JSON), or None where it is none."""
+    if isinstance(value, str):
+        value = value.strip()
+        if not _NUMBER.match(value):
+            return None
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
     try:
-        if isinstance(value, bool) or "_" in str(
-            value
-        ):  # Python would read True as 1 and 1_0 as 10
-            raise ValueError(value)
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if math.isfinite(number):
-        return number
-    problems.add(where, f"{name} is {shown(value)}; expected a finite number. Mend or delete it.")
-    return None
+    except OverflowError:  # JSON has integers of any length
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_number(value: Any, name: str, where: str, problems: Problems) -> Optional[float]:
+    """As ``parse_number``, and notes a problem where it is none; a value of None is a missing one."""
+    number = parse_number(value)
+    if number is None:
+        found = "missing" if value is None else shown(value)
+        problems.add(
+            where, f"{name} is {found}; expected a finite number. Correct or delete the entry."
+        )
+    return number
+
+
+def read_size(width: Any, height: Any, where: str, problems: Problems) -> Optional[Tuple[int, int]]:
+    """(width, height) in pixels, whole numbers from 1; else None, after noting a problem."""
+    sides = []
+    for name, value in (("width", width), ("height", height)):
+        side = parse_number(value)
+        if side is None or side < 1 or side != int(side):
+            found = "missing" if value is None else shown(value)
+            problems.add(
+                where, f"{name} is {found}; expected a whole number of pixels from 1. Correct it."
+            )
+        else:
+            sides.append(int(side))
+    return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
 def name_problem(name):
