@@ -1,63 +1,102 @@
-"""What `make compare` tries: a base recipe, and choices that differ from it in one thing.
+"""The ablations: a base recipe, and choices that each differ from it in one thing.
 
-A choice's config is the base's with some blocks changed (pipeline.changed), on the records of the comparison, for the steps asked
-for, with the anchors that step 03 would advise for its input and feature maps; one anchor per cell is asserted.
+The config of a choice is the shipped config with some blocks changed (``pipeline.with_changes``):
+first to the recipe that the ablations started from, then by the choice itself. It reads the
+ablations' own records, trains for the requested number of steps, and has the anchors that step 03
+advises for its input size and feature maps: exactly one per cell.
 """
 
 import collections
 import hashlib
+import pathlib
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from shelfdet import UserError
 from shelfdet.anchors import anchors, search
 from shelfdet.config import pipeline
+from shelfdet.config.network import Network, anchor_layers, build_network, generate_anchors
 from shelfdet.core import paths
 from shelfdet.data import labels
 
-WARM_UP = 0.1  # share of the steps; the base's own 100 steps are most of a short run
+# Share of the steps in which the learning rate rises. The shipped config's 100 steps would be most
+# of a short run.
+WARM_UP_SHARE = 0.1
+
+# Paths of the blocks that the choices change.
 RESIZER = "model.ssd.image_resizer.fixed_shape_resizer"
 EXTRACTOR = "model.ssd.feature_extractor"
-GENERATOR = "model.ssd.anchor_generator"
+ANCHOR_GENERATOR = "model.ssd.anchor_generator"
 LOSS = "model.ssd.loss"
-MATCHER = "model.ssd.matcher.argmax_matcher"
-RATE = "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate"
-# Places in the base's list of data_augmentation_options
-SATURATION, CROP = (
-    "train_config.data_augmentation_options[3]",
-    "train_config.data_augmentation_options[4]",
-)
-PLACES = {3: "random_adjust_saturation", 4: "ssd_random_crop"}
+BOX_CODER = "model.ssd.box_coder.faster_rcnn_box_coder"
+NMS = "model.ssd.post_processing.batch_non_max_suppression"
+LEARNING_RATE = "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate"
+CROP_INDEX = 4  # of the crops among the shipped config's data_augmentation_options
+CROP = f"train_config.data_augmentation_options[{CROP_INDEX}]"
+
 ZOO_ANCHORS = (
     "ssd_anchor_generator { num_layers: 2 scales: 0.2 scales: 0.95 aspect_ratios: 1.0 "
     "reduce_boxes_in_lowest_layer: false interpolated_scale_aspect_ratio: 0.0 }"
 )
-CROPS = (
-    "ssd_random_crop {{ operations {{ min_object_covered: 0.5 overlap_thresh: 0.5 min_aspect_ratio: 0.6 max_aspect_ratio: 1.7 "
-    "min_area: {} max_area: 1.0 clip_boxes: true random_coef: {} }} }}"
-)  # random_coef: how often the whole image
 
-NMS = "model.ssd.post_processing.batch_non_max_suppression"
-# The recipe that the comparison began with, as changes to the config that ships, which took over what proved worth it.
-FIRST_RECIPE = [
+
+def _crops(min_area: float) -> str:
+    """Crops of at least this share of the image; random_coef leaves one image in four whole."""
+    return (
+        "ssd_random_crop { operations { min_object_covered: 0.5 overlap_thresh: 0.5 "
+        f"min_aspect_ratio: 0.6 max_aspect_ratio: 1.7 min_area: {min_area} max_area: 1.0 "
+        "clip_boxes: true random_coef: 0.25 } }"
+    )
+
+
+# The recipe that the ablations started from, as changes to the shipped config. The shipped config
+# adopted what proved better.
+BASE_RECIPE = [
     ("train_config", "batch_size: 8"),
-    (EXTRACTOR + ".conv_hyperparams", "activation: RELU_6"),
+    (f"{EXTRACTOR}.conv_hyperparams", "activation: RELU_6"),
     (NMS, "iou_threshold: 0.6"),
-    (CROP, CROPS.format(0.25, 0.25)),
+    (CROP, _crops(0.25)),
 ]
 
-BASE, SIZE, NETWORK, RECIPE = "base", "size", "network", "recipe"
-Choice = collections.namedtuple("Choice", "what kind changes seed steps_times weights_of")
-Choice.__new__.__defaults__ = ((), 0, 1, None)
-Choice.__doc__ = """what: how it differs from the base, as a person reads it. kind: one of BASE, SIZE, NETWORK, RECIPE. changes: as
-pipeline.changed takes them. seed: of the training. steps_times: how many times the steps it has, where its batch is smaller. weights_of: a
-choice whose weights it has, because it differs in what follows the network."""
+# The kinds of choices, which the figure draws apart.
+BASE = "base"
+INPUT_SIZE = "input size"
+NETWORK = "network"
+RECIPE = "recipe"
 
-CHOICES = collections.OrderedDict(
+
+class Choice(NamedTuple):
+    """One row of the ablations.
+
+    Attributes:
+      description: how it differs from the base, as the table prints it.
+      kind: BASE, INPUT_SIZE, NETWORK or RECIPE.
+      changes: to the base's config.
+      seed: of the training.
+      steps_factor: how many times the base's steps, where the batch is smaller by the same factor.
+      weights_of: a choice whose weights are used, because only what follows the network differs.
+    """
+
+    description: str
+    kind: str
+    changes: Sequence[pipeline.Change] = ()
+    seed: int = 0
+    steps_factor: int = 1
+    weights_of: Optional[str] = None
+
+
+def _resized(width: int, height: int) -> Choice:
+    return Choice(
+        f"input {width} x {height}", INPUT_SIZE, [(RESIZER, f"width: {width} height: {height}")]
+    )
+
+
+CHOICES: Dict[str, Choice] = collections.OrderedDict(
     [
         ("base", Choice("512 x 512, depth 0.5, two feature maps", BASE)),
         ("base_again", Choice("the base with another seed", BASE, seed=1)),
-        ("wide_640x480", Choice("input 640 x 480", SIZE, [(RESIZER, "width: 640 height: 480")])),
+        ("wide_640x480", _resized(640, 480)),
         (
             "near_l1",
             Choice(
@@ -66,7 +105,8 @@ CHOICES = collections.OrderedDict(
                 [
                     (
                         LOSS,
-                        "localization_loss { weighted_smooth_l1 { delta: 0.2 } } localization_weight: 5",
+                        "localization_loss { weighted_smooth_l1 { delta: 0.2 } } "
+                        "localization_weight: 5",
                     )
                 ],
             ),
@@ -76,7 +116,7 @@ CHOICES = collections.OrderedDict(
             Choice(
                 "box coder's height and width scale 10",
                 RECIPE,
-                [("model.ssd.box_coder.faster_rcnn_box_coder", "height_scale: 10 width_scale: 10")],
+                [(BOX_CODER, "height_scale: 10 width_scale: 10")],
             ),
         ),
         (
@@ -85,22 +125,13 @@ CHOICES = collections.OrderedDict(
                 "batch of 4, twice the steps",
                 RECIPE,
                 [("train_config", "batch_size: 4")],
-                steps_times=2,
-            ),
-        ),
-        (
-            "batch_2",
-            Choice(
-                "batch of 2, four times the steps",
-                RECIPE,
-                [("train_config", "batch_size: 2")],
-                steps_times=4,
+                steps_factor=2,
             ),
         ),
         (
             "nms_045",
             Choice(
-                "boxes that overlap by 0.45 are one (0.6)",
+                "NMS IoU 0.45 (base: 0.6)",
                 RECIPE,
                 [(NMS, "iou_threshold: 0.45")],
                 weights_of="base",
@@ -109,32 +140,21 @@ CHOICES = collections.OrderedDict(
         (
             "relu",
             Choice(
-                "RELU for RELU_6", RECIPE, [(EXTRACTOR + ".conv_hyperparams", "activation: RELU")]
+                "RELU instead of RELU_6",
+                RECIPE,
+                [(f"{EXTRACTOR}.conv_hyperparams", "activation: RELU")],
             ),
         ),
         (
             "depth_100",
             Choice("depth multiplier 1.0", NETWORK, [(EXTRACTOR, "depth_multiplier: 1.0")]),
         ),
-        (
-            "crops_mild",
-            Choice("crops of at least 0.6 of the image", RECIPE, [(CROP, CROPS.format(0.6, 0.25))]),
-        ),
-        ("rate_2", Choice("learning rate 0.002", RECIPE, [(RATE, "learning_rate_base: 0.002")])),
-        (
-            "matched_04",
-            Choice(
-                "an anchor learns a box from IoU 0.4 on",
-                RECIPE,
-                [(MATCHER, "matched_threshold: 0.4 unmatched_threshold: 0.4")],
-            ),
-        ),
-        ("square_640", Choice("input 640 x 640", SIZE, [(RESIZER, "width: 640 height: 640")])),
-        ("crops_none", Choice("no crops", RECIPE, [(CROP, CROPS.format(0.25, 1.0))])),
+        ("crops_mild", Choice("crops of at least 0.6 of the image", RECIPE, [(CROP, _crops(0.6))])),
+        ("square_640", _resized(640, 640)),
         ("crops_zoo", Choice("the zoo's crops", RECIPE, [(CROP, "ssd_random_crop { }")])),
         ("one_map", Choice("one feature map", NETWORK, [(EXTRACTOR, "num_layers: 1")])),
-        ("square_400", Choice("input 400 x 400", SIZE, [(RESIZER, "width: 400 height: 400")])),
-        ("square_300", Choice("input 300 x 300", SIZE, [(RESIZER, "width: 300 height: 300")])),
+        ("square_400", _resized(400, 400)),
+        ("square_300", _resized(300, 300)),
         (
             "depth_025",
             Choice("depth multiplier 0.25", NETWORK, [(EXTRACTOR, "depth_multiplier: 0.25")]),
@@ -142,90 +162,96 @@ CHOICES = collections.OrderedDict(
         (
             "small",
             Choice(
-                "400 x 400, depth 0.25",
+                "input 400 x 400, depth 0.25",
                 NETWORK,
                 [(RESIZER, "width: 400 height: 400"), (EXTRACTOR, "depth_multiplier: 0.25")],
             ),
         ),
-        ("zoo_anchors", Choice("the zoo's scales and ratio 1", RECIPE, [(GENERATOR, ZOO_ANCHORS)])),
         (
-            "colour",
-            Choice(
-                "stronger colour changes",
-                RECIPE,
-                [(SATURATION, "random_distort_color { color_ordering: 0 }")],
-            ),
+            "zoo_anchors",
+            Choice("the zoo's scales and ratio 1", RECIPE, [(ANCHOR_GENERATOR, ZOO_ANCHORS)]),
         ),
-        ("base_third", Choice("the base with a third seed", BASE, seed=2)),
     ]
 )
 
 
-def config(name, shipped, steps, records):
-    """A choice's config, but for its anchors.
+def config(
+    name: str, shipped: pipeline.Config, steps: int, records: pathlib.Path
+) -> pipeline.Config:
+    """The config of a choice, with the shipped config's anchors (``with_anchors`` replaces them).
 
     Args:
       name: a key of CHOICES.
-      shipped: the config that ships, as pipeline.read gives it.
+      shipped: the shipped config, as ``pipeline.read`` returns it.
       steps: of the base's training.
       records: folder of train.record and val.record.
 
     Raises:
-      UserError: its augmentations are not those that the choices replace.
+      UserError: the shipped config does not have its crops where the choices replace them.
     """
-    kinds = [
-        step.WhichOneof("preprocessing_step")
-        for step in shipped.train_config.data_augmentation_options
-    ]
-    for place, kind in PLACES.items():
-        if kinds[place : place + 1] != [kind]:
-            raise UserError(
-                f"train_config.data_augmentation_options[{place}]: found {(kinds + [None] * 9)[place]}; expected {kind}, in whose place the choices put others. Put the augmentations back in their order."
-            )
-    steps *= CHOICES[name].steps_times
-    shared = [
+    options = shipped.train_config.data_augmentation_options
+    kinds = [option.WhichOneof("preprocessing_step") for option in options]
+    if kinds[CROP_INDEX : CROP_INDEX + 1] != ["ssd_random_crop"]:
+        found = kinds[CROP_INDEX] if len(kinds) > CROP_INDEX else "nothing"
+        raise UserError(
+            f"{CROP}: found {found}; expected ssd_random_crop, which the choices replace by other "
+            "crops. Restore the order of the augmentations."
+        )
+    choice = CHOICES[name]
+    steps *= choice.steps_factor
+    warm_up = int(steps * WARM_UP_SHARE)
+    schedule = [
         ("train_config", f"num_steps: {steps}"),
-        (RATE, f"total_steps: {steps} warmup_steps: {int(steps * WARM_UP)}"),
+        (LEARNING_RATE, f"total_steps: {steps} warmup_steps: {warm_up}"),
     ]
-    return pipeline.changed(
-        shipped, FIRST_RECIPE + list(CHOICES[name].changes) + shared + pipeline.reading(records)
+    return pipeline.with_changes(
+        shipped, BASE_RECIPE + list(choice.changes) + schedule + pipeline.record_changes(records)
     )
 
 
-def recipe_sha256(name, shipped, steps, records):
-    """What tells whether a choice was trained as it stands here, in 64 hex digits; the records' place does not count."""
+def recipe_sha256(name: str, shipped: pipeline.Config, steps: int, records: pathlib.Path) -> str:
+    """Identifies what a choice trains, as 64 hex digits; where its records are does not count.
+
+    The anchors do not count either: they follow from the config and the labels, which have hashes
+    of their own.
+    """
     bare = config(name, shipped, steps, records)
     bare.ClearField("train_input_reader")
     bare.ClearField("eval_input_reader")
     return hashlib.sha256(f"{bare!r} seed {CHOICES[name].seed}".encode()).hexdigest()
 
 
-def with_anchors(name, built, train_labels):
-    """Lays one anchor per cell.
+def with_anchors(
+    name: str, built: pipeline.Config, train_labels: pathlib.Path
+) -> Tuple[pipeline.Config, Network, float]:
+    """Gives a choice's config one anchor per cell.
 
     Args:
       name: a key of CHOICES.
       built: its ``config``.
-      train_labels: the label file that the anchors are sought on.
+      train_labels: the label file whose boxes the anchors are searched for.
 
     Returns:
-      (the config with its anchors, pipeline.Network, share of the train boxes that meet an anchor at IoU 0.5).
+      (the config with its anchors, its network, its anchor coverage: the share of the train boxes
+      that some anchor overlaps by IoU 0.5).
 
     Raises:
       UserError: a choice's own anchors are not one per cell.
     """
-    image_wh, network = pipeline.input_size(built), pipeline.network(built)
-    boxes_xyxy = np.concatenate(anchors.resized(labels.read_labels(train_labels), image_wh))
-    if not any(path == GENERATOR for path, _ in CHOICES[name].changes):
+    image_wh = pipeline.input_size(built)
+    network = build_network(built)
+    images = labels.read_labels(train_labels)
+    boxes_xyxy = np.concatenate(anchors.resized(images, image_wh))  # (N, 4)
+    has_own_anchors = any(path == ANCHOR_GENERATOR for path, _ in CHOICES[name].changes)
+    if not has_own_anchors:
         advice = search.ssd(boxes_xyxy, network.grids_wh, image_wh)
-        built = pipeline.changed(built, [("model.ssd", "\n".join(search.generator_lines(advice)))])
-    anchors_xyxy, layer, per_cell = pipeline.anchors(built, image_wh, network.grids_wh)
+        lines = "\n".join(search.generator_lines(advice))
+        built = pipeline.with_changes(built, [("model.ssd", lines)])
+    anchors_xyxy, layer, per_cell = generate_anchors(built, image_wh, network.grids_wh)
     if set(per_cell) != {1}:
         raise UserError(
-            f"{name}: {per_cell} anchors per cell; expected one. Mend its changes in {paths.shown(__file__)}."
+            f"{name}: {per_cell} anchors per cell; expected one. Correct its changes in "
+            f"{paths.shown(__file__)}."
         )
-    met = (
-        anchors.best_iou(boxes_xyxy, pipeline.layers(anchors_xyxy, layer, network))[0]
-        >= search.THRESHOLD
-    )
-    return built, network, float(met.mean())
+    best_iou, _ = anchors.best_iou(boxes_xyxy, anchor_layers(anchors_xyxy, layer, network))
+    return built, network, float(np.mean(best_iou >= search.THRESHOLD))

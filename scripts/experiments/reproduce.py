@@ -80,7 +80,7 @@ def parse(argv):
 
 def main(argv=None):
     args = parse(argv)
-    command_line.end_once()
+    command_line.interrupt_once()
     expected = shipped_figures()
     label_files, config = official(args, expected) if args.fold is None else grouped(args)
     run, graph = args.run_dir, args.run_dir / GRAPH
@@ -194,7 +194,7 @@ def grouped(args):
     label_files = {split: data / f"{split}_labels.csv" for split in ("train", "val", "test")}
     steps.run("split", ["--split", "grouped", "--fold", args.fold, "--out", data])
     steps.run("records", ["--annotations", data, "--splits", "train", "val"])
-    config = pipeline.changed(pipeline.read(args.config), pipeline.reading(data))
+    config = pipeline.with_changes(pipeline.read(args.config), pipeline.record_changes(data))
     path = args.run_dir / "fold.config"
     files.write_text(path, text_format.MessageToString(config))
     return label_files, path

@@ -178,12 +178,13 @@ def measure(args, config, images):
 
     from shelfdet.anchors import anchors
     from shelfdet.config import pipeline
+    from shelfdet.config.network import augmented_boxes, build_network, generate_anchors
 
-    network = pipeline.network(config)
-    anchors_xyxy, layer, per_cell = pipeline.anchors(config, grids_wh=network.grids_wh)
+    network = build_network(config)
+    anchors_xyxy, layer, per_cell = generate_anchors(config, grids_wh=network.grids_wh)
     matcher = pipeline.matcher(config)
     labelled = anchors.resized(images, network.image_wh)
-    seen = pipeline.augmented(
+    seen = augmented_boxes(
         config, images, args.repeats, args.seed, lambda all: progress(all, "random crops")
     )
     covered, covered_seen = (
@@ -275,6 +276,7 @@ def advise(image_wh, layer_counts, config, sought, labelled, seed):
     """
     from shelfdet.anchors import anchors, search
     from shelfdet.config import pipeline
+    from shelfdet.config.network import build_networks
     from shelfdet.core import boxes
 
     threshold = pipeline.matcher(config).matched or search.THRESHOLD
@@ -282,7 +284,7 @@ def advise(image_wh, layer_counts, config, sought, labelled, seed):
         boxes.scale(normalised, (1, 1), image_wh) for normalised in (sought, labelled)
     )
     rows = []
-    for network in pipeline.networks(config, layer_counts, image_wh):
+    for network in build_networks(config, layer_counts, image_wh):
         ssd = search.ssd(sought, network.grids_wh, image_wh, threshold, seed)
         flexible = search.flexible(sought, network.grids_wh, image_wh, threshold, seed, ssd)
         rows.append(
@@ -397,10 +399,10 @@ def as_json(args, measured, rows):
 def draw(args, path, images, measured, advised):
     """The page of plots."""
     from shelfdet.anchors import figure
-    from shelfdet.config import pipeline
+    from shelfdet.config.network import anchor_layers
     from shelfdet.data import images as pictures
 
-    layers = pipeline.layers(measured.anchors, measured.layer, measured.network)
+    layers = anchor_layers(measured.anchors, measured.layer, measured.network)
     curves = [
         ("this config", measured.coverage.best_iou),
         ("the advice for {} x {} px".format(*advised[0].image_wh), advised[1].best_iou),

@@ -9,6 +9,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.anchors import anchors, figure
 from shelfdet.config import pipeline
+from shelfdet.config.network import generate_anchors
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -107,7 +108,7 @@ def test_the_lines_give_what_is_promised(walked):
         pasted = pipeline.parse("model { ssd {" + "\n".join(advice["lines"]) + "\n} }", "lines")
         grids_wh = [tuple(grid_wh) for grid_wh in advice["feature_maps_wh"]]
         assert pipeline.input_size(pasted) == (256, 192) and grids_wh == [(16, 12), (8, 6)]
-        laid, layer, per_cell = pipeline.anchors(pasted, grids_wh=grids_wh)
+        laid, layer, per_cell = generate_anchors(pasted, grids_wh=grids_wh)
         covered = anchors.coverage(
             anchors.resized(images, (256, 192)), laid, layer, (256, 192), pipeline.matcher(config)
         )

@@ -21,7 +21,7 @@ NETWORKS = {}
 @pytest.fixture(autouse=True)
 def cached_networks(monkeypatch):
     """Builds each network once: most mistakes here leave it as it is."""
-    build = pipeline.network
+    build = checks.build_network
 
     def network(config, image_wh=None):
         ssd = config.model.ssd
@@ -34,7 +34,7 @@ def cached_networks(monkeypatch):
             NETWORKS[key] = build(config, image_wh)
         return NETWORKS[key]
 
-    monkeypatch.setattr(pipeline, "network", network)
+    monkeypatch.setattr(checks, "build_network", network)
 
 
 def pictures(prefix, count, products=12):

@@ -10,6 +10,13 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.anchors import anchors, search
 from shelfdet.config import pipeline
+from shelfdet.config.network import (
+    _multiply_adds,
+    augmented_boxes,
+    build_network,
+    build_networks,
+    generate_anchors,
+)
 from shelfdet.core import boxes, paths, tensorflow1
 from shelfdet.data import labels
 
@@ -24,11 +31,11 @@ def networks():
 
     def get(config, image_wh=None):
         layers = config.model.ssd.feature_extractor.num_layers
-        key = pipeline.with_input(
+        key = pipeline.with_input_size(
             config, image_wh or pipeline.input_size(config), layers
         ).model.SerializeToString()
         if key not in built:
-            built[key] = pipeline.network(config, image_wh)
+            built[key] = build_network(config, image_wh)
         return built[key]
 
     return get
@@ -67,7 +74,7 @@ def numpy_layers(config, network):
 def test_numpy_anchors_equal_object_detections_for_every_config(path, networks):
     config = pipeline.read(path)
     network = networks(config)
-    laid, layer, per_cell = pipeline.anchors(config, grids_wh=network.grids_wh)
+    laid, layer, per_cell = generate_anchors(config, grids_wh=network.grids_wh)
     tiled, index = anchors.tile(numpy_layers(config, network))
     assert per_cell == [1] * len(network.grids_wh)
     assert index.tolist() == layer.tolist()
@@ -91,7 +98,7 @@ def test_numpy_anchors_equal_object_detections_at_other_sizes(image_wh, grids_wh
         + ["reduce_boxes_in_lowest_layer: false interpolated_scale_aspect_ratio: 0 } }"],
         image_wh,
     )
-    laid, _, per_cell = pipeline.anchors(config, image_wh, grids_wh)
+    laid, _, per_cell = generate_anchors(config, image_wh, grids_wh)
     assert per_cell == [1] * len(grids_wh)
     assert np.abs(
         laid - anchors.tile(anchors.ssd_layers(grids_wh, image_wh, scales, 0.7))[0]
@@ -106,7 +113,7 @@ def test_flexible_anchors_and_pasted_lines_are_the_advice(networks):
     for seek in (search.ssd, search.flexible):
         advice = seek(boxes_xyxy, grids_wh, image_wh)
         config = with_generator([line for line in search.generator_lines(advice)], image_wh)
-        laid, layer, per_cell = pipeline.anchors(config, image_wh, grids_wh)
+        laid, layer, per_cell = generate_anchors(config, image_wh, grids_wh)
         assert per_cell == [1, 1]
         assert np.abs(laid - anchors.tile(advice.layers)[0]).max() <= 1e-6 * max(image_wh)
         assert anchors.coverage([boxes_xyxy], laid, layer, image_wh).best_iou == pytest.approx(
@@ -142,7 +149,7 @@ def test_the_network_of_the_default_config(networks):
 
 def test_networks_of_fewer_layers_are_those_of_the_network_itself(networks):
     config = pipeline.parse(TEXT, "default")
-    one, two = pipeline.networks(config, [1, 2], (96, 64))
+    one, two = build_networks(config, [1, 2], (96, 64))
     assert (one.grids_wh, two.grids_wh) == ([(6, 4)], [(6, 4), (3, 2)])
     config.model.ssd.feature_extractor.num_layers = 1
     assert networks(config, (96, 64)).multiply_adds == one.multiply_adds < two.multiply_adds
@@ -154,7 +161,7 @@ def test_multiply_adds_of_one_convolution_by_hand():
         result = tf.nn.conv2d(
             tf.zeros([1, 8, 6, 3]), tf.zeros([3, 3, 3, 5]), strides=2, padding="SAME"
         )
-        assert pipeline._multiply_adds(result.op) == 4 * 3 * (3 * 3 * 3 * 5)
+        assert _multiply_adds(result.op) == 4 * 3 * (3 * 3 * 3 * 5)
 
 
 def test_matches_equal_object_detections_target_assigner():
@@ -224,7 +231,7 @@ def test_augmented_flips_only_mirror_the_boxes():
     del config.train_config.data_augmentation_options[:]
     config.train_config.data_augmentation_options.add().random_horizontal_flip.SetInParent()
     width, height = pipeline.input_size(config)
-    seen = pipeline.augmented(config, [labelled([[20, 10, 60, 50]])], repeats=12, seed=1)
+    seen = augmented_boxes(config, [labelled([[20, 10, 60, 50]])], repeats=12, seed=1)
     plain, mirrored = (
         [0.1 * width, 0.1 * height, 0.3 * width, 0.5 * height],
         [0.7 * width, 0.1 * height, 0.9 * width, 0.5 * height],
@@ -240,7 +247,7 @@ def test_augmented_flips_only_mirror_the_boxes():
 def test_augmented_crops_are_the_same_for_a_seed_and_differ_for_another():
     config = pipeline.parse(TEXT, "default")
     images = [labelled([[20 + x, 10, 40 + x, 50] for x in range(0, 150, 25)])] * 8
-    first, again, other = (pipeline.augmented(config, images, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (augmented_boxes(config, images, seed=seed) for seed in (3, 3, 4))
     assert all(np.array_equal(one, two) for one, two in zip(first, again))
     assert not all(np.array_equal(one, two) for one, two in zip(first, other))
     assert any(
@@ -272,13 +279,13 @@ def test_augmented_runs_the_steps_that_drop_or_warp_boxes(step, changes):
             "model { } train_config { data_augmentation_options { %s } }" % step, "step"
         ).train_config
     )
-    seen = pipeline.augmented(config, [labelled([[20, 10, 60, 50], [70, 10, 100, 60]])], repeats=12)
+    seen = augmented_boxes(config, [labelled([[20, 10, 60, 50], [70, 10, 100, 60]])], repeats=12)
     assert any(changes(one) for one in seen) and not all(changes(one) for one in seen)
 
 
 def test_augmented_takes_images_without_boxes():
     config = pipeline.parse(TEXT, "default")
-    assert pipeline.augmented(config, [labelled(np.zeros((0, 4)))])[0].shape == (0, 4)
+    assert augmented_boxes(config, [labelled(np.zeros((0, 4)))])[0].shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +294,7 @@ def test_augmented_takes_images_without_boxes():
         ("", "no model"),
         ("train_config { num_steps: 5 }", "no model"),
         ("model {\n  ssd {\n    num_clases: 1\n  }\n}", "line 3, column 5"),
-        ("model {\n  ssd {\n    num_clases: 1\n  }\n}", "Did you mean num_classes? Mend this line"),
+        ("model {\n  ssd {\n    num_clases: 1\n  }\n}", "Did you mean num_classes? Correct this line"),
         (
             "model {\n  ssd {\n    zzz: 1\n  }\n}",
             "Ssd has add_background_class, anchor_generator, ",
@@ -298,7 +305,7 @@ def test_augmented_takes_images_without_boxes():
         ),
         (
             "model {\n  ssd {\n  }\n}\n}\ntrain_config {\n}",
-            "or a brace above it that is missing or too many",
+            "or a missing or extra brace above it",
         ),
         ("model {\n  ssd {\n    num_classes: one\n  }\n}", "line 3"),
         ("model {\n  ssd {\n", "line"),
@@ -329,7 +336,7 @@ def test_an_unknown_feature_extractor_is_told_in_object_detections_words():
     config = pipeline.parse(TEXT, "default")
     config.model.ssd.feature_extractor.type = "ssd_inception_v9"
     with pytest.raises(UserError, match="ssd_inception_v9"):
-        pipeline.network(config)
+        build_network(config)
 
 
 def real_train_boxes(folder):
@@ -355,7 +362,7 @@ def test_the_coverage_in_a_configs_comment_is_that_of_the_real_train_boxes(
     assert stated, f"no comment of the form {search.COMMENT!r}"
     config = pipeline.read(path)
     network = networks(config)
-    laid, layer, _ = pipeline.anchors(config, grids_wh=network.grids_wh)
+    laid, layer, _ = generate_anchors(config, grids_wh=network.grids_wh)
     covered = anchors.coverage(
         anchors.resized(real_train_boxes(shelf_data), network.image_wh),
         laid,
@@ -393,7 +400,7 @@ def test_the_coverage_in_the_demo_configs_comment_is_that_of_the_drawn_train_box
     text = (paths.TRAINING / "demo.config").read_text(encoding="utf-8")
     config = pipeline.parse(text, "demo.config")
     network = networks(config)
-    laid, layer, _ = pipeline.anchors(config, grids_wh=network.grids_wh)
+    laid, layer, _ = generate_anchors(config, grids_wh=network.grids_wh)
     by_image = anchors.resized(labels.read_labels(tmp_path / "train_labels.csv"), network.image_wh)
     covered = anchors.coverage(by_image, laid, layer, network.image_wh)
     ((share, threshold),) = search.stated_coverage(text)
@@ -420,7 +427,7 @@ def test_a_stated_coverage_is_found(text, stated):
 
 def test_changed_replaces_what_it_names_and_nothing_else():
     config = pipeline.parse(TEXT, "default")
-    other = pipeline.changed(
+    other = pipeline.with_changes(
         config,
         [
             ("model.ssd.image_resizer.fixed_shape_resizer", "width: 640 height: 480"),
@@ -460,12 +467,12 @@ def test_changed_replaces_what_it_names_and_nothing_else():
 )
 def test_a_change_that_fits_nowhere_is_refused(path, lines, told):
     with pytest.raises(UserError, match=rf"change of .*{told}.*expected a block of the config"):
-        pipeline.changed(pipeline.parse(TEXT, "default"), [(path, lines)])
+        pipeline.with_changes(pipeline.parse(TEXT, "default"), [(path, lines)])
 
 
 def test_reading_names_the_records_of_a_folder(tmp_path):
     folder = tmp_path / 'a "b" \\ jos\u00e9 \u5e97'
-    config = pipeline.changed(pipeline.parse(TEXT, "default"), pipeline.reading(folder))
+    config = pipeline.with_changes(pipeline.parse(TEXT, "default"), pipeline.record_changes(folder))
     for reader, name in (
         (config.train_input_reader, "train"),
         (config.eval_input_reader[0], "val"),
@@ -489,6 +496,6 @@ def test_starting_from_takes_a_graphs_folder_or_a_prefix(tmp_path):
         assert train.num_steps == config.train_config.num_steps
     for start in (tmp_path / "none", tmp_path / "model.ckpt.index"):
         with pytest.raises(
-            UserError, match=r"--start-from .*\.index is not there; expected a graph's folder"
+            UserError, match=r"--start-from .*\.index does not exist; expected a graph's folder"
         ):
             pipeline.starting_from(config, start)

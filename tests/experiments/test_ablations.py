@@ -11,6 +11,7 @@ from conftest import load_script
 from experiments import ablation_choices
 from shelfdet import UserError
 from shelfdet.config import pipeline
+from shelfdet.config.network import Network, generate_anchors
 from shelfdet.core import paths, steps
 from shelfdet.data import detections, images, labels
 
@@ -91,7 +92,7 @@ def called(compare, monkeypatch):
         "with_anchors",
         lambda name, built, label_files: (
             built,
-            pipeline.Network((512, 512), [(32, 32)], 7, {}),
+            Network((512, 512), [(32, 32)], 7, {}),
             0.5,
         ),
     )
@@ -175,7 +176,7 @@ def test_a_choice_has_one_anchor_per_cell(compare, name, grids, scales):
         compare.data() / "train_labels.csv",
     )
     assert network.grids_wh == grids and 0 <= met <= 1
-    assert pipeline.anchors(config, grids_wh=network.grids_wh)[2] == [1] * len(grids)
+    assert generate_anchors(config, grids_wh=network.grids_wh)[2] == [1] * len(grids)
     if scales:
         np.testing.assert_allclose(
             config.model.ssd.anchor_generator.ssd_anchor_generator.scales, scales
@@ -204,7 +205,7 @@ def test_a_recipe_is_told_by_what_is_trained_not_by_where(tmp_path):
                 ablation_choices.recipe_sha256("base_again", base, 40, tmp_path),
                 ablation_choices.recipe_sha256(
                     "base",
-                    pipeline.changed(base, [(ablation_choices.LOSS, "localization_weight: 3")]),
+                    pipeline.with_changes(base, [(ablation_choices.LOSS, "localization_weight: 3")]),
                     40,
                     tmp_path,
                 ),

@@ -5,6 +5,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.anchors import anchors, search
 from shelfdet.config import pipeline
+from shelfdet.config.network import generate_anchors
 
 GENERATOR = "model.ssd.anchor_generator"
 SSD = GENERATOR + ".ssd_anchor_generator"
@@ -163,7 +164,7 @@ def built(config, network, findings):
         return None
     one = [1] * len(network.grids_wh)
     try:
-        laid, layer, per_cell = pipeline.anchors(config, grids_wh=network.grids_wh)
+        laid, layer, per_cell = generate_anchors(config, grids_wh=network.grids_wh)
     except UserError as error:
         findings.error(
             GENERATOR, found=str(error), expected="a generator that can be built", write=ADVISER
@@ -215,7 +216,7 @@ def coverage(config, network, laid, images, findings):
 
     Args:
       config: as pipeline.read gives it.
-      network: its pipeline.Network.
+      network: its Network.
       laid: (anchors_xyxy, layer).
       images: list of annotations.LabelledImage, the training images.
       findings: Findings.

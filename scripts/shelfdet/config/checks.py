@@ -13,6 +13,7 @@ from shelfdet.config import (
 from shelfdet.config import (
     findings as findings_module,
 )
+from shelfdet.config.network import build_network
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -21,7 +22,7 @@ SPLITS = ("train", "val", "test")
 Checked = collections.namedtuple("Checked", "findings config network coverage")
 Checked.__doc__ = """What was found.
 
-findings: findings.Findings. config: pipeline.read's. network: pipeline.Network, or None if it cannot be built.
+findings: findings.Findings. config: pipeline.read's. network: Network, or None if it cannot be built.
 coverage: anchors.Coverage of the training boxes, or None."""
 
 
@@ -87,7 +88,7 @@ def _network(config, found):
         )
         return None
     try:
-        return pipeline.network(config)
+        return build_network(config)
     except UserError as error:
         found.error(
             "model",

@@ -214,7 +214,7 @@ def fine_tuning(config, network, root, findings):
 
     Args:
       config: as pipeline.read gives it.
-      network: its pipeline.Network, or None if it cannot be built.
+      network: its Network, or None if it cannot be built.
       root: what the config's paths are relative to.
       findings: Findings.
     """

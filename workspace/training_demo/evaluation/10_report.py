@@ -411,10 +411,11 @@ def coverage(path, truth):
 
     from shelfdet.anchors import anchors
     from shelfdet.config import pipeline
+    from shelfdet.config.network import generate_anchors
     from shelfdet.core import boxes
 
     config = pipeline.read(path)
-    laid_xyxy, _, per_cell = pipeline.anchors(config)
+    laid_xyxy, _, per_cell = generate_anchors(config)
     resized = anchors.resized(truth, pipeline.input_size(config))
     best = np.concatenate(
         [boxes.iou(one, laid_xyxy).max(axis=1) for one in resized if len(one)] or [np.zeros(0)]
