@@ -22,12 +22,10 @@ def test_no_boxes():
     assert boxes.areas([]).shape == (0,)
     assert boxes.iou([], [[0, 0, 1, 1]]).shape == (0, 1)
     assert boxes.iou([[0, 0, 1, 1]], []).shape == (1, 0)
-    assert boxes.clip([], (3, 4)).shape == boxes.scale([], (3, 4), (6, 8)).shape == (0, 4)
-    assert (
-        boxes.to_normalised_yxyx([], (3, 4)).shape
-        == boxes.from_normalised_yxyx([], (3, 4)).shape
-        == (0, 4)
-    )
+    assert boxes.clip([], (3, 4)).shape == (0, 4)
+    assert boxes.scale([], (3, 4), (6, 8)).shape == (0, 4)
+    assert boxes.to_normalised_yxyx([], (3, 4)).shape == (0, 4)
+    assert boxes.from_normalised_yxyx([], (3, 4)).shape == (0, 4)
 
 
 def test_iou_by_hand():
@@ -54,13 +52,14 @@ def test_iou_is_symmetric_and_between_0_and_1(a, b):
 @given(a=BOXES, b=BOXES)
 def test_iou_is_that_of_object_detection(a, b):
     np_box_ops = pytest.importorskip("object_detection.utils.np_box_ops")
-    a = np.array([box for box in a if box[0] + 0.01 < box[2] and box[1] + 0.01 < box[3]]).reshape(
-        -1, 4
-    )
-    b = np.array([box for box in b if box[0] + 0.01 < box[2] and box[1] + 0.01 < box[3]]).reshape(
-        -1, 4
-    )
+    a = with_area(a)
+    b = with_area(b)
     np.testing.assert_allclose(boxes.iou(a, b), np_box_ops.iou(a, b), atol=1e-12)
+
+
+def with_area(rows):
+    kept = [box for box in rows if box[0] + 0.01 < box[2] and box[1] + 0.01 < box[3]]
+    return np.array(kept).reshape(-1, 4)
 
 
 def test_clip():
@@ -69,13 +68,11 @@ def test_clip():
     )
 
 
-def test_arguments_stay_as_they_are():
+def test_arguments_are_not_changed():
     box = np.array([[-1.0, 2, 30, 9.5]])
-    (
-        boxes.clip(box, (20, 9)),
-        boxes.scale(box, (1, 2), (3, 4)),
-        boxes.to_normalised_yxyx(box, (3, 4)),
-    )
+    boxes.clip(box, (20, 9))
+    boxes.scale(box, (1, 2), (3, 4))
+    boxes.to_normalised_yxyx(box, (3, 4))
     np.testing.assert_array_equal(box, [[-1, 2, 30, 9.5]])
 
 
@@ -91,7 +88,7 @@ def test_scale_and_normalised_by_hand():
 
 @settings(deadline=None, max_examples=50)
 @given(size=SIZE, to=SIZE)
-def test_the_edge_stays_exactly_the_edge(size, to):
+def test_a_box_that_ends_at_the_images_edge_still_does_after_scaling(size, to):
     np.testing.assert_array_equal(boxes.scale([[0, 0, *size]], size, to), [[0, 0, *to]])
     np.testing.assert_array_equal(boxes.to_normalised_yxyx([[0, 0, *size]], size), [[0, 0, 1, 1]])
 
@@ -103,14 +100,15 @@ def test_normalised_and_back(a, size):
     np.testing.assert_allclose(back, np.reshape(a, (-1, 4)), rtol=1e-12, atol=1e-12)
 
 
-def test_doubled_is_what_lies_on_an_earlier_box_of_its_class():
+def test_duplicates_are_boxes_that_overlap_an_earlier_one_of_their_class():
+    # 10 px wide. Moved by 2 px: IoU 8 / 12 = 0.67, over 0.6; by 2.5 px: 7.5 / 12.5 = 0.6, not over.
     base = [0.0, 0.0, 10.0, 10.0]
-    # Moved by 2 of 10: 8/12 = 0.67, over 0.6; by 2.5: 7.5/12.5 = 0.6, not over it.
-    rows = np.array(
-        [base, [2.0, 0.0, 12.0, 10.0], [2.5, 0.0, 12.5, 10.0], base, [50.0, 0.0, 60.0, 10.0]]
-    )
-    assert boxes.doubled(rows[[0, 1]], ("a", "a")).tolist() == [False, True]
-    assert boxes.doubled(rows[[0, 2]], ("a", "a")).tolist() == [False, False]
-    assert boxes.doubled(rows[[0, 1]], ("a", "b")).tolist() == [False, False]
-    assert boxes.doubled(rows[[0, 4, 3, 1]], ("a",) * 4).tolist() == [False, False, True, True]
-    assert boxes.doubled(np.zeros((0, 4)), ()).tolist() == []
+    moved_2 = [2.0, 0.0, 12.0, 10.0]
+    moved_2_5 = [2.5, 0.0, 12.5, 10.0]
+    elsewhere = [50.0, 0.0, 60.0, 10.0]
+    assert boxes.duplicates([base, moved_2], ("a", "a")).tolist() == [False, True]
+    assert boxes.duplicates([base, moved_2_5], ("a", "a")).tolist() == [False, False]
+    assert boxes.duplicates([base, moved_2], ("a", "b")).tolist() == [False, False]
+    several = boxes.duplicates([base, elsewhere, base, moved_2], ("a",) * 4)
+    assert several.tolist() == [False, False, True, True]
+    assert boxes.duplicates(np.zeros((0, 4)), ()).tolist() == []

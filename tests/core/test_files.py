@@ -1,4 +1,4 @@
-"""Files are put in place whole or not at all, whatever goes wrong on the way."""
+"""files.py: a file or folder is written completely or not at all, whatever fails."""
 
 import hashlib
 import os
@@ -42,14 +42,21 @@ def test_a_failure_leaves_the_old_file(tmp_path, error):
 
 def test_a_kill_leaves_the_old_file_and_the_next_run_cleans_up(tmp_path):
     files.write_text(tmp_path / "a", "old")
-    code = f"import os, sys; sys.path.insert(0, {str(SCRIPTS)!r})\nfrom shelfdet.core import files\nwith files.replacing({str(tmp_path / 'a')!r}) as partial:\n    partial.write_text('half'); os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import files
+with files.replacing({str(tmp_path / "a")!r}) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
     assert subprocess.call([sys.executable, "-c", code]) == -signal.SIGKILL
     assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == [".a.partial", "a"]
     files.write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new" and content(tmp_path) == ["a"]
 
 
-def test_folders_are_replaced_whole(tmp_path):
+def test_folders_are_replaced_completely(tmp_path):
     for name in ("one", "two"):
         with files.replacing(tmp_path / "f") as partial:
             partial.mkdir()
@@ -57,7 +64,7 @@ def test_folders_are_replaced_whole(tmp_path):
     assert content(tmp_path) == ["f", "f/two"]
 
 
-def test_a_folder_where_the_file_belongs_and_the_reverse(tmp_path):
+def test_a_folder_where_the_file_should_be_and_the_reverse(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept").write_text("x")
     (tmp_path / "file").write_text("x")
@@ -71,15 +78,15 @@ def test_a_folder_where_the_file_belongs_and_the_reverse(tmp_path):
     assert content(tmp_path) == ["file", "folder", "folder/kept"]
 
 
-def test_no_name_and_no_file():
-    with pytest.raises(UserError, match="is no file name"):
+def test_a_path_without_a_name_and_a_device_are_refused():
+    with pytest.raises(UserError, match="is not a file name"):
         files.write_text("/", "x")
     with pytest.raises(UserError, match="null: cannot be written .is a device"):
         files.write_text("/dev/null", "x")
     assert pathlib.Path("/dev/null").is_char_device()
 
 
-def test_a_name_that_is_no_text(tmp_path):
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"cannot hold 'a\\udce9'"):
         files.write_text(tmp_path / "a", "a\udce9")
     assert content(tmp_path) == []
@@ -111,9 +118,8 @@ def test_a_file_size_limit(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 def test_a_folder_without_permission(mode):
-    with (
-        tempfile.TemporaryDirectory()
-    ) as outer:  # pytest's own folders are closed to the other user
+    # Not in tmp_path: the other user may not enter pytest's own folders.
+    with tempfile.TemporaryDirectory() as outer:
         os.chmod(outer, 0o755)
         folder = pathlib.Path(outer) / "locked"
         files.write_text(folder / "a", "old")
@@ -130,8 +136,19 @@ def test_a_folder_without_permission(mode):
         assert (folder / "a").read_text() == "old" and content(folder) == ["a"]
 
 
-class TestTogether:
-    def test_all_are_written(self, tmp_path):
+def test_a_replacement_that_was_killed_between_its_two_moves(tmp_path):
+    folder = tmp_path / "f"
+    (tmp_path / ".f.old").mkdir()
+    (tmp_path / ".f.old" / "kept").write_text("x")
+    assert files.readable_folder(folder) == tmp_path / ".f.old"
+    assert content(tmp_path) == [".f.old", ".f.old/kept"]
+    assert files.restore_interrupted(folder) == folder
+    assert content(tmp_path) == ["f", "f/kept"]
+    assert files.readable_folder(folder) == folder
+
+
+class TestReplacingTogether:
+    def test_all_are_written_at_once(self, tmp_path):
         with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as partials:
             for number, partial in enumerate(partials):
                 files.write_text(partial, str(number))
@@ -139,21 +156,22 @@ class TestTogether:
         assert content(tmp_path) == ["a", "b"] and (tmp_path / "b").read_text() == "1"
 
     @pytest.mark.parametrize(
-        "spoil, error", [("raise", ValueError), ("leave", UserError), ("folder", UserError)]
+        "failure, error",
+        [("raises", ValueError), ("b is not written", UserError), ("b is a folder", UserError)],
     )
-    def test_or_none(self, tmp_path, spoil, error):
+    def test_none_is_written_where_one_fails(self, tmp_path, failure, error):
         files.write_text(tmp_path / "a", "old")
-        if spoil == "folder":
+        if failure == "b is a folder":
             (tmp_path / "b").mkdir()
         with pytest.raises(error):
             with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as (a, b):
                 a.write_text("new")
-                if spoil == "raise":
+                if failure == "raises":
                     raise ValueError
-                if spoil == "folder":
+                if failure == "b is a folder":
                     b.write_text("new")
         assert (tmp_path / "a").read_text() == "old"
-        assert content(tmp_path) == (["a", "b"] if spoil == "folder" else ["a"])
+        assert content(tmp_path) == (["a", "b"] if failure == "b is a folder" else ["a"])
 
     def test_the_message_names_the_target(self, tmp_path):
         with pytest.raises(UserError) as caught:
@@ -164,9 +182,9 @@ class TestTogether:
 
 
 @pytest.mark.parametrize(
-    "content, words", [(None, "cannot be read .No such file"), ("{", "is no whole JSON")]
+    "content, words", [(None, "cannot be read .No such file"), ("{", "is not complete JSON")]
 )
-def test_json_that_is_not_there_or_not_whole(tmp_path, content, words):
+def test_json_that_is_missing_or_not_complete(tmp_path, content, words):
     if content:
         (tmp_path / "a.json").write_text(content)
     with pytest.raises(UserError, match="a.json: " + words):

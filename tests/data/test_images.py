@@ -363,7 +363,7 @@ class TestFolders:
         (folder / "ShelfImages" / "train" / "caf\udce9.jpg").write_bytes(b"x")
         message = self.said(images.sides, folder)
         assert (
-            r"'a\nb.jpg' holds characters that cannot be printed" in message
+            r"'a\nb.jpg' contains characters that cannot be printed" in message
             and r"caf\udce9" in message
         )
         message.encode("utf-8")

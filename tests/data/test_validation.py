@@ -111,7 +111,7 @@ class TestLabels:
             (GOOD.replace(",100,", ",1e2,"), ["line 2", "width is '1e2'"]),
             (GOOD.replace("product", ""), ["line 2", "class is empty"]),
             (GOOD.replace("a.jpg", ""), ["line 2", "name is empty"]),
-            (GOOD.replace("a.jpg", "train/a.jpg"), ["line 2", "'train/a.jpg' holds a folder"]),
+            (GOOD.replace("a.jpg", "train/a.jpg"), ["line 2", "'train/a.jpg' contains a folder"]),
             (GOOD.replace("a.jpg", '"a\n.jpg"'), ["line 2", "cannot be printed"]),
             (
                 GOOD + "a.jpg,100,81,product,3,4,5,6\n",

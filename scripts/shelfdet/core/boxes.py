@@ -1,70 +1,83 @@
-"""Arithmetic of boxes: area, IoU, clipping, and the two coordinate systems. Boxes are xyxy: see __init__.py."""
+"""Arithmetic of boxes: area, IoU, clipping, and coordinate systems.
+
+Boxes are xyxy in pixels, as the docstring of ``shelfdet`` defines them. Every function accepts
+anything that NumPy turns into an array of shape (N, 4), and never changes its arguments.
+"""
+
+from typing import Sequence, Tuple
 
 import numpy as np
 
-# Two labels of one product overlap by more than this, two products by less: in the Grocery Dataset no two boxes of an image have an
-# IoU between 0.2 and 0.79.
-DOUBLED_IOU = 0.6
+SizeWH = Tuple[float, float]
+
+# Two labels of one product overlap by more than this, two products by less: in the Grocery Dataset
+# no two boxes of an image have an IoU between 0.2 and 0.79.
+DUPLICATE_IOU = 0.6
 
 
-def areas(boxes_xyxy):
+def areas(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Areas of (N, 4) boxes, shape (N,); 0 where a box is inverted."""
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     return np.prod(np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0), axis=1)
 
 
-def intersections(a_xyxy, b_xyxy):
+def intersections(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     """Areas that each of N boxes shares with each of M, shape (N, M)."""
     a_xyxy = np.asarray(a_xyxy, dtype=np.float64).reshape(-1, 1, 4)
     b_xyxy = np.asarray(b_xyxy, dtype=np.float64).reshape(1, -1, 4)
-    low = np.maximum(a_xyxy[..., :2], b_xyxy[..., :2])
-    high = np.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:])
-    return np.prod(np.maximum(high - low, 0), axis=2)
+    top_left = np.maximum(a_xyxy[..., :2], b_xyxy[..., :2])  # (N, M, 2)
+    bottom_right = np.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:])  # (N, M, 2)
+    return np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
 
 
-def iou(a_xyxy, b_xyxy):
-    """Intersection over union of each of N boxes with each of M, shape (N, M), without the "+ 1 pixel" of older tools.
+def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """Intersection over union of each of N boxes with each of M, shape (N, M).
 
-    Two boxes of no area have IoU 0.
+    Computed without the "+ 1 pixel" of older tools. Two boxes without area have IoU 0.
     """
     shared = intersections(a_xyxy, b_xyxy)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def doubled(boxes_xyxy, classes):
-    """Which of N boxes lie on an earlier one of their class by an IoU over DOUBLED_IOU, most likely the same product labelled
-    twice: bool (N,)."""
+def duplicates(boxes_xyxy: np.ndarray, classes: Sequence) -> np.ndarray:
+    """Which of N boxes are most likely a second label of a product that an earlier box labels.
+
+    Such a box overlaps an earlier one of its class by an IoU over DUPLICATE_IOU.
+
+    Returns:
+      bool (N,).
+    """
     classes = np.asarray(classes)
-    earlier = np.tri(len(classes), k=-1, dtype=bool) & (
-        classes[:, None] == classes[None]
-    )  # (N, N): row after column
-    return (earlier & (iou(boxes_xyxy, boxes_xyxy) > DOUBLED_IOU)).any(axis=1)
+    is_earlier = np.tri(len(classes), k=-1, dtype=bool)  # (N, N): the column before the row
+    same_class = classes[:, None] == classes[None]
+    overlaps = iou(boxes_xyxy, boxes_xyxy) > DUPLICATE_IOU
+    return (is_earlier & same_class & overlaps).any(axis=1)
 
 
-def clip(boxes_xyxy, size_wh):
-    """The parts of (N, 4) boxes inside an image of ``size_wh``, shape (N, 4); a box wholly outside gets no area."""
+def clip(boxes_xyxy: np.ndarray, size_wh: SizeWH) -> np.ndarray:
+    """The parts of (N, 4) boxes inside an image of ``size_wh``; no area where a box is outside."""
     width, height = size_wh
     limit = np.array([width, height, width, height], dtype=np.float64)
     return np.clip(np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4), 0, limit)
 
 
-def scale(boxes_xyxy, from_wh, to_wh):
-    """Boxes of an image of size ``from_wh`` in the frame of the same image resized to ``to_wh``, shape (N, 4)."""
-    # Multiplied before it is divided, so that the image's edge stays exactly the edge: 49 * (300 / 49) is above 300.
+def scale(boxes_xyxy: np.ndarray, from_wh: SizeWH, to_wh: SizeWH) -> np.ndarray:
+    """Boxes of an image of size ``from_wh`` after the image is resized to ``to_wh``, (N, 4)."""
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    from_whwh, to_whwh = (
-        np.tile(np.asarray(size_wh, dtype=np.float64), 2) for size_wh in (from_wh, to_wh)
-    )
+    from_whwh = np.tile(np.asarray(from_wh, dtype=np.float64), 2)
+    to_whwh = np.tile(np.asarray(to_wh, dtype=np.float64), 2)
+    # Multiplied before it is divided, so that a box that ends at the image's edge ends there still:
+    # 49 * (300 / 49) is above 300 in floating point.
     return boxes_xyxy * to_whwh / from_whwh
 
 
-def to_normalised_yxyx(boxes_xyxy, size_wh):
-    """Pixel boxes in object_detection's own form: (N, 4) of ymin, xmin, ymax, xmax in 0 to 1."""
+def to_normalised_yxyx(boxes_xyxy: np.ndarray, size_wh: SizeWH) -> np.ndarray:
+    """Pixel boxes in object_detection's form: (N, 4) of ymin, xmin, ymax, xmax in 0 to 1."""
     return scale(boxes_xyxy, size_wh, (1, 1))[:, [1, 0, 3, 2]]
 
 
-def from_normalised_yxyx(boxes_yxyx, size_wh):
+def from_normalised_yxyx(boxes_yxyx: np.ndarray, size_wh: SizeWH) -> np.ndarray:
     """The inverse of ``to_normalised_yxyx``: (N, 4) pixel boxes, xyxy."""
     boxes_yxyx = np.asarray(boxes_yxyx, dtype=np.float64).reshape(-1, 4)
     return scale(boxes_yxyx[:, [1, 0, 3, 2]], (1, 1), size_wh)

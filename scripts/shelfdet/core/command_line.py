@@ -1,15 +1,18 @@
-"""What the command lines of the scripts share: how they end, and the numbers they take."""
+"""What the command lines of all scripts share: exit codes, signals, and types of options."""
 
 import argparse
 import os
 import signal
 import sys
+from typing import Callable, Optional
 
 from shelfdet import UserError
 
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
 
-def run(main):
-    """Runs ``main()`` and exits as a well-behaved command: 0, 1 with a one-paragraph message, or 130 after Ctrl-C.
+
+def run(main: Callable[[], Optional[int]]) -> None:
+    """Runs ``main()`` and exits: 0, 1 with a one-paragraph message, or 130 after Ctrl-C.
 
     Args:
       main: callable without arguments that may return an exit status (None is 0).
@@ -18,34 +21,38 @@ def run(main):
         sys.exit(main())
     except UserError as error:
         sys.exit(f"error: {error}")
-    except BrokenPipeError:  # `... | head`: the reader has seen enough
+    except BrokenPipeError:
+        # `... | head` has closed the pipe. Python flushes standard output once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
 
 
-def end_once():
-    """Makes `kill` end the program as Ctrl-C does, by KeyboardInterrupt, and only once: Ctrl-C reaches a program and what it runs
-    alike, and the one then ends the other, too. That second signal must not cut short what the first made it tidy up and say.
+def interrupt_once() -> None:
+    """Makes the first SIGINT or SIGTERM raise KeyboardInterrupt, and ignores all later ones.
+
+    The terminal sends Ctrl-C to a program and to the programs it has started; the parent then ends
+    its children, too. That second signal must not cut short the clean-up that the first began.
     """
-
-    def interrupt(*_):
-        for number in caught:
-            signal.signal(number, lambda *_: None)
-        raise KeyboardInterrupt
-
-    caught = [
+    handled = [
         number
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) != signal.SIG_IGN
     ]
-    for number in caught:
+
+    def interrupt(*_):
+        for number in handled:
+            # Not SIG_IGN: child processes would inherit it and could no longer be ended.
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    for number in handled:
         signal.signal(number, interrupt)
 
 
-def positive(text):
+def positive(text: str) -> int:
     """A whole number of at least 1, as the ``type`` of an argparse option."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")

@@ -1,23 +1,29 @@
-"""One function over many files, on all cores, in order, with a bounded number under way."""
+"""Applies one function to many files on all cores, in order, with a bounded number in memory."""
 
 import collections
 import concurrent.futures
 import os
 import signal
+from typing import Any, Callable, Iterable, Iterator, Tuple
+
+PENDING_PER_WORKER = 4  # enough to keep every worker busy while the caller handles a result
 
 
-def workers():
-    """How many processes this machine runs at once (the cores this process may use)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def workers() -> int:
+    """The number of worker processes to use: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Workers:
-    """Worker processes that are forked at once, before TensorFlow, whose threads do not survive a fork, is imported.
+    """Worker processes that are forked at once.
 
-    Use as a context manager; ``map`` streams, so that memory does not grow with the number of items.
+    TensorFlow has to be imported after that, because its threads do not survive a fork. Use as a
+    context manager. ``map`` streams, so that memory does not grow with the number of items.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._count = workers()
         self._pool = concurrent.futures.ProcessPoolExecutor(
             self._count, initializer=_ignore_interrupt
@@ -25,27 +31,29 @@ class Workers:
         # The pool forks on its first task: give it one for each worker now.
         concurrent.futures.wait([self._pool.submit(os.getpid) for _ in range(self._count)])
 
-    def __enter__(self):
+    def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._pool.shutdown()
 
-    def map(self, function, items):
-        """Yields ``function(*item)`` for each tuple of ``items``, in order; at most four results a worker wait.
+    def map(self, function: Callable, items: Iterable[Tuple]) -> Iterator[Any]:
+        """Yields ``function(*item)`` for each tuple of ``items``, in order.
+
+        At most PENDING_PER_WORKER results for each worker wait in memory.
 
         Args:
           function: a function of a module (it is sent to the workers by name).
           items: iterable of tuples of arguments.
 
         Raises:
-          whatever ``function`` raised first, at its place in the order.
+          the exception that ``function`` raised first, at its place in the order.
         """
         pending = collections.deque()
         try:
             for item in items:
                 pending.append(self._pool.submit(function, *item))
-                if len(pending) >= 4 * self._count:
+                if len(pending) >= PENDING_PER_WORKER * self._count:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -55,4 +63,4 @@ class Workers:
 
 
 def _ignore_interrupt():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C

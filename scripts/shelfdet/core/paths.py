@@ -1,6 +1,7 @@
-"""Every path of the workspace, from the repository root."""
+"""Every path of the workspace, from the repository root, whatever the working directory is."""
 
 import pathlib
+from typing import Union
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -19,17 +20,16 @@ TRAINING = WORKSPACE / "training"
 DEFAULT_CONFIG = TRAINING / "ssd_inception_v2_custom.config"  # the one that a user edits by hand
 SHIPPED_CONFIG = TRAINING / "ssd_inception_v2_shelf.config"
 GRAPHS = WORKSPACE / "trained-inference-graphs"
-GRAPH_FILE = "frozen_inference_graph.pb"  # in a graph's folder
-CONFIG_FILE = "pipeline.config"  # in a graph's folder and in a run's
-TRAINED_ON_FILE = (
-    "trained_on.json"  # names of the images a run or graph was trained and validated on
-)
-CHECKPOINT_PREFIX = (
-    "model.ckpt"  # in a graph's folder: the same weights, to start another training from
-)
 SHIPPED_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
 SHIPPED_FAST_GRAPH = GRAPHS / "ssd_inception_v2_shelf_fast"
 SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH)
+
+# Files in a graph's folder. CONFIG_FILE and TRAINED_ON_FILE are in the folder of a run, too.
+GRAPH_FILE = "frozen_inference_graph.pb"
+CONFIG_FILE = "pipeline.config"
+TRAINED_ON_FILE = "trained_on.json"  # names of the images used for training and validation
+CHECKPOINT_PREFIX = "model.ckpt"  # the same weights, from which another training can start
+
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"
 
@@ -48,18 +48,18 @@ def default_graph() -> pathlib.Path:
     return SHIPPED_GRAPH
 
 
-def labels(split):
-    """The label file of ``split`` ("train", "val" or "test")."""
+def labels(split: str) -> pathlib.Path:
+    """The label file of ``split``, one of SPLITS."""
     return ANNOTATIONS / f"{split}_labels.csv"
 
 
-def record(split):
-    """The TFRecord of ``split`` ("train", "val" or "test")."""
+def record(split: str) -> pathlib.Path:
+    """The TFRecord of ``split``, one of SPLITS."""
     return ANNOTATIONS / f"{split}.record"
 
 
-def shown(path):
-    """``path`` as a person should read it: from the repository root where it lies inside, else absolute."""
+def shown(path: Union[str, pathlib.Path]) -> str:
+    """``path`` for a message: from the repository root if it is inside, otherwise absolute."""
     path = pathlib.Path(path).resolve()
     try:
         return str(path.relative_to(ROOT))

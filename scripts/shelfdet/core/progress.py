@@ -12,7 +12,8 @@ def progress(
 ) -> Iterator[Item]:
     """Iterates over ``iterable`` with a progress bar and the time left on standard error.
 
-    Where standard error is no terminal (a log file, CI), nothing is shown. The bar disappears at the end.
+    Nothing is shown where standard error is not a terminal (a log file, CI). The bar disappears at
+    the end.
 
     Args:
       iterable: what to iterate over.

@@ -1,18 +1,18 @@
-"""The numbered scripts as another program calls them: each in a process of its own, as a user would start it."""
+"""Runs the numbered scripts from another program, each in a process of its own."""
 
 import contextlib
 import os
+import pathlib
 import subprocess
 import sys
 import threading
+from typing import Any, Iterable, Optional
 
 from shelfdet import UserError
 from shelfdet.core import paths
 
-_PREPROCESSING, _TRAINING = (
-    paths.ROOT / "scripts" / "preprocessing",
-    paths.ROOT / "scripts" / "training",
-)
+_PREPROCESSING = paths.ROOT / "scripts" / "preprocessing"
+_TRAINING = paths.ROOT / "scripts" / "training"
 SCRIPTS = {
     "split": _PREPROCESSING / "02_split_annotations.py",
     "records": _PREPROCESSING / "04_generate_tfrecords.py",
@@ -22,86 +22,101 @@ SCRIPTS = {
     "detect": paths.EVALUATION / "08_detect.py",
     "score": paths.EVALUATION / "09_score.py",
 }
-LINES_SHOWN = 12
-_running = set()  # processes under way, of all threads
+LOG_LINES_SHOWN = 12  # of a failed step's log, in the message
+
+_running = set()  # the running processes of all threads
 _stopped = threading.Event()
-_starting = (
-    threading.Lock()
-)  # a step either starts before ``stop``, which then ends it, or not at all
+# Without the lock, ``stop`` could miss a process that another thread is just starting.
+_starting = threading.Lock()
 
 
 class Stopped(UserError):
-    """A step did not run, or not to its end, because of ``stop``."""
+    """A step was not started, or was ended early, because ``stop`` was called."""
 
 
-def run(step, options, log=None, core=None):
-    """Runs a step to its end.
+def run(
+    step: str,
+    options: Iterable[Any],
+    log: Optional[pathlib.Path] = None,
+    core: Optional[int] = None,
+) -> float:
+    """Runs a step and waits for its end.
 
     Args:
       step: a key of SCRIPTS.
-      options: its command line; any values, which are turned to text.
-      log: file to add what it prints to; None lets it print.
-      core: the number of the one core that it may use, at low priority; None leaves it all.
+      options: its command line; any values, which are converted to text.
+      log: file to which its output is appended; None leaves it on the terminal.
+      core: the number of the one CPU core that it may use, at low priority; None allows all.
 
     Returns:
-      seconds of CPU time that it and its children took.
+      seconds of CPU time that it and its child processes used.
 
     Raises:
-      Stopped: ``stop`` was called before or while it ran.
-      UserError: it failed; with a log, the message holds the end of that.
+      Stopped: ``stop`` was called before or during the run.
+      UserError: it failed; with a log, the message contains the end of the log.
     """
-    _refuse_when_stopped(step)
-    line = [sys.executable, str(SCRIPTS[step])] + [str(option) for option in options]
+    _raise_if_stopped(step)
+    command = [sys.executable, str(SCRIPTS[step])] + [str(option) for option in options]
     if core is not None:
-        line = ["nice", "taskset", "-c", str(core)] + line
+        command = ["nice", "taskset", "-c", str(core)] + command
     if log is None:
-        status, seconds = _wait(_start(step, line))
+        status, seconds = _wait(_start(step, command))
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(str(log), "a") as file:
-            print("$ " + " ".join(line), file=file, flush=True)
-            status, seconds = _wait(_start(step, line, stdout=file, stderr=subprocess.STDOUT))
+            print("$ " + " ".join(command), file=file, flush=True)
+            process = _start(step, command, stdout=file, stderr=subprocess.STDOUT)
+            status, seconds = _wait(process)
+    name = SCRIPTS[step].name
     if status and _stopped.is_set():
-        raise Stopped(f"{SCRIPTS[step].name}: stopped")
+        raise Stopped(f"{name}: stopped")
     if status:
-        told = (
-            "its message is above"
-            if log is None
-            else "the end of {}:\n{}".format(
-                log, "\n".join(log.read_text(errors="replace").splitlines()[-LINES_SHOWN:])
-            )
-        )
-        raise UserError(f"{SCRIPTS[step].name} ended with status {status}; {told}")
+        raise UserError(f"{name} ended with status {status}; {_reason(log)}")
     return seconds
 
 
-def stop():
-    """Ends all steps under way, in whichever thread, and lets none start; step 06 says from where its training goes on."""
+def stop() -> None:
+    """Ends all running steps of all threads, and prevents any other from starting.
+
+    Step 06 prints how to resume its training.
+    """
     with _starting:
         _stopped.set()
         for process in list(_running):
-            with contextlib.suppress(ProcessLookupError):  # it may end at any moment
+            with contextlib.suppress(ProcessLookupError):  # it may end by itself at any moment
                 process.terminate()
 
 
-def _start(step, line, **outputs):
+def _reason(log):
+    if log is None:
+        return "its message is above"
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+    return f"the end of {log}:\n" + "\n".join(lines)
+
+
+def _start(step, command, **outputs):
     with _starting:
-        _refuse_when_stopped(step)
-        process = subprocess.Popen(line, **outputs)
+        _raise_if_stopped(step)
+        process = subprocess.Popen(command, **outputs)
         _running.add(process)
     return process
 
 
-def _refuse_when_stopped(step):
+def _raise_if_stopped(step):
     if _stopped.is_set():
         raise Stopped(f"{SCRIPTS[step].name}: not started")
 
 
 def _wait(process):
-    """(status, seconds of CPU time of the process and of the children that it waited for)."""
+    """Waits for the end of a process.
+
+    Returns:
+      (status, seconds of CPU time of the process and of its children).
+    """
     try:
+        # wait4 and not Popen.wait, because it also reports the CPU time.
         _, status, used = os.wait4(process.pid, 0)
-    except BaseException:  # Ctrl-C above all
+    except BaseException:  # KeyboardInterrupt above all
         process.terminate()
         process.wait()
         raise

@@ -1,22 +1,27 @@
-"""TensorFlow 1.15, imported without the notices that are nobody's to mend: deprecations, contrib's end, the processor's features."""
+"""Imports TensorFlow 1.15 with the warnings suppressed that a user can do nothing about.
+
+These are deprecations inside TensorFlow, the end of tf.contrib, and features of the processor.
+"""
 
 import logging
 import os
 import warnings
+from types import ModuleType
 
 from shelfdet import UserError
 
 
-def load():
-    """The module ``tensorflow``, with object_detection known to be importable; call it where TensorFlow is first needed.
+def load() -> ModuleType:
+    """The module ``tensorflow``, once object_detection has been imported, too.
+
+    Call it where TensorFlow is first needed: the import takes seconds.
 
     Raises:
       UserError: one of them cannot be imported.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # before the import: it speaks while it loads
+    # Before the import, because TensorFlow logs while it is imported.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -27,10 +32,10 @@ def load():
             ) from error
         tensorflow.compat.v1.logging.set_verbosity(tensorflow.compat.v1.logging.ERROR)
         try:
-            import object_detection
+            import object_detection  # noqa: F401
         except ImportError as error:
             raise UserError(
-                f"object_detection cannot be imported ({error}); expected it in models/research. Run `make setup`."
+                f"object_detection cannot be imported ({error}); expected it in models/research. "
+                "Run `make setup`."
             ) from error
-    assert object_detection
     return tensorflow

@@ -1,117 +1,152 @@
-"""Reading what a person wrote: text, CSV rows, numbers, file names; and telling all that is wrong in one go."""
+"""Reads what a user wrote (text, CSV rows, numbers, file names), and collects all its mistakes."""
 
 import csv
 import io
 import math
 import pathlib
 import re
-from typing import Any, Iterable, Optional, Tuple
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from shelfdet import UserError
 
-SHOWN_PROBLEMS = 20
-SHOWN_NAMES = 10  # that a message lists before it counts
+PathLike = Union[str, pathlib.Path]
+
+SHOWN_PROBLEMS = 20  # that a message lists before it gives the number of the rest
+SHOWN_NAMES = 10
+
+UTF16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 # Python's float() also reads "1_0", "nan", "infinity" and the digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
 
 
 class Problems:
-    """Collects what is wrong with an input, so that a person sees all of it in one go and not one mistake a run."""
+    """Collects the mistakes in an input, so that a user sees all of them after one run."""
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         self._path = path
-        self._lines = []
+        self._lines: List[str] = []
 
-    def add(self, where, text):
-        """Notes one problem: ``where`` is a line, element or entry (or empty), ``text`` says found, expected, to do."""
+    def add(self, where: str, text: str) -> None:
+        """Notes one problem.
+
+        Args:
+          where: line, element or entry; may be empty.
+          text: what was found, what was expected, what to do.
+        """
         self._lines.append(f"{where}: {text}" if where else text)
 
-    def refuse(self):
-        """Raises UserError with the first problems and the count of all, if there are any."""
+    def refuse(self) -> None:
+        """Raises UserError with the first problems and the number of all, if there are any."""
         if not self._lines:
             return
-        if len(self._lines) == 1:
+        count = len(self._lines)
+        if count == 1:
             raise UserError(f"{self._path}: {self._lines[0]}")
-        shown = self._lines[:SHOWN_PROBLEMS]
-        if len(self._lines) > len(shown):
-            shown.append(f"... and {len(self._lines) - len(shown)} more")
-        raise UserError(
-            "{}: {} problems\n  {}".format(self._path, len(self._lines), "\n  ".join(shown))
-        )
+        lines = self._lines[:SHOWN_PROBLEMS]
+        if count > SHOWN_PROBLEMS:
+            lines.append(f"... and {count - SHOWN_PROBLEMS} more")
+        raise UserError(f"{self._path}: {count} problems\n  " + "\n  ".join(lines))
 
 
-def read_csv(path):
-    """Yields (line, fields) of every row of a CSV file that is not blank; the line is the one on which the row starts.
+def read_csv(path: PathLike) -> Iterator[Tuple[int, List[str]]]:
+    """Yields (line, fields) of every row of a CSV file that is not blank.
+
+    The line is the one on which the row starts, counted from 1.
 
     Raises:
-      UserError: missing, a folder, empty, not UTF-8 text, separated by something else than commas, a quote left open.
+      UserError: the file is missing, a folder, empty, not UTF-8 text, separated by something else
+        than commas, or has an open quote.
     """
     text = read_text(path, "a CSV file")
-    first = (text.lstrip().splitlines() or [""])[0]
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if mark in first and "," not in first:
-            raise UserError(
-                f"{path}: line 1: the values are separated by {name} ({shown(first)}); expected commas. Save it anew as comma-separated CSV."
-            )
+    _check_separator(text, path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line, empty = 1, True
+    line = 1
+    is_empty = True
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
                 yield line, fields
-                empty = False
-            line = reader.line_num + 1
+                is_empty = False
+            line = reader.line_num + 1  # a quoted field may have spanned several lines
     except csv.Error as error:
         raise UserError(
-            f"{path}: line {line}: is no CSV row ({error}); expected values with commas, and a second quote for every quote."
+            f"{path}: line {line}: not a valid CSV row ({error}); expected comma-separated values "
+            "and a closing quote for every opening quote."
         ) from error
-    if empty:  # or of blank values alone
+    if is_empty:
         raise UserError(
-            f"{path}: the file is empty; expected rows of values with commas. Check the path."
+            f"{path}: the file is empty; expected rows of comma-separated values. Check the path."
         )
 
 
-def read_text(path, expected):
-    """The text of a UTF-8 file, without a byte order mark; ``expected`` names what it should be ("a CSV file")."""
+def _check_separator(text, path):
+    first_line = (text.lstrip().splitlines() or [""])[0]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in first_line and "," not in first_line:
+            raise UserError(
+                f"{path}: line 1: the values are separated by {name} ({shown(first_line)}); "
+                "expected commas. Save it again as comma-separated CSV."
+            )
+
+
+def read_text(path: PathLike, expected: str) -> str:
+    """The text of a UTF-8 file, without a byte order mark.
+
+    Args:
+      path: the file.
+      expected: what it should be, for the message ("a CSV file").
+
+    Raises:
+      UserError: it cannot be read, or is not UTF-8 text.
+    """
     path = pathlib.Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); expected {expected}. Check the path."
+            f"{path}: cannot be read ({error.strerror or error}); expected {expected}. "
+            "Check the path."
         ) from error
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data[:2] in UTF16_BYTE_ORDER_MARKS:
         raise UserError(
-            f"{path}: is UTF-16 text; expected {expected} in UTF-8. Save it anew as UTF-8."
+            f"{path}: is UTF-16 text; expected {expected} in UTF-8. Save it again as UTF-8."
         )
     if b"\0" in data:
-        line = data[: data.index(b"\0")].count(b"\n") + 1
         raise UserError(
-            f"{path}: line {line}: holds a zero byte, so it is no text; expected {expected}. Check the path."
+            f"{path}: line {_line_of(data, data.index(0))}: contains a zero byte, so the file is "
+            f"not text; expected {expected}. Check the path."
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
         raise UserError(
-            f"{path}: line {line}: byte 0x{data[error.start]:02x} is not UTF-8; expected {expected} in UTF-8. Save it anew as UTF-8."
+            f"{path}: line {_line_of(data, error.start)}: byte 0x{data[error.start]:02x} is not "
+            f"UTF-8; expected {expected} in UTF-8. Save it again as UTF-8."
         ) from error
 
 
-def check_columns(fields, columns, where, problems):
-    """True where a row has as many fields as ``columns``; else notes the problem."""
+def _line_of(data, position):
+    return data[:position].count(b"\n") + 1
+
+
+def check_columns(
+    fields: Sequence[str], columns: Sequence[str], where: str, problems: Problems
+) -> bool:
+    """Whether a row has as many fields as ``columns``; if not, adds the problem."""
     if len(fields) == len(columns):
         return True
+    plural = "" if len(fields) == 1 else "s"
     problems.add(
         where,
-        f"found {len(fields)} column{'' if len(fields) == 1 else 's'} ({shown(','.join(fields))}); expected {len(columns)}: {','.join(columns)}. Mend or delete the row.",
+        f"found {len(fields)} column{plural} ({shown(','.join(fields))}); "
+        f"expected {len(columns)}: {','.join(columns)}. Correct or delete the row.",
     )
     return False
 
 
 def parse_number(value: Any) -> Optional[float]:
-    """A finite float from ``value`` (text, or a number out of JSON), or None where it is none."""
+    """A finite float from ``value`` (text, or a number from JSON), or None where it is none."""
     if isinstance(value, str):
         value = value.strip()
         if not _NUMBER.match(value):
@@ -126,18 +161,24 @@ def parse_number(value: Any) -> Optional[float]:
 
 
 def read_number(value: Any, name: str, where: str, problems: Problems) -> Optional[float]:
-    """As ``parse_number``, and notes a problem where it is none; a value of None is a missing one."""
+    """A finite float from ``value`` (text, or a number from JSON; None is a missing value).
+
+    Returns:
+      the number, or None after adding the problem.
+    """
     number = parse_number(value)
     if number is None:
         found = "missing" if value is None else shown(value)
-        problems.add(
-            where, f"{name} is {found}; expected a finite number. Correct or delete the entry."
-        )
+        problems.add(where, f"{name} is {found}; expected a finite number. Correct or delete it.")
     return number
 
 
 def read_size(width: Any, height: Any, where: str, problems: Problems) -> Optional[Tuple[int, int]]:
-    """(width, height) in pixels, whole numbers from 1; else None, after noting a problem."""
+    """The size of an image, in pixels: whole numbers from 1 (640 and 640.0, not 640.7).
+
+    Returns:
+      (width, height), or None after adding the problem.
+    """
     sides = []
     for name, value in (("width", width), ("height", height)):
         side = parse_number(value)
@@ -151,25 +192,29 @@ def read_size(width: Any, height: Any, where: str, problems: Problems) -> Option
     return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
-def name_problem(name):
-    """Why ``name`` cannot stand for an image in this workspace, or None."""
+def name_problem(name: str) -> Optional[str]:
+    """Why ``name`` cannot be an image's file name in this workspace, or None."""
     if not name.strip():
         return "the file name is empty; expected an image's name"
     if "/" in name or "\\" in name:
-        return f"the file name {shown(name)} holds a folder; expected the image's name alone"
-    if not name.isprintable():  # line ends and undecodable bytes do not survive a CSV in UTF-8
-        return f"the file name {name!a} holds characters that cannot be printed; rename the image"
+        return f"the file name {shown(name)} contains a folder; expected the image's name alone"
+    if not name.isprintable():  # a CSV in UTF-8 cannot store line ends and undecodable bytes
+        return (
+            f"the file name {name!a} contains characters that cannot be printed; rename the image"
+        )
     return None
 
 
-def shown(value, width=80):
-    """``value`` quoted for a message, cut where it is long."""
+def shown(value: Any, width: int = 80) -> str:
+    """``value`` in quotes for a message, cut to ``width`` characters."""
     text = value if isinstance(value, str) else repr(value)
-    return f"'{text if len(text) <= width else text[: width - 3] + '...'}'"
+    if len(text) > width:
+        text = text[: width - 3] + "..."
+    return f"'{text}'"
 
 
 def listed(names: Iterable[str], limit: int = SHOWN_NAMES) -> str:
-    """The first ``limit`` names and the count of the rest, for a message: "a, b, c and 7 more"."""
+    """The first ``limit`` names and the number of the rest, for a message: "a, b, c and 7 more"."""
     names = list(names)
     shown_names = ", ".join(names[:limit])
     if len(names) <= limit:

@@ -175,7 +175,7 @@ class _BoxCheck:
 def _tell_doubled(labelled, say):
     """Names the images in which products look labelled twice. They are kept: only a person can tell."""
     counts = [
-        (image.filename, int(boxes.doubled(image.boxes_xyxy, image.classes).sum()))
+        (image.filename, int(boxes.duplicates(image.boxes_xyxy, image.classes).sum()))
         for image in labelled
     ]
     total = sum(count for _, count in counts)
@@ -183,7 +183,7 @@ def _tell_doubled(labelled, say):
         say(
             "{} boxes lie on another of their image (IoU over {:g}), as of a product that was labelled twice; they stay. Look at {}".format(
                 total,
-                boxes.DOUBLED_IOU,
+                boxes.DUPLICATE_IOU,
                 listed(f"{name} ({count})" for name, count in counts if count),
             )
         )

@@ -474,7 +474,7 @@ def show(content, args):
             content["boxes"],
             content["detections"],
             "\n{} of the products lie on another (IoU over {:g}), as if labelled twice: whoever finds each once misses those".format(
-                content["labelled_twice"], boxes.DOUBLED_IOU
+                content["labelled_twice"], boxes.DUPLICATE_IOU
             )
             if content["labelled_twice"]
             else "",
