@@ -1,21 +1,27 @@
 #!/usr/bin/env python
-"""How far the labels agree with themselves, and so what AP they allow. `make ceiling` runs it.
+"""Label noise: how far two label sets of one shelf differ, and which AP that allows a detector.
 
-Reads   annotations/{train,val,test}_labels.csv (step 02). Neither images nor a detector.
+`make label-noise` runs it.
+
+Reads   annotations/{train,val,test}_labels.csv (step 02). It needs neither images nor a detector.
 Writes  nothing; prints.
 
-Many shelves were photographed twice or more and labelled each time. Carried over by one projective map an image, a pack's two
-labels should coincide. How far they do not is the labels' own noise, which no detector can foresee. Two figures follow:
+Many shelves were photographed and labelled twice or more. Once the first image's labels are
+registered onto the second image by a homography, the two labels of a product should coincide. Their
+difference is the noise of the labels, which no detector can predict. Two limits follow:
 
-  labels against labels      the first image's labels taken as detections in the second: what a second person's labels would
-                             score. Both have noise in them.
-  a perfect detector         the same with the differences divided by the square root of 2, which leaves the noise of one set
-                             of labels, if both are equally noisy, independently so and about normally distributed; with scores
-                             that do not know how well a box will fit.
+  labels against labels   the first image's labels scored as detections in the second image: what a
+                          second annotator would score. Both label sets contribute noise.
+  perfect detector        the same with the differences divided by the square root of 2, which
+                          leaves the noise of one label set, if both are equally noisy, independent
+                          and about normally distributed. Scores are random: a detector does not
+                          know how well a box will fit.
 
-Each is told twice. A map fitted to all packs follows their noise a little, which flatters; one fitted to the others alone adds its own
-error. The truth lies about between. It holds for shelves whose two images have the same number of labels, and noise that both share (always
-too wide, say) does not show, since a detector can learn that.
+Each is computed twice. A homography fitted to all boxes follows their noise a little, which is too
+optimistic; leave-one-out (each box mapped by a homography fitted to the others) adds error of its
+own, which is too pessimistic. The truth is about between the two. It applies to shelves whose two
+images have the same number of labels. Noise that both label sets share (boxes that are always too
+wide, say) does not show; a detector can learn it.
 
     python scripts/experiments/label_noise.py
 """
@@ -24,17 +30,16 @@ import argparse
 import pathlib
 import sys
 
-sys.path.insert(
-    0, str(pathlib.Path(__file__).resolve().parents[1])
-)  # scripts/, where shelfdet lives
+# scripts/, where shelfdet and experiments are
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
 
-SPLITS = ("train", "val", "test")
-FITTED = (("mapped_xyxy", "map fitted to all packs"), ("foreseen_xyxy", "map fitted to the others"))
+# (field of Registered, how it is printed)
+FITS = (("mapped_xyxy", "fitted to all boxes"), ("leave_one_out_xyxy", "leave-one-out"))
 
 
-def parse(argv):
+def parse(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,90 +50,56 @@ def parse(argv):
         type=pathlib.Path,
         nargs="+",
         metavar="FILE",
-        default=[paths.labels(split) for split in SPLITS],
-        help=f"label files (default: those of train, val and test in {paths.shown(paths.ANNOTATIONS)})",
+        default=[paths.labels(split) for split in paths.SPLITS],
+        help="label files (default: those of train, val and test in "
+        f"{paths.shown(paths.ANNOTATIONS)})",
     )
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    from experiments import registration
+    from experiments import label_agreement, registration
     from shelfdet.data import labels
 
     images = [image for path in args.labels for image in labels.read_labels(path)]
-    pairs, all_pairs = registration.pairs(images)
+    pairs, count = registration.find_pairs(images)
     if not pairs:
         raise UserError(
-            f"{', '.join(map(str, args.labels))}: no two images of one shelf that can be laid on each other; expected names that differ in the copy number alone, C1_P01_N1_S2_1.JPG and C1_P01_N1_S2_2.JPG."
+            f"{', '.join(map(str, args.labels))}: no two images of one shelf whose labels can be "
+            "registered; expected file names that differ in the copy number only, such as "
+            "C1_P01_N1_S2_1.JPG and C1_P01_N1_S2_2.JPG."
         )
+    products = sum(len(pair.registered.second_xyxy) for pair in pairs)
     print(
-        f"{all_pairs} pairs of images of one shelf; {len(pairs)} of them have the same number of boxes and can be laid on each other: {sum(len(pair.labelled_xyxy) for pair in pairs):,} packs labelled twice"
+        f"{count} pairs of images of one shelf; {len(pairs)} of them have the same number of boxes "
+        f"and could be registered: {products:,} products with two labels"
     )
-    for name, fitted in FITTED:
-        print("\n" + "\n".join(differences(pairs, name, fitted)))
-    print(f"\n{'':58}{'COCO AP':>10}{'AP50':>8}{'AP75':>8}{'AP90':>8}")
-    for what, share in (("labels against labels", 1), ("a perfect detector", 0.5**0.5)):
-        for name, fitted in FITTED:
+    for field, fit in FITS:
+        print_differences(label_agreement.differences(pairs, field), fit)
+    print(f"\n{'':46}{'COCO AP':>10}{'AP50':>8}{'AP75':>8}{'AP90':>8}")
+    for case, share in (
+        ("labels against labels", label_agreement.BOTH_LABEL_SETS),
+        ("perfect detector", label_agreement.ONE_LABEL_SET),
+    ):
+        for field, fit in FITS:
+            found = label_agreement.precisions(pairs, field, share)
             print(
-                "{:58}{:10.2f}{:8.2f}{:8.2f}{:8.2f}".format(
-                    what + ", " + fitted, *precisions(pairs, name, share)
-                )
+                f"{case + ', ' + fit:46}{found.AP:10.2f}{found.AP50:8.2f}{found.AP75:8.2f}"
+                f"{found.AP90:8.2f}"
             )
 
 
-def differences(pairs, name, fitted):
-    """How far the two labels of a pack lie apart, as lines of text; ``name`` is the field of Pair that holds the carried ones."""
-    import numpy as np
-
-    from shelfdet.core import boxes
-
-    carried, labelled = (
-        np.concatenate([getattr(pair, field) for pair in pairs])
-        for field in (name, "labelled_xyxy")
+def print_differences(found, fit):
+    print(
+        f"\n{fit}: the two labels of a product have a mean IoU of {found.mean_iou:.3f} "
+        f"(median {found.median_iou:.3f})"
     )
-    sides = labelled[:, 2:] - labelled[:, :2]
-    off = (carried - labelled) / np.hstack([sides, sides])  # (N, 4) shares of the box's side
-    overlap = np.concatenate(
-        [np.diag(boxes.iou(getattr(pair, name), pair.labelled_xyxy)) for pair in pairs]
+    print(
+        f"  standard deviation of their difference: width {found.width:.1%} and height "
+        f"{found.height:.1%} of the box; centre {found.centre_x:.1%} of the width horizontally, "
+        f"{found.centre_y:.1%} of the height vertically"
     )
-    spread = [
-        values.std()
-        for values in (
-            off[:, 2] - off[:, 0],
-            off[:, 3] - off[:, 1],
-            (off[:, 0] + off[:, 2]) / 2,
-            (off[:, 1] + off[:, 3]) / 2,
-        )
-    ]
-    return [
-        f"{fitted}: the two labels of a pack overlap by an IoU of {overlap.mean():.3f} (mean; median {np.median(overlap):.3f})",
-        "  standard deviation of their difference: width {:.1%}, height {:.1%} of the box; centre {:.1%} of the width across, {:.1%} of "
-        "the height down".format(*spread),
-    ]
-
-
-def precisions(pairs, name, share):
-    """(COCO AP, AP50, AP75, AP90) of the first images' labels, moved to ``share`` of their difference, in the second."""
-    import numpy as np
-
-    from shelfdet.data import detections, labels
-    from shelfdet.evaluation import metrics
-
-    truth, found = [], []
-    for number, pair in enumerate(pairs):
-        picture, classes = f"{number:04d}", ("product",) * len(pair.labelled_xyxy)
-        moved = pair.labelled_xyxy + (getattr(pair, name) - pair.labelled_xyxy) * share
-        truth.append(
-            labels.LabelledImage(picture, pair.second.size_wh, pair.labelled_xyxy, classes)
-        )
-        # In an order that knows nothing of the overlap, for noise cannot be foreseen; with another seed the third decimal differs.
-        scores = np.random.RandomState(number).uniform(size=len(classes))
-        found.append(detections.Detections(picture, pair.second.size_wh, moved, scores, classes))
-    (pool,) = metrics.pools(metrics.match(truth, found))
-    by_iou = metrics.coco_average_precisions(pool)
-    at = {round(float(iou), 2): value for iou, value in zip(metrics.COCO_IOUS, by_iou)}
-    return float(np.mean(by_iou)), at[0.5], at[0.75], at[0.9]
 
 
 if __name__ == "__main__":
