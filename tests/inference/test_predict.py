@@ -1,5 +1,8 @@
+"""Step 08: which images, with what settings, and what is detected, reported and refused."""
+
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,11 +10,13 @@ from PIL import Image
 
 import toy_graph
 from shelfdet import UserError
-from shelfdet.core import files
+from shelfdet.core import files, paths
 from shelfdet.data import detections, labels
+from shelfdet.inference import detector, predict
 
-LABEL_MAP = "item { id: 1 name: 'product' }\n"
 BOX = (40.0, 30.0, 120.0, 150.0)
+LABEL_MAP = "item { id: 1 name: 'product' }\n"
+NMS_CONFIG = "model { ssd { post_processing { batch_non_max_suppression { %s } } } }"
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +24,65 @@ def graph(tmp_path_factory):
     return toy_graph.write(tmp_path_factory.mktemp("graph") / "frozen_inference_graph.pb")
 
 
-@pytest.fixture
-def run(script, graph, tmp_path):
-    (tmp_path / "label_map.pbtxt").write_text(LABEL_MAP)
+class RecordingNetwork:
+    """A detector that also records the shape of every image it runs on."""
 
-    def run(*options):
-        return script("08_detect").main(
-            [
-                "--graph",
-                str(graph),
-                "--label-map",
-                str(tmp_path / "label_map.pbtxt"),
-                "--metrics",
-                str(tmp_path / "metrics.json"),
-                "--output",
-                str(tmp_path / "out.json"),
-            ]
-            + [str(option) for option in options]
+    def __init__(self, graph):
+        self._detector = detector.Detector(graph)
+        self.shapes = []
+
+    def detect(self, pixels):
+        self.shapes.append(pixels.shape)
+        return self._detector.detect(pixels)
+
+
+@pytest.fixture(scope="module")
+def shared_network(graph):
+    return RecordingNetwork(graph)
+
+
+@pytest.fixture
+def network(shared_network):
+    del shared_network.shapes[:]
+    return shared_network
+
+
+@pytest.fixture
+def class_names(tmp_path):
+    path = tmp_path / "label_map.pbtxt"
+    path.write_text(LABEL_MAP)
+    return predict.read_class_names(path)
+
+
+@pytest.fixture
+def detect(network, class_names):
+    """Detects in a folder, or in a list of InputImage: list of ImageResult."""
+
+    def detect(inputs, **settings):
+        if not isinstance(inputs, list):
+            inputs = predict.images_in(inputs)
+        return predict.detect_images(
+            inputs, network.detect, class_names, predict.Settings(**settings)
         )
 
-    return run
+    return detect
 
 
-def save(path, size_wh=(400, 300), box_xyxy=BOX, orientation=None):
+@pytest.fixture
+def run_step(script, graph, class_names, tmp_path):
+    """Runs the script on the toy graph, with its output in tmp_path/out.json."""
+
+    def run_step(*options):
+        arguments = ["--label-map", class_names.label_map, "--output", tmp_path / "out.json"]
+        if "--graph" not in options:
+            arguments += ["--graph", graph]
+        script("08_detect").main([str(argument) for argument in arguments + list(options)])
+
+    return run_step
+
+
+def save_image(path, size_wh=(400, 300), box_xyxy=BOX, orientation=None):
+    """Saves a black JPEG with one white box, which the toy graph detects."""
     pixels = np.zeros((size_wh[1], size_wh[0], 3), dtype=np.uint8)
     xmin, ymin, xmax, ymax = (int(side) for side in box_xyxy)
     pixels[ymin:ymax, xmin:xmax] = 255
@@ -52,78 +93,396 @@ def save(path, size_wh=(400, 300), box_xyxy=BOX, orientation=None):
     Image.fromarray(pixels).save(str(path), "JPEG", quality=95, exif=exif)
 
 
-def label(path, names, size_wh=(400, 300)):
-    labels.write_labels(
-        [labels.labelled(name, size_wh, [("product", BOX)]) for name in names], path
-    )
+def save_labels(path, names, size_wh=(400, 300)):
+    images = [labels.labelled(name, size_wh, [("product", BOX)]) for name in names]
+    labels.write_labels(images, path)
 
 
-def test_boxes_come_back_in_the_pixels_of_the_image_on_disk(run, tmp_path):
-    save(tmp_path / "in" / "large.JPG", (2000, 1000), (400, 200, 800, 900))
-    save(tmp_path / "in" / "small.JPG")
-    run("--images", tmp_path / "in", "--max-side", 500)
-    large, small = detections.read_detections(tmp_path / "out.json")
-    assert (large.filename, large.size_wh) == ("large.JPG", (2000, 1000))
-    np.testing.assert_allclose(
-        large.boxes_xyxy, [[400, 200, 800, 900], [0, 0, 2000, 1000]], atol=8
-    )  # 4 pixels to one
-    np.testing.assert_allclose(small.boxes_xyxy, [BOX, [0, 0, 400, 300]], atol=1.01)
-    assert small.scores.tolist() == [0.75, 0.25]  # all of them
-    assert small.classes == ("product", "product")
+# --- which images --------------------------------------------------------------------------------
 
 
-def test_the_images_of_a_label_file_are_found_in_train_and_test_in_its_order(run, tmp_path):
+def test_images_of_a_label_file_are_found_in_train_and_test_in_its_order(tmp_path):
     for place in ("train/b.JPG", "test/a.JPG", "train/not labelled.JPG"):
-        save(tmp_path / "ShelfImages" / place)
-    label(tmp_path / "val_labels.csv", ["b.JPG", "a.JPG"])
-    run("--labels", tmp_path / "val_labels.csv", "--images", tmp_path / "ShelfImages")
-    assert [image.filename for image in detections.read_detections(tmp_path / "out.json")] == [
-        "b.JPG",
-        "a.JPG",
+        save_image(tmp_path / "ShelfImages" / place)
+    label_file = tmp_path / "val_labels.csv"
+    save_labels(label_file, ["b.JPG", "a.JPG"])
+    assert predict.labelled_images(label_file, tmp_path / "ShelfImages") == [
+        predict.InputImage(tmp_path / "ShelfImages" / "train" / "b.JPG", (400, 300), label_file),
+        predict.InputImage(tmp_path / "ShelfImages" / "test" / "a.JPG", (400, 300), label_file),
     ]
 
 
-def test_the_output_says_what_it_was_made_with(run, graph, tmp_path):
-    save(tmp_path / "in" / "a.JPG", orientation=3)
-    label(tmp_path / "test_labels.csv", ["a.JPG"])
-    config = graph.with_name("pipeline.config")
-    config.write_text("model { }")
-    run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in", "--max-side", 0)
-    info = json.loads((tmp_path / "out.json").read_text())["info"]
-    assert info["graph_sha256"] == files.sha256(graph)
-    assert info["config_sha256"] == files.sha256(config)
-    assert info["labels_sha256"] == files.sha256(tmp_path / "test_labels.csv")
-    assert (info["max_side"], info["exif"], info["exif_flagged"]) == (0, "ignore", {"a.JPG": 3})
+def test_a_missing_image_is_reported_by_name(tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    save_labels(tmp_path / "test_labels.csv", ["a.JPG", "lost.JPG"])
+    with pytest.raises(UserError, match="lost.JPG"):
+        predict.labelled_images(tmp_path / "test_labels.csv", tmp_path / "in")
 
 
-def test_exif_is_ignored_unless_asked_and_named_either_way(run, tmp_path, capsys):
-    save(tmp_path / "in" / "plain.JPG")
-    save(tmp_path / "in" / "turned.JPG", orientation=6)
-    run("--images", tmp_path / "in")
-    turned = detections.read_detections(tmp_path / "out.json")[1]
+def test_an_image_whose_size_differs_from_the_label_files_is_refused(detect, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG", (400, 310))
+    save_labels(tmp_path / "test_labels.csv", ["a.JPG"])
+    inputs = predict.labelled_images(tmp_path / "test_labels.csv", tmp_path / "in")
+    words = "a.JPG: 400 x 310 pixels; expected 400 x 300 as in .*test_labels.csv"
+    with pytest.raises(UserError, match=words):
+        detect(inputs)
+
+
+def test_files_that_are_no_images_are_reported(tmp_path):
+    folder = tmp_path / "in"
+    save_image(folder / "a.JPG")
+    assert predict.other_files_report(folder) == ""
+    save_image(folder / "more" / "b.JPG")
+    for name in ("c.webp", ".hidden"):
+        (folder / name).write_text("")
+    assert [image.path.name for image in predict.images_in(folder)] == ["a.JPG"]
+    assert predict.other_files_report(folder) == (
+        f"skipped in {folder}, because they are not files ending in .jpg, .jpeg, .png, .bmp, .gif: "
+        "c.webp, more"
+    )
+
+
+def test_an_empty_folder_and_a_file_for_a_folder_are_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="no image in it"):
+        predict.images_in(tmp_path / "in")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file; expected a folder"):
+        predict.images_in(tmp_path / "file")
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        predict.check_targets(tmp_path / "out.json", tmp_path / "file", [])
+    with pytest.raises(UserError, match="is a folder; expected the name of a file"):
+        predict.check_targets(tmp_path, None, [])
+
+
+# --- the graph's config and threshold ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line, expected", [("iou_threshold: 0.3", 0.3), ("", 0.6)])
+def test_the_nms_iou_of_tiles_is_that_of_the_graphs_config(tmp_path, line, expected):
+    # 0.6 is object_detection's own default.
+    (tmp_path / "pipeline.config").write_text(NMS_CONFIG % line)
+    choice = predict.choose_nms_iou(tmp_path / "frozen_inference_graph.pb")
+    assert choice.value == expected
+    assert choice.source == f"from {tmp_path}/pipeline.config"
+
+
+def test_without_a_config_the_nms_iou_is_the_shipped_graphs(tmp_path):
+    choice = predict.choose_nms_iou(tmp_path / "frozen_inference_graph.pb")
+    shipped = predict.choose_nms_iou(paths.SHIPPED_GRAPH / paths.GRAPH_FILE)
+    assert choice.value == shipped.value == 0.45
+    assert choice.source == f"the default, because {tmp_path}/pipeline.config does not exist"
+
+
+@pytest.mark.parametrize(
+    "metrics, score, words",
+    [
+        (None, 0.5, "the default, because .*metrics.json does not exist; --threshold"),
+        ({"graph_sha256": "another", "threshold": 0.1}, 0.5, "metrics.json is of another graph"),
+        ({"graph_sha256": "this", "threshold": 0.1}, 0.1, "from .*metrics.json$"),
+        ("no JSON", 0.5, "metrics.json holds no threshold"),
+        ({"graph_sha256": "this"}, 0.5, "metrics.json holds no threshold"),
+    ],
+)
+def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
+    tmp_path, metrics, score, words
+):
+    path = tmp_path / "metrics.json"
+    if metrics is not None:
+        path.write_text(metrics if isinstance(metrics, str) else json.dumps(metrics))
+    choice = predict.choose_threshold(None, [path], "this")
+    assert choice.value == score
+    assert re.search(words, choice.source)
+
+
+@pytest.mark.parametrize(
+    "beside, root, words",
+    [
+        ("this", "this", "from {0}/graph/metrics.json"),
+        ("another", "this", "from {0}/metrics.json"),
+        (
+            "another",
+            "another",
+            "the default, because {0}/graph/metrics.json is of another graph and "
+            "{0}/metrics.json is of another graph; --threshold (`make predict THRESHOLD=`) "
+            "sets another",
+        ),
+    ],
+)
+def test_metrics_beside_the_graph_come_before_those_of_the_workspace(tmp_path, beside, root, words):
+    metrics_files = [tmp_path / "graph" / "metrics.json", tmp_path / "metrics.json"]
+    (tmp_path / "graph").mkdir()
+    for path, graph_sha256 in zip(metrics_files, (beside, root)):
+        path.write_text(json.dumps({"graph_sha256": graph_sha256, "threshold": 0.1}))
+    choice = predict.choose_threshold(None, metrics_files, "this")
+    assert choice.source == words.format(tmp_path)
+
+
+def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1}))
+    assert predict.choose_threshold(0.0, [path], "this") == (0.0, "from --threshold")
+    source = predict.choose_threshold(None, [path], "this", tiles=2).source
+    assert source == f"from {path}, chosen on whole images"
+
+
+# --- detection -----------------------------------------------------------------------------------
+
+
+def test_boxes_are_in_the_pixels_of_the_image_on_disk(detect, tmp_path):
+    save_image(tmp_path / "in" / "large.JPG", (2000, 1000), (400, 200, 800, 900))
+    save_image(tmp_path / "in" / "small.JPG")
+    large, small = (result.detections for result in detect(tmp_path / "in", max_side=500))
+    assert (large.filename, large.size_wh) == ("large.JPG", (2000, 1000))
+    expected = [[400, 200, 800, 900], [0, 0, 2000, 1000]]
+    np.testing.assert_allclose(large.boxes_xyxy, expected, atol=8)  # shrunk to a quarter
+    np.testing.assert_allclose(small.boxes_xyxy, [BOX, [0, 0, 400, 300]], atol=1.01)
+    assert small.scores.tolist() == [0.75, 0.25]  # none is dropped
+    assert small.classes == ("product", "product")
+
+
+def test_exif_is_ignored_unless_asked_and_reported_either_way(detect, tmp_path):
+    save_image(tmp_path / "in" / "plain.JPG")
+    save_image(tmp_path / "in" / "turned.JPG", orientation=6)
+    results = detect(tmp_path / "in")
+    turned = results[1].detections
     assert turned.size_wh == (400, 300)
     np.testing.assert_allclose(turned.boxes_xyxy[0], BOX, atol=1.01)
-    printed = capsys.readouterr().out
-    assert (
-        "1 image with an EXIF orientation: turned.JPG (6)" in printed and "--exif apply" in printed
-    )
+    report = predict.exif_report(results, "ignore")
+    assert "1 image with an EXIF orientation: turned.JPG (6)" in report
+    assert "--exif apply" in report
 
-    run(
-        "--images", tmp_path / "in", "--exif", "apply"
-    )  # flag 6: the raw top left is the shown top right
-    turned = detections.read_detections(tmp_path / "out.json")[1]
+    results = detect(tmp_path / "in", exif="apply")
+    turned = results[1].detections
     assert turned.size_wh == (300, 400)
-    np.testing.assert_allclose(
-        turned.boxes_xyxy[0], [300 - BOX[3], BOX[0], 300 - BOX[1], BOX[2]], atol=1.01
+    xmin, ymin, xmax, ymax = BOX
+    # With flag 6 the top left corner of the raw pixels is the top right one of the turned image.
+    expected = [300 - ymax, xmin, 300 - ymin, xmax]
+    np.testing.assert_allclose(turned.boxes_xyxy[0], expected, atol=1.01)
+    assert "those of the turned images" in predict.exif_report(results, "apply")
+    assert predict.exif_report(results[:1], "apply") == "no image carries an EXIF orientation"
+
+
+def test_with_tiles_the_network_runs_on_the_image_and_each_tile(detect, network, tmp_path):
+    # The product is whole in each of the four tiles of 445 x 334.
+    save_image(tmp_path / "in" / "a.JPG", (800, 600), (370, 280, 430, 320))
+    (result,) = detect(tmp_path / "in", tiles=2)
+    assert network.shapes == [(600, 800, 3)] + [(334, 445, 3)] * 4
+    # The toy graph also detects the whole of what it runs on; a tile's borders cut that box.
+    expected = [[370, 280, 430, 320], [0, 0, 800, 600]]
+    np.testing.assert_allclose(result.detections.boxes_xyxy, expected, atol=1.5)
+
+    del network.shapes[:]
+    detect(tmp_path / "in", tiles=2, max_side=500)
+    assert network.shapes == [(375, 500, 3)] + [(334, 445, 3)] * 4, (
+        "tiles are cut before shrinking, each at most 500 a side"
     )
-    assert "those of the turned images" in capsys.readouterr().out
 
 
-def test_drawings_and_counts(run, tmp_path, capsys):
+def test_the_nms_iou_of_the_settings_merges_tiles(class_names, tmp_path):
+    save_image(tmp_path / "a.JPG", (100, 100), (0, 0, 10, 10))
+    two_boxes = np.array([[0.4, 0.4, 0.6, 0.6], [0.4, 0.5, 0.6, 0.7]])  # IoU 1/3
+
+    def run_network(pixels):
+        boxes_yxyx = two_boxes if pixels.shape == (100, 100, 3) else np.zeros((0, 4))
+        count = len(boxes_yxyx)
+        return boxes_yxyx, np.linspace(0.9, 0.8, count), np.ones(count, dtype=int)
+
+    for nms_iou, expected in ((0.3, 1), (0.4, 2)):
+        settings = predict.Settings(tiles=2, nms_iou=nms_iou)
+        image = predict.InputImage(tmp_path / "a.JPG")
+        result = predict.detect_image(image, run_network, class_names, settings)
+        assert len(result.detections.scores) == expected
+
+
+def test_strips_are_reported_and_with_margins_their_boxes_are_still_in_the_images_pixels(
+    detect, network, tmp_path
+):
+    products = {
+        "wide.JPG": ((1200, 240), (100, 40, 160, 200)),
+        "high.JPG": ((150, 600), (30, 100, 90, 220)),
+        "plain.JPG": ((400, 300), (40, 30, 100, 200)),
+    }
+    for name, (size_wh, box_xyxy) in products.items():
+        save_image(tmp_path / "in" / name, size_wh, box_xyxy)
+    save_image(tmp_path / "plain" / "plain.JPG")
+    assert predict.strip_report(detect(tmp_path / "plain")) == ""
+    del network.shapes[:]
+    report = predict.strip_report(detect(tmp_path / "in", max_side=600))
+    assert report.startswith(
+        "2 images more than twice as wide as high, or as high as wide: high.JPG, wide.JPG\n"
+    )
+    assert "--pad-strips" in report
+    assert sorted(network.shapes) == [(120, 600, 3), (300, 400, 3), (600, 150, 3)]
+
+    del network.shapes[:]
+    results = detect(tmp_path / "in", max_side=600, pad_strips=True)
+    assert sorted(network.shapes) == [(300, 400, 3), (450, 600, 3), (600, 450, 3)]
+    for result in results:
+        size_wh, box_xyxy = products[result.filename]
+        found = result.detections
+        assert found.size_wh == size_wh
+        np.testing.assert_allclose(found.boxes_xyxy[0], box_xyxy, atol=3)
+        # The toy graph's other box is the whole frame, of which the part inside the image is kept.
+        np.testing.assert_allclose(found.boxes_xyxy[1], (0, 0) + size_wh, atol=1e-6)
+
+
+def test_detections_in_the_margins_are_dropped():
+    # A strip of 400 x 100, shrunk to 200 x 50, in the middle of a frame of 200 x 150: 50 pixels of
+    # margin above and below.
+    in_frame_yxyx = [
+        [60 / 150, 0.1, 90 / 150, 0.2],
+        [5 / 150, 0.1, 45 / 150, 0.2],
+        [40 / 150, 0.5, 80 / 150, 0.6],
+    ]
+    boxes_xyxy, inside = predict.without_margins(
+        np.array(in_frame_yxyx), (200, 150), (0, 50), (200, 50), (400, 100)
+    )
+    assert inside.tolist() == [True, False, True]
+    expected = [[40, 20, 80, 80], [40, -90, 80, -10], [200, -20, 240, 60]]
+    np.testing.assert_allclose(boxes_xyxy, expected)
+
+
+def test_a_strip_too_large_for_margins_is_refused_by_name(detect, tmp_path):
+    save_image(tmp_path / "in" / "long.JPG", (20000, 20), (0, 0, 10, 20))
+    words = (
+        "long.JPG: a strip of 20000 x 20 pixels needs a frame of 20000 x 15000; expected at most"
+    )
+    with pytest.raises(UserError, match=words + " 178 mega"):
+        detect(tmp_path / "in", max_side=0, pad_strips=True)
+
+
+def test_a_class_that_the_label_map_lacks_is_refused(class_names, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    graph = toy_graph.write(tmp_path / "frozen_inference_graph.pb", class_ids=(1, 4))
+    run_network = detector.Detector(graph).detect
+    inputs = predict.images_in(tmp_path / "in")
+    with pytest.raises(UserError, match="label_map.pbtxt: the graph found class 4; expected 1[.]"):
+        predict.detect_images(inputs, run_network, class_names, predict.Settings())
+
+
+# --- images that cannot be read ------------------------------------------------------------------
+
+
+def test_bad_images_can_be_skipped_and_are_reported(detect, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "empty.JPG").write_bytes(b"")
+    (tmp_path / "in" / "text.jpg").write_bytes(b"no image")
+    results = detect(tmp_path / "in", skip_bad=True)
+    found = predict.successful(results, tmp_path / "in")
+    assert [image.filename for image in found] == ["a.JPG"]
+    assert sorted(predict.outcomes(results)["skipped"]) == ["empty.JPG", "text.jpg"]
+    report = predict.skipped_report(results)
+    assert "empty.JPG: the file is empty" in report
+    assert "text.jpg: is no image" in report
+    assert "skipped 2 images" in report
+    assert predict.skipped_report(results[:1]) == ""
+
+
+def test_skipping_every_image_is_refused(detect, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "text.jpg").write_bytes(b"no image")
+    results = detect(tmp_path / "in", skip_bad=True)
+    words = (
+        "in: none of its 1 image can be read; expected one at least. The first: .*text.jpg: is no"
+    )
+    with pytest.raises(UserError, match=words):
+        predict.successful(results, tmp_path / "in")
+
+
+# --- the script ----------------------------------------------------------------------------------
+
+
+def test_a_broken_image_ends_the_step_by_name_and_nothing_is_written(run_step, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    broken = tmp_path / "in" / "broken.JPG"
+    save_image(broken)
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="broken.JPG: cannot be decoded to its end.*--skip-bad"):
+        run_step("--images", tmp_path / "in")
+    with pytest.raises(UserError, match="No detections and no counts were written"):
+        run_step("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
+    assert not (tmp_path / "out.json").exists()
+    assert not (tmp_path / "drawn" / "counts.csv").exists()
+
+
+def test_the_output_states_how_it_was_made(run_step, tmp_path, capsys):
+    graph = toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
+    config = graph.with_name("pipeline.config")
+    config.write_text(NMS_CONFIG % "iou_threshold: 0.3")
+    graph.with_name("trained_on.json").write_text('{"train": ["a.JPG", "b.JPG"], "val": []}')
+    box_xyxy = (180, 136, 220, 164)  # whole in each of four tiles
+    save_image(tmp_path / "in" / "a.JPG", box_xyxy=box_xyxy, orientation=3)
+    label_file = tmp_path / "test_labels.csv"
+    save_labels(label_file, ["a.JPG"])
+    options = ("--labels", label_file, "--images", tmp_path / "in", "--graph", graph.parent)
+    run_step(*options, "--max-side", 0)
+    assert json.loads((tmp_path / "out.json").read_text())["info"] == {
+        "graph": str(graph),
+        "graph_sha256": files.sha256(graph),
+        "config_sha256": files.sha256(config),
+        "labels": str(label_file),
+        "labels_sha256": files.sha256(label_file),
+        "max_side": 0,
+        "exif": "ignore",
+        "exif_flagged": {"a.JPG": 3},
+        "seen_in_training": {"train": ["a.JPG"], "val": []},
+        "skipped": {},
+    }
+    (image,) = detections.read_detections(tmp_path / "out.json")
+    np.testing.assert_allclose(image.boxes_xyxy, [box_xyxy, [0, 0, 400, 300]], atol=1.01)
+    assert image.scores.tolist() == [0.75, 0.25]
+    capsys.readouterr()
+
+    run_step(*options, "--pad-strips", "--tiles", 2)
+    info = detections.read_info(tmp_path / "out.json")
+    assert (info["pad_strips"], info["tiles"]) == (True, 2)
+    printed = capsys.readouterr().out
+    assert f"tiles: merged with NMS IoU 0.3 (from {config})" in printed
+
+
+def test_the_default_graph_is_the_users_once_exported_and_is_named(
+    script, class_names, tmp_path, capsys, monkeypatch
+):
+    shipped = toy_graph.write(tmp_path / "graphs" / "shipped" / paths.GRAPH_FILE)
+    monkeypatch.setattr(paths, "GRAPHS", tmp_path / "graphs")
+    monkeypatch.setattr(paths, "SHIPPED_GRAPH", shipped.parent)
+    save_image(tmp_path / "in" / "a.JPG")
+    arguments = ["--images", tmp_path / "in", "--output", tmp_path / "out.json"]
+    arguments += ["--label-map", class_names.label_map]
+    arguments = [str(argument) for argument in arguments]
+    script("08_detect").main(arguments)
+    assert f"graph: shipped ({shipped})" in capsys.readouterr().out
+    own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem / paths.GRAPH_FILE
+    toy_graph.write(own)
+    script("08_detect").main(arguments)
+    assert f"graph: {paths.DEFAULT_CONFIG.stem} ({own})" in capsys.readouterr().out
+
+
+def test_boxes_are_counted_from_the_threshold_beside_the_graph(run_step, tmp_path, capsys):
+    graph = toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
+    save_image(tmp_path / "in" / "a.JPG")
+    for score, count in ((0.1, 2), (0.5, 1), (0.9, 0)):
+        metrics = {"graph_sha256": files.sha256(graph), "threshold": score}
+        graph.with_name("metrics.json").write_text(json.dumps(metrics))
+        run_step("--images", tmp_path / "in", "--graph", graph, "--draw", tmp_path / "drawn")
+        lines = (tmp_path / "drawn" / "counts.csv").read_text().splitlines()
+        assert lines == ["filename,products", f"a.JPG,{count}"]
+        printed = capsys.readouterr().out
+        assert f"threshold: score {score:.3f} (from {tmp_path}/mine/metrics.json)" in printed
+
+
+def test_drawings_and_counts(run_step, tmp_path, capsys):
     for name in ("b c.JPG", "a.JPG", "rafğ.jpeg"):
-        save(tmp_path / "in" / name)
+        save_image(tmp_path / "in" / name)
     Image.new("L", (50, 40), 255).save(str(tmp_path / "in" / "grey.png"))
-    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", 0.2)
+    options = ("--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", 0.2)
+    run_step(*options)
     with open(str(tmp_path / "drawn" / "counts.csv"), encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
             ["filename", "products"],
@@ -132,301 +491,19 @@ def test_drawings_and_counts(run, tmp_path, capsys):
             ["grey.png", "2"],
             ["rafğ.jpeg", "2"],
         ]
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
-        "a.JPG",
-        "b c.JPG",
-        "counts.csv",
-        "grey.png.jpg",
-        "rafğ.jpeg",
-    ]
+    names = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert names == ["a.JPG", "b c.JPG", "counts.csv", "grey.png.jpg", "rafğ.jpeg"]
     assert Image.open(str(tmp_path / "drawn" / "a.JPG")).width == 400
     printed = capsys.readouterr().out
-    assert "8 products in 4 images" in printed and "before" not in printed
+    assert "threshold: score 0.200 (from --threshold)" in printed
+    assert "8 products in 4 images" in printed
+    assert "before" not in printed
+
     (tmp_path / "in" / "a.JPG").unlink()
-    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", 0.2)
+    run_step(*options)
     printed = capsys.readouterr().out
-    assert "6 products in 3 images" in printed and "1 image that was there before" in printed
-
-
-@pytest.mark.parametrize(
-    "metrics, count, words",
-    [
-        (None, "1", "from score 0.5 on: .*metrics.json is not there"),
-        ({"graph_sha256": "of another", "threshold": 0.1}, "1", "made with another graph"),
-        ({"graph_sha256": "SAME", "threshold": 0.1}, "2", "from score 0.100 on: the threshold in"),
-        ({"graph_sha256": "SAME", "threshold": 0.9}, "0", "from score 0.900 on"),
-        ("no JSON", "1", "names no threshold"),
-    ],
-)
-def test_the_threshold_is_that_of_this_graphs_metrics_or_said_aloud(
-    run, graph, tmp_path, capsys, metrics, count, words
-):
-    save(tmp_path / "in" / "a.JPG")
-    if metrics is not None:
-        text = (
-            metrics
-            if isinstance(metrics, str)
-            else json.dumps(metrics).replace("SAME", files.sha256(graph))
-        )
-        (tmp_path / "metrics.json").write_text(text)
-    run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
-    assert (tmp_path / "drawn" / "counts.csv").read_text().splitlines()[1] == "a.JPG," + count
-    import re
-
-    assert re.search(words, capsys.readouterr().out)
-
-
-def test_tiles_are_shown_one_by_one_and_boxes_are_still_those_of_the_image(
-    run, tmp_path, monkeypatch
-):
-    from shelfdet.inference import detector
-
-    detect, shown = detector.Detector.detect, []
-    monkeypatch.setattr(
-        detector.Detector,
-        "detect",
-        lambda self, pixels: shown.append(pixels.shape) or detect(self, pixels),
-    )
-    save(
-        tmp_path / "in" / "a.JPG", (800, 600), (370, 280, 430, 320)
-    )  # whole in each of the four tiles of 445 x 334
-    run("--images", tmp_path / "in", "--tiles", 2)
-    assert shown == [(600, 800, 3)] + [(334, 445, 3)] * 4
-    (found,) = detections.read_detections(tmp_path / "out.json")
-    # The network of the test also calls every image whole a product; a tile's whole is cut by its inner borders.
-    np.testing.assert_allclose(found.boxes_xyxy, [[370, 280, 430, 320], [0, 0, 800, 600]], atol=1.5)
-    run("--images", tmp_path / "in", "--tiles", 2, "--max-side", 500)
-    assert shown[5:] == [(375, 500, 3)] + [(334, 445, 3)] * 4, (
-        "tiles are cut from the image as it is, each at most 500 a side"
-    )
-    assert detections.read_info(tmp_path / "out.json")["tiles"] == 2
-
-
-def test_a_strip_is_told_and_with_margins_its_boxes_are_still_those_of_the_image(
-    run, tmp_path, capsys, monkeypatch
-):
-    from shelfdet.inference import detector
-
-    detect, shown = detector.Detector.detect, []
-    monkeypatch.setattr(
-        detector.Detector,
-        "detect",
-        lambda self, pixels: shown.append(pixels.shape) or detect(self, pixels),
-    )
-    save(tmp_path / "in" / "wide.JPG", (1200, 240), (100, 40, 160, 200))
-    save(tmp_path / "in" / "high.JPG", (150, 600), (30, 100, 90, 220))
-    save(tmp_path / "in" / "plain.JPG", (400, 300), (40, 30, 100, 200))
-    run("--images", tmp_path / "in", "--max-side", 600)
-    printed = capsys.readouterr().out
-    assert (
-        "2 images more than twice as wide as high, or as high as wide: high.JPG, wide.JPG"
-        in printed
-        and "--pad-strips" in printed
-    )
-    assert sorted(shown) == [
-        (120, 600, 3),
-        (300, 400, 3),
-        (600, 150, 3),
-    ] and "pad_strips" not in detections.read_info(tmp_path / "out.json")
-    del shown[:]
-    run("--images", tmp_path / "in", "--max-side", 600, "--pad-strips")
-    assert "--pad-strips" not in capsys.readouterr().out
-    assert detections.read_info(tmp_path / "out.json")["pad_strips"] is True
-    assert sorted(shown) == [(300, 400, 3), (450, 600, 3), (600, 450, 3)]
-    found = {image.filename: image for image in detections.read_detections(tmp_path / "out.json")}
-    for name, box_xyxy, size_wh in (
-        ("wide.JPG", (100, 40, 160, 200), (1200, 240)),
-        ("high.JPG", (30, 100, 90, 220), (150, 600)),
-        ("plain.JPG", (40, 30, 100, 200), (400, 300)),
-    ):
-        assert found[name].size_wh == size_wh
-        np.testing.assert_allclose(found[name].boxes_xyxy[0], box_xyxy, atol=3)
-        # the toy graph's other box is the whole of what it was shown: its part inside the image
-        np.testing.assert_allclose(found[name].boxes_xyxy[1], (0, 0) + size_wh, atol=1e-6)
-
-
-def test_what_is_found_in_the_margins_is_left_out(script):
-    # A strip of 400 x 100, shrunk to 200 x 50, in the middle of a frame of 200 x 150: 50 pixels of margin above and below.
-    in_frame_yxyx = [
-        [60 / 150, 0.1, 90 / 150, 0.2],
-        [5 / 150, 0.1, 45 / 150, 0.2],
-        [40 / 150, 0.5, 80 / 150, 0.6],
-    ]
-    boxes_xyxy, inside = script("08_detect").without_margins(
-        in_frame_yxyx, (200, 150), (0, 50), (200, 50), (400, 100)
-    )
-    assert inside.tolist() == [True, False, True]
-    np.testing.assert_allclose(
-        boxes_xyxy, [[40, 20, 80, 80], [40, -90, 80, -10], [200, -20, 240, 60]]
-    )
-
-
-def test_a_strip_too_large_for_a_frame_is_told_by_name(run, tmp_path):
-    save(tmp_path / "in" / "long.JPG", (20000, 20), (0, 0, 10, 20))
-    with pytest.raises(
-        UserError,
-        match="long.JPG: a strip of 20000 x 20 pixels needs a frame of 20000 x 15000; expected at most 178 mega",
-    ):
-        run("--images", tmp_path / "in", "--max-side", 0, "--pad-strips")
-
-
-@pytest.mark.parametrize(
-    "root, beside, words",
-    [
-        ("of another", "SAME", "from score 0.100 on: the threshold in {0}/graph/metrics.json"),
-        ("SAME", "of another", "from score 0.100 on: the threshold in {0}/metrics.json"),
-        (
-            "of another",
-            "of another",
-            "from score 0.5 on: {0}/metrics.json was made with another graph, {0}/graph/metrics.json was made with",
-        ),
-    ],
-)
-def test_the_threshold_is_that_of_the_workspaces_metrics_or_of_those_beside_the_graph(
-    script, tmp_path, capsys, monkeypatch, root, beside, words
-):
-    from shelfdet.core import paths
-
-    monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics.json")
-    graph = toy_graph.write(tmp_path / "graph" / "frozen_inference_graph.pb")
-    for folder, sha256 in ((tmp_path, root), (tmp_path / "graph", beside)):
-        (folder / "metrics.json").write_text(
-            json.dumps(
-                {"graph_sha256": sha256.replace("SAME", files.sha256(graph)), "threshold": 0.1}
-            )
-        )
-    save(tmp_path / "in" / "a.JPG")
-    script("08_detect").main(
-        [
-            "--graph",
-            str(tmp_path / "graph"),
-            "--images",
-            str(tmp_path / "in"),
-            "--draw",
-            str(tmp_path / "drawn"),
-            "--output",
-            str(tmp_path / "out.json"),
-        ]
-    )
-    assert words.format(tmp_path) in capsys.readouterr().out
-
-
-def test_a_broken_image_ends_the_step_by_name_and_writes_nothing(run, tmp_path):
-    save(tmp_path / "in" / "a.JPG")
-    save(tmp_path / "in" / "broken.JPG")
-    whole = (tmp_path / "in" / "broken.JPG").read_bytes()
-    (tmp_path / "in" / "broken.JPG").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="broken.JPG: cannot be decoded to its end.*--skip-bad"):
-        run("--images", tmp_path / "in")
-    with pytest.raises(UserError, match="No detections and no counts were written"):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
-    assert not (tmp_path / "out.json").exists() and not (tmp_path / "drawn" / "counts.csv").exists()
-
-
-def test_skip_bad_goes_on_and_lists(run, tmp_path, capsys):
-    save(tmp_path / "in" / "a.JPG")
-    (tmp_path / "in" / "empty.JPG").write_bytes(b"")
-    (tmp_path / "in" / "text.jpg").write_bytes(b"no image")
-    run("--images", tmp_path / "in", "--skip-bad")
-    assert [image.filename for image in detections.read_detections(tmp_path / "out.json")] == [
-        "a.JPG"
-    ]
-    assert sorted(json.loads((tmp_path / "out.json").read_text())["info"]["skipped"]) == [
-        "empty.JPG",
-        "text.jpg",
-    ]
-    told = capsys.readouterr().err
-    assert (
-        "empty.JPG: the file is empty" in told
-        and "text.jpg: is no image" in told
-        and "skipped 2 images" in told
-    )
-
-
-def test_skip_bad_with_bad_images_alone_is_no_success(run, tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "text.jpg").write_bytes(b"no image")
-    with pytest.raises(
-        UserError,
-        match="in: none of its 1 image can be read; expected one at least. The first: .*text.jpg: is no image",
-    ):
-        run("--images", tmp_path / "in", "--skip-bad")
-    assert not (tmp_path / "out.json").exists()
-
-
-def test_a_size_that_differs_from_the_label_files_is_told(run, tmp_path):
-    save(tmp_path / "in" / "a.JPG", (400, 310))
-    label(tmp_path / "test_labels.csv", ["a.JPG"])
-    with pytest.raises(
-        UserError, match="a.JPG: 400 x 310 pixels; .*test_labels.csv says 400 x 300"
-    ):
-        run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in")
-
-
-def test_a_missing_image_is_told(run, tmp_path):
-    save(tmp_path / "in" / "a.JPG")
-    label(tmp_path / "test_labels.csv", ["a.JPG", "lost.JPG"])
-    with pytest.raises(UserError, match="lost.JPG"):
-        run("--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in")
-
-
-def test_a_class_that_the_label_map_lacks_is_told(run, tmp_path):
-    save(tmp_path / "in" / "a.JPG")
-    graph = toy_graph.write(tmp_path / "graph" / "frozen_inference_graph.pb", class_ids=(1, 4))
-    with pytest.raises(UserError, match="label_map.pbtxt: the graph found class 4; expected 1"):
-        run("--images", tmp_path / "in", "--graph", graph.parent)
-
-
-def test_the_users_images_are_never_drawn_over(run, tmp_path):
-    save(tmp_path / "in" / "a.JPG")
-    before = (tmp_path / "in" / "a.JPG").read_bytes()
-    with pytest.raises(UserError, match="would be written over"):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "out" / ".." / "in")
-    (tmp_path / "links").mkdir()  # as step 01 lays them
-    (tmp_path / "links" / "a.JPG").symlink_to(tmp_path / "in" / "a.JPG")
-    with pytest.raises(UserError, match="would be written over"):
-        run("--images", tmp_path / "links", "--draw", tmp_path / "links")
-    with pytest.raises(UserError, match="a.JPG lies there, which has not this step's mark"):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "links")
-    save(tmp_path / "others" / "a.JPG", (80, 60), (4, 3, 10, 20))
-    with pytest.raises(UserError, match="a.JPG lies there, which has not this step's mark"):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "others")
-    assert (tmp_path / "links" / "a.JPG").is_symlink() and Image.open(
-        str(tmp_path / "others" / "a.JPG")
-    ).size == (80, 60)
-    assert (tmp_path / "in" / "a.JPG").read_bytes() == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "counts.csv").write_text("shop,shelves\n")
-    with pytest.raises(
-        UserError, match="counts.csv lies there, which holds no counts of this step"
-    ):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "mine")
-    for _ in range(2):  # its own drawings it may replace
-        run("--images", tmp_path / "in", "--draw", tmp_path / "drawn")
-
-
-def test_files_that_are_no_images_are_named(run, tmp_path, capsys):
-    save(tmp_path / "in" / "a.JPG")
-    save(tmp_path / "in" / "more" / "b.JPG")
-    for name in ("c.webp", ".hidden"):
-        (tmp_path / "in" / name).write_text("")
-    run("--images", tmp_path / "in")
-    assert (
-        f"not looked at in {tmp_path / 'in'}, for they are no files ending in .jpg"
-        in capsys.readouterr().out.split("c.webp, more")[0]
-    )
-
-
-def test_an_empty_folder_and_a_file_for_a_folder_are_told(run, tmp_path):
-    (tmp_path / "in").mkdir()
-    with pytest.raises(UserError, match="no image in it"):
-        run("--images", tmp_path / "in")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is a file; expected a folder"):
-        run("--images", tmp_path / "file")
-    save(tmp_path / "in" / "a.JPG")
-    with pytest.raises(UserError, match="cannot be written"):
-        run("--images", tmp_path / "in", "--draw", tmp_path / "file")
+    assert "6 products in 3 images" in printed
+    assert "other images in that folder, from before this run and not counted: 1" in printed
 
 
 @pytest.mark.parametrize(
@@ -444,8 +521,8 @@ def test_wrong_options_are_refused(script, options):
     assert error.value.code == 2
 
 
-def test_real_images_of_both_sizes(run, tmp_path, shelf_data_original):
-    run("--images", shelf_data_original / "ShelfImages" / "test", "--draw", tmp_path / "drawn")
-    info = json.loads((tmp_path / "out.json").read_text())["info"]
-    assert sorted(info["exif_flagged"]) == ["C1_P03_N1_S2_1.JPG", "C1_P12_N1_S5_1.JPG"]
-    assert all(Image.open(str(path)).width <= 1024 for path in (tmp_path / "drawn").glob("*.JPG"))
+def test_real_images_of_both_sizes(detect, tmp_path, shelf_data_original):
+    results = detect(shelf_data_original / "ShelfImages" / "test", draw_folder=tmp_path)
+    flagged = sorted(predict.outcomes(results)["exif_flagged"])
+    assert flagged == ["C1_P03_N1_S2_1.JPG", "C1_P12_N1_S5_1.JPG"]
+    assert all(Image.open(str(path)).width <= 1024 for path in tmp_path.glob("*.JPG"))

@@ -1,127 +1,165 @@
-"""Images in overlapping tiles, for products that are small in the whole image: the network is shown the image and each tile.
+"""Detection in overlapping tiles, for products that are small in the whole image.
 
-A product that a tile's border cuts is left out there. It is whole in the tile beside it if it is small enough for the overlap, less the two
-borders of BORDER; if it is not, it is large enough to be found in the whole image.
+The network runs on the whole image and on each of its tiles, and the detections are merged. A box
+that a tile's border cuts is dropped in that tile. Its product is whole in the neighbouring tile if
+it is narrower than the overlap less the two margins of BORDER_SHARE; a larger product is large
+enough to be found in the whole image.
 """
 
-import collections
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from shelfdet.core import boxes
 from shelfdet.data import images
 
-OVERLAP = 0.2  # of a tile's side, with the tile beside it
-BORDER = 0.01  # of a tile's side: a box that ends so near to a border inside the image is taken for a cut one
-SAME = 0.45  # IoU from which two boxes are one, as in the configs' batch_non_max_suppression
-COVERED = 0.8  # share of a box on others of higher scores from which it lies across those: products that look small in the
-# whole image are often found two at a time there
+OVERLAP_SHARE = 0.2  # of a tile's side, shared with the neighbouring tile
+# A box that ends within this share of a tile's side from a border inside the image counts as cut by
+# it: a network places the edge of a cut product some pixels beside the border.
+BORDER_SHARE = 0.01
+# A box with more than this share of its area on boxes of higher scores is dropped. Products that
+# are small in the whole image are often detected two at a time there, by one box across both; NMS
+# keeps it, because its IoU with either is low.
+MAX_COVERED_SHARE = 0.8
 
-Tile = collections.namedtuple("Tile", "pixels box_xyxy")
-Tile.__doc__ = """pixels: uint8 RGB of shape (height, width, 3). box_xyxy: where in the image it lies, in its pixels."""
+# What a detector returns for one image, and takes: see inference.detector.Detector.detect.
+RawDetections = Tuple[np.ndarray, np.ndarray, np.ndarray]
+DetectFunction = Callable[[np.ndarray], RawDetections]
 
 
-def detect(network, pixels, count, max_side=None):
-    """What a network finds in an image and in its ``count`` x ``count`` tiles together, each product once.
+class Tile(NamedTuple):
+    """A part of an image.
+
+    pixels: uint8 RGB of shape (height, width, 3).
+    box_xyxy: its place in the image, in pixels.
+    """
+
+    pixels: np.ndarray
+    box_xyxy: Tuple[int, int, int, int]
+
+
+def detect(
+    run_network: DetectFunction,
+    pixels: np.ndarray,
+    count: int,
+    nms_iou: float,
+    max_side: Optional[int] = None,
+) -> RawDetections:
+    """Detects in an image and in its ``count`` x ``count`` tiles, and merges the detections.
 
     Args:
-      network: such as inference.Detector.detect; what it takes and gives, this takes and gives.
+      run_network: a detector such as ``inference.detector.Detector.detect``.
       pixels: uint8 RGB of shape (height, width, 3).
-      max_side: image and tiles are shrunk to this, as images.load does, before the network is shown them.
+      count: number of tiles in a row, and of rows.
+      nms_iou: IoU above which two boxes of a class are one detection; that of the graph's config.
+      max_side: the image and each tile are shrunk to this longer side, as images.load does, before
+        the network runs.
 
     Returns:
-      (boxes_yxyx, scores, class_ids), the boxes in 0 to 1 of the image.
+      (boxes_yxyx, scores, class_ids) as from ``run_network``: the boxes normalised to the whole
+      image, (N, 4) of ymin, xmin, ymax, xmax in 0 to 1; scores falling.
     """
-    image_wh, found = pixels.shape[1::-1], []
-    for tile in cut(pixels, 1) + cut(pixels, count):
-        boxes_yxyx, scores, class_ids = network(images.shrunk(tile.pixels, max_side))
-        boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile.pixels.shape[1::-1]) + np.tile(
-            tile.box_xyxy[:2], 2
-        )
-        kept = whole(boxes_xyxy, tile, image_wh)
-        found.append((boxes_xyxy[kept], scores[kept], class_ids[kept]))
-    boxes_xyxy, scores, class_ids = (np.concatenate(part) for part in zip(*found))
-    rows = merged(boxes_xyxy, scores, class_ids)
+    image_wh = pixels.shape[1::-1]
+    parts = []
+    for tile in cut_tiles(pixels, 1) + cut_tiles(pixels, count):
+        boxes_yxyx, scores, class_ids = run_network(images.shrunk(tile.pixels, max_side))
+        tile_wh = tile.pixels.shape[1::-1]
+        left_top = tile.box_xyxy[:2]
+        boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile_wh) + np.tile(left_top, 2)
+        kept = not_cut_by_tile(boxes_xyxy, tile, image_wh)
+        parts.append((boxes_xyxy[kept], scores[kept], class_ids[kept]))
+    boxes_xyxy, scores, class_ids = (np.concatenate(part) for part in zip(*parts))
+    rows = merge(boxes_xyxy, scores, class_ids, nms_iou)
     return boxes.to_normalised_yxyx(boxes_xyxy[rows], image_wh), scores[rows], class_ids[rows]
 
 
-def cut(pixels, count):
+def cut_tiles(pixels: np.ndarray, count: int) -> List[Tile]:
     """Cuts an image into ``count`` x ``count`` tiles of one size.
 
     Args:
       pixels: uint8 RGB of shape (height, width, 3).
-      count: 1 or more.
+      count: 1 or more; 1 gives the whole image.
 
     Returns:
       list of Tile, row by row.
     """
-    (tops, height), (lefts, width) = (_spans(side, count) for side in pixels.shape[:2])
-    return [
-        Tile(
-            pixels[top : top + height, left : left + width], (left, top, left + width, top + height)
-        )
-        for top in tops
-        for left in lefts
-    ]
+    tops, height = _spans(pixels.shape[0], count)
+    lefts, width = _spans(pixels.shape[1], count)
+    tiles = []
+    for top in tops:
+        for left in lefts:
+            bottom = top + height
+            right = left + width
+            tiles.append(Tile(pixels[top:bottom, left:right], (left, top, right, bottom)))
+    return tiles
 
 
-def whole(boxes_xyxy, tile, image_wh):
-    """Which boxes no border of their tile cuts; the image's own borders do not count.
+def not_cut_by_tile(boxes_xyxy: np.ndarray, tile: Tile, image_wh: Tuple[int, int]) -> np.ndarray:
+    """Which boxes no border of their tile cuts. Borders that are the image's own do not count.
 
     Args:
       boxes_xyxy: (N, 4) in pixels of the image.
-      tile: Tile.
-      image_wh: of the pixels that it was cut from.
+      tile: the tile that they were detected in.
+      image_wh: size of the image that the tile was cut from.
 
     Returns:
       bool (N,).
     """
     left, top, right, bottom = tile.box_xyxy
-    across, down = BORDER * (right - left), BORDER * (bottom - top)
+    margin_x = BORDER_SHARE * (right - left)
+    margin_y = BORDER_SHARE * (bottom - top)
     xmin, ymin, xmax, ymax = boxes_xyxy.T
     return (
-        ((xmin > left + across) | (left == 0))
-        & ((ymin > top + down) | (top == 0))
-        & ((xmax < right - across) | (right == image_wh[0]))
-        & ((ymax < bottom - down) | (bottom == image_wh[1]))
+        ((xmin > left + margin_x) | (left == 0))
+        & ((ymin > top + margin_y) | (top == 0))
+        & ((xmax < right - margin_x) | (right == image_wh[0]))
+        & ((ymax < bottom - margin_y) | (bottom == image_wh[1]))
     )
 
 
-def merged(boxes_xyxy, scores, class_ids):
-    """Non-maximum suppression over the boxes of all tiles, class by class; then boxes that lie across others of higher scores go.
+def merge(
+    boxes_xyxy: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, nms_iou: float
+) -> np.ndarray:
+    """Merges the detections of all tiles, class by class.
+
+    NMS drops duplicates; then boxes that lie across several better ones are dropped.
 
     Args:
-      boxes_xyxy: (N, 4). scores: (N,). class_ids: (N,).
+      boxes_xyxy: (N, 4).
+      scores: (N,).
+      class_ids: (N,).
+      nms_iou: of two boxes with a higher IoU the one of the lower score is dropped.
 
     Returns:
-      int (M,): the rows that stay, the highest score first.
+      int (M,): the rows that are kept, the highest score first.
     """
-    order, kept = np.argsort(-scores, kind="stable"), []
+    order = np.argsort(-scores, kind="stable")
+    kept = []
     while len(order):
-        best, order = order[0], order[1:]
+        best = order[0]
+        order = order[1:]
         kept.append(best)
-        same = (boxes.iou(boxes_xyxy[best : best + 1], boxes_xyxy[order])[0] > SAME) & (
-            class_ids[order] == class_ids[best]
-        )
-        order = order[~same]
+        overlaps = boxes.iou(boxes_xyxy[best : best + 1], boxes_xyxy[order])[0] > nms_iou
+        order = order[~(overlaps & (class_ids[order] == class_ids[best]))]
     rows = np.array(kept, dtype=int)
-    return rows[_not_across(boxes_xyxy[rows], class_ids[rows])]
+    return rows[_not_covered(boxes_xyxy[rows], class_ids[rows])]
 
 
-def _not_across(boxes_xyxy, class_ids):
-    """Which boxes, the highest score first, are not covered by those before them; bool (N,)."""
-    shares = (
-        boxes.intersections(boxes_xyxy, boxes_xyxy)
-        / np.maximum(boxes.areas(boxes_xyxy), 1e-9)[:, None]
-    )
-    stays = np.ones(len(boxes_xyxy), dtype=bool)
+def _not_covered(boxes_xyxy: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    """Which boxes, given by falling score, no kept boxes before them cover: bool (N,)."""
+    shared = boxes.intersections(boxes_xyxy, boxes_xyxy)  # (N, N)
+    areas = np.maximum(boxes.areas(boxes_xyxy), 1e-9)  # a box without area: no division by 0
+    shares = shared / areas[:, None]
+    kept = np.ones(len(boxes_xyxy), dtype=bool)
     for row in range(1, len(boxes_xyxy)):
-        others = stays[:row] & (class_ids[:row] == class_ids[row])
-        stays[row] = shares[row, :row][others].sum() <= COVERED
-    return stays
+        better = kept[:row] & (class_ids[:row] == class_ids[row])
+        kept[row] = shares[row, :row][better].sum() <= MAX_COVERED_SHARE
+    return kept
 
 
-def _spans(side, count):
-    """(where the tiles begin, how long they are) along a side of so many pixels."""
-    length = min(side, int(np.ceil(side / (count - (count - 1) * OVERLAP))))
-    return np.linspace(0, side - length, count).round().astype(int).tolist(), length
+def _spans(side: int, count: int) -> Tuple[List[int], int]:
+    """(start of each tile, length of a tile) along an image's side, all in pixels."""
+    # count tiles less the overlaps between them make up the side.
+    length = min(side, int(np.ceil(side / (count - (count - 1) * OVERLAP_SHARE))))
+    starts = np.linspace(0, side - length, count).round().astype(int).tolist()
+    return starts, length

@@ -1,0 +1,121 @@
+"""Images with detected boxes drawn on them, and counts.csv, the number of products in each.
+
+Drawings carry a mark in their EXIF block, by which a later run knows that it may replace them.
+"""
+
+import csv
+import io
+import pathlib
+from typing import Iterable, List, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from shelfdet import UserError
+from shelfdet.core import drawing, files
+from shelfdet.data import images
+from shelfdet.data.detections import Detections
+
+JPEG_QUALITY = 88
+EXIF_SOFTWARE = 0x0131  # EXIF 2.32: the name of the program that made the image
+MARK = "08_detect.py"
+COUNTS_FILE = "counts.csv"
+COUNTS_COLUMNS = ("filename", "products")
+
+
+class Counts(NamedTuple):
+    """What ``write_counts`` wrote.
+
+    path: the file.
+    products: the total over all images.
+    images: the number of images.
+    other_drawings: the number of images in the folder that are not of these detections.
+    """
+
+    path: pathlib.Path
+    products: int
+    images: int
+    other_drawings: int
+
+
+def check_folder(folder: pathlib.Path, image_paths: Iterable[pathlib.Path]) -> None:
+    """Checks that drawings and counts in ``folder`` overwrite nothing but those of an earlier run.
+
+    Raises:
+      UserError: the folder holds the images themselves, a counts.csv of another origin, or files
+        with the names of drawings that are not marked as such.
+    """
+    image_paths = list(image_paths)
+    if folder.resolve() in {path.parent.resolve() for path in image_paths}:
+        raise UserError(
+            f"--draw {folder}: is the folder of the images themselves, which would be overwritten. "
+            "Name another folder."
+        )
+    counts = folder / COUNTS_FILE
+    if counts.exists() and not _is_counts_file(counts):
+        raise UserError(
+            f"--draw {folder}: holds a {COUNTS_FILE} that this step did not write, which would be "
+            f"overwritten; expected the columns {','.join(COUNTS_COLUMNS)}. Name another folder."
+        )
+    for image_path in image_paths:
+        path = folder / drawing_name(image_path.name)
+        # A symbolic link may lead to a photograph of the user, whatever it shows.
+        if path.is_symlink() or (path.exists() and not _is_drawing(path)):
+            raise UserError(
+                f"--draw {folder}: holds {path.name}, which is not marked as a drawing of this "
+                "step and would be overwritten; expected a folder without such images. Name "
+                "another folder, or remove the file if it is an old drawing."
+            )
+
+
+def draw(pixels: np.ndarray, found: Detections, folder: pathlib.Path, threshold: float) -> None:
+    """Draws the boxes with at least the score ``threshold`` and writes the image as a JPEG.
+
+    Args:
+      pixels: uint8 RGB of shape (height, width, 3); the image, which may be shrunk.
+      found: its detections, in pixels of an image of size ``found.size_wh``.
+      folder: where to write ``drawing_name(found.filename)``.
+      threshold: the lowest score that is drawn.
+    """
+    kept_xyxy = found.boxes_xyxy[found.scores >= threshold]
+    drawn = drawing.draw_detections(pixels, kept_xyxy, found.size_wh, found.filename)
+    exif = Image.Exif()
+    exif[EXIF_SOFTWARE] = MARK
+    with files.replacing(folder / drawing_name(found.filename)) as partial:
+        drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY, exif=exif)
+
+
+def drawing_name(filename: str) -> str:
+    """The file name of an image's drawing, which is a JPEG whatever the image is."""
+    if filename.lower().endswith((".jpg", ".jpeg")):
+        return filename
+    return filename + ".jpg"
+
+
+def write_counts(found: List[Detections], threshold: float, folder: pathlib.Path) -> Counts:
+    """Writes counts.csv: each image's number of boxes with at least the score ``threshold``."""
+    rows = [(image.filename, int((image.scores >= threshold).sum())) for image in found]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COUNTS_COLUMNS)
+    writer.writerows(rows)
+    path = folder / COUNTS_FILE
+    files.write_text(path, text.getvalue())
+    drawn = {drawing_name(image.filename) for image in found}
+    there = {image_path.name for image_path in images.list_images(folder)}
+    total = sum(count for _, count in rows)
+    return Counts(path, total, len(rows), len(there - drawn))
+
+
+def _is_counts_file(path: pathlib.Path) -> bool:
+    header = ",".join(COUNTS_COLUMNS).encode("utf-8")
+    return path.is_file() and path.read_bytes().startswith(header)
+
+
+def _is_drawing(path: pathlib.Path) -> bool:
+    """Whether ``draw`` wrote the file."""
+    try:
+        with Image.open(str(path)) as image:
+            return image.getexif().get(EXIF_SOFTWARE) == MARK
+    except (OSError, ValueError):
+        return False

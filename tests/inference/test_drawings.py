@@ -1,0 +1,81 @@
+"""Drawings and counts: what they may overwrite, and what is drawn and counted."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shelfdet import UserError
+from shelfdet.data.detections import Detections
+from shelfdet.inference import drawings
+
+BOXES = np.array([[10.0, 10.0, 40.0, 50.0], [50.0, 10.0, 90.0, 60.0]])
+
+
+def save_image(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (100, 80)).save(str(path))
+    return path
+
+
+def detections_in(filename, scores):
+    return Detections(filename, (100, 80), BOXES, np.array(scores), ("product", "product"))
+
+
+def draw(folder, filename, threshold=0.5):
+    folder.mkdir(exist_ok=True)
+    found = detections_in(filename, [0.9, 0.4])
+    drawings.draw(np.zeros((80, 100, 3), np.uint8), found, folder, threshold)
+    return folder / drawings.drawing_name(filename)
+
+
+def test_boxes_from_the_threshold_on_are_drawn(tmp_path):
+    one = np.asarray(Image.open(str(draw(tmp_path / "one", "a.JPG", threshold=0.5))))
+    both = np.asarray(Image.open(str(draw(tmp_path / "both", "a.JPG", threshold=0.4))))
+    assert one[:60, 45:].max() < 20  # the second box is not there; JPEG leaves some noise
+    assert both[:60, 45:].max() > 100
+    assert draw(tmp_path / "one", "grey.png").name == "grey.png.jpg"
+
+
+def test_counts_are_of_boxes_from_the_threshold_on(tmp_path):
+    draw(tmp_path, "a.JPG")
+    draw(tmp_path, "from an earlier run.JPG")
+    found = [detections_in("a.JPG", [0.9, 0.4]), detections_in("b.JPG", [0.5, 0.5])]
+    counts = drawings.write_counts(found, 0.5, tmp_path)
+    assert counts == (tmp_path / "counts.csv", 3, 2, 1)
+    assert counts.path.read_text() == "filename,products\na.JPG,1\nb.JPG,2\n"
+
+
+def test_the_images_own_folder_is_refused(tmp_path):
+    image_path = save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="would be overwritten"):
+        drawings.check_folder(tmp_path / "out" / ".." / "in", [image_path])
+
+
+def test_symbolic_links_to_images_are_never_overwritten(tmp_path):
+    image_path = save_image(tmp_path / "in" / "a.JPG")
+    link = tmp_path / "links" / "a.JPG"  # step 01 writes links like this one
+    link.parent.mkdir()
+    link.symlink_to(image_path)
+    with pytest.raises(UserError, match="would be overwritten"):
+        drawings.check_folder(link.parent, [link])
+    with pytest.raises(UserError, match="holds a.JPG, which is not marked as a drawing"):
+        drawings.check_folder(link.parent, [image_path])
+
+
+def test_other_images_and_counts_are_never_overwritten(tmp_path):
+    image_path = save_image(tmp_path / "in" / "a.JPG")
+    save_image(tmp_path / "others" / "a.JPG")
+    with pytest.raises(UserError, match="holds a.JPG, which is not marked as a drawing"):
+        drawings.check_folder(tmp_path / "others", [image_path])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "counts.csv").write_text("shop,shelves\n")
+    with pytest.raises(UserError, match="holds a counts.csv that this step did not write"):
+        drawings.check_folder(tmp_path / "mine", [image_path])
+
+
+def test_drawings_and_counts_of_an_earlier_run_may_be_overwritten(tmp_path):
+    image_path = save_image(tmp_path / "in" / "a.JPG")
+    draw(tmp_path / "drawn", "a.JPG")
+    drawings.write_counts([detections_in("a.JPG", [0.9, 0.4])], 0.5, tmp_path / "drawn")
+    drawings.check_folder(tmp_path / "drawn", [image_path])
