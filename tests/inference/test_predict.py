@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 import numpy as np
 import pytest
@@ -157,77 +156,6 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path):
         predict.check_targets(tmp_path / "out.json", tmp_path / "file", [])
     with pytest.raises(UserError, match="is a folder; expected the name of a file"):
         predict.check_targets(tmp_path, None, [])
-
-
-# --- the graph's config and threshold ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("line, expected", [("iou_threshold: 0.3", 0.3), ("", 0.6)])
-def test_the_nms_iou_of_tiles_is_that_of_the_graphs_config(tmp_path, line, expected):
-    # 0.6 is object_detection's own default.
-    (tmp_path / "pipeline.config").write_text(NMS_CONFIG % line)
-    choice = predict.choose_nms_iou(tmp_path / "frozen_inference_graph.pb")
-    assert choice.value == expected
-    assert choice.source == f"from {tmp_path}/pipeline.config"
-
-
-def test_without_a_config_the_nms_iou_is_the_shipped_graphs(tmp_path):
-    choice = predict.choose_nms_iou(tmp_path / "frozen_inference_graph.pb")
-    shipped = predict.choose_nms_iou(paths.SHIPPED_GRAPH / paths.GRAPH_FILE)
-    assert choice.value == shipped.value == 0.45
-    assert choice.source == f"the default, because {tmp_path}/pipeline.config does not exist"
-
-
-@pytest.mark.parametrize(
-    "metrics, score, words",
-    [
-        (None, 0.5, "the default, because .*metrics.json does not exist; --threshold"),
-        ({"graph_sha256": "another", "threshold": 0.1}, 0.5, "metrics.json is of another graph"),
-        ({"graph_sha256": "this", "threshold": 0.1}, 0.1, "from .*metrics.json$"),
-        ("no JSON", 0.5, "metrics.json holds no threshold"),
-        ({"graph_sha256": "this"}, 0.5, "metrics.json holds no threshold"),
-    ],
-)
-def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
-    tmp_path, metrics, score, words
-):
-    path = tmp_path / "metrics.json"
-    if metrics is not None:
-        path.write_text(metrics if isinstance(metrics, str) else json.dumps(metrics))
-    choice = predict.choose_threshold(None, [path], "this")
-    assert choice.value == score
-    assert re.search(words, choice.source)
-
-
-@pytest.mark.parametrize(
-    "beside, root, words",
-    [
-        ("this", "this", "from {0}/graph/metrics.json"),
-        ("another", "this", "from {0}/metrics.json"),
-        (
-            "another",
-            "another",
-            "the default, because {0}/graph/metrics.json is of another graph and "
-            "{0}/metrics.json is of another graph; --threshold (`make predict THRESHOLD=`) "
-            "sets another",
-        ),
-    ],
-)
-def test_metrics_beside_the_graph_come_before_those_of_the_workspace(tmp_path, beside, root, words):
-    metrics_files = [tmp_path / "graph" / "metrics.json", tmp_path / "metrics.json"]
-    (tmp_path / "graph").mkdir()
-    for path, graph_sha256 in zip(metrics_files, (beside, root)):
-        path.write_text(json.dumps({"graph_sha256": graph_sha256, "threshold": 0.1}))
-    choice = predict.choose_threshold(None, metrics_files, "this")
-    assert choice.source == words.format(tmp_path)
-
-
-def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1}))
-    assert predict.choose_threshold(0.0, [path], "this") == (0.0, "from --threshold")
-    source = predict.choose_threshold(None, [path], "this", tiles=2).source
-    assert source == f"from {path}, chosen on whole images"
 
 
 # --- detection -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import drawing, files
+from shelfdet.core import drawing, files, paths
 from shelfdet.data import images
 from shelfdet.data.detections import Detections
 
@@ -105,6 +105,21 @@ def write_counts(found: List[Detections], threshold: float, folder: pathlib.Path
     there = {image_path.name for image_path in images.list_images(folder)}
     total = sum(count for _, count in rows)
     return Counts(path, total, len(rows), len(there - drawn))
+
+
+def counts_report(counts: Counts) -> str:
+    """The total, the average, and whether the folder holds other images."""
+    average = counts.products / counts.images
+    report = (
+        f"{paths.shown(counts.path)}: {counts.products} products in {counts.images} images "
+        f"({average:.1f} an image); the drawings are beside it"
+    )
+    if counts.other_drawings:
+        report += (
+            "\n  other images in that folder, from before this run and not counted: "
+            f"{counts.other_drawings}"
+        )
+    return report
 
 
 def _is_counts_file(path: pathlib.Path) -> bool:

@@ -5,7 +5,6 @@ the image on disk (with ``exif="apply"``, of the image turned as its EXIF flag s
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -13,17 +12,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.config import pipeline
 from shelfdet.core import boxes, files, parallel, paths, text
 from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images, labels
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_label_map
-from shelfdet.inference import drawings, tiling
+from shelfdet.inference import drawings, graph_files, tiling
 
-DEFAULT_THRESHOLD = 0.5
-# NMS IoU of tiles for a graph without a pipeline.config beside it; the shipped graphs' value.
-DEFAULT_NMS_IOU = 0.45
 Size = Tuple[int, int]  # (width, height) in pixels
 
 
@@ -64,10 +59,10 @@ class Settings(NamedTuple):
     exif: str = "ignore"
     pad_strips: bool = False
     tiles: int = 1
-    nms_iou: float = DEFAULT_NMS_IOU
+    nms_iou: float = graph_files.DEFAULT_NMS_IOU
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float = graph_files.DEFAULT_THRESHOLD
 
 
 class ImageResult(NamedTuple):
@@ -83,13 +78,6 @@ class ImageResult(NamedTuple):
     detections: Optional[Detections]
     orientation: int
     problem: Optional[str]
-
-
-class Choice(NamedTuple):
-    """A number, and where it comes from, for a message."""
-
-    value: float
-    source: str
 
 
 class _Prepared(NamedTuple):
@@ -174,8 +162,8 @@ def check_targets(
         except OSError as error:
             raise UserError(files.writing_failed(folder, error)) from error
         if not os.access(str(folder), os.W_OK | os.X_OK):
-            error = PermissionError(None, "no permission to write in it")
-            raise UserError(files.writing_failed(folder, error))
+            denied = PermissionError(None, "no permission to write in it")
+            raise UserError(files.writing_failed(folder, denied))
     if draw_folder:
         drawings.check_folder(draw_folder, [image.path for image in inputs])
 
@@ -186,72 +174,19 @@ def read_class_names(label_map: pathlib.Path) -> ClassNames:
     return ClassNames(label_map, {class_id: name for name, class_id in ids.items()})
 
 
-def choose_nms_iou(graph: pathlib.Path) -> Choice:
-    """The NMS IoU in the pipeline.config beside a graph; DEFAULT_NMS_IOU where there is none.
-
-    Raises:
-      UserError: the config cannot be read.
-    """
-    config = graph.with_name(paths.CONFIG_FILE)
-    if not config.is_file():
-        return Choice(DEFAULT_NMS_IOU, f"the default, because {paths.shown(config)} does not exist")
-    post_processing = pipeline.read(config).model.ssd.post_processing
-    # The field is a float32, which holds 0.45 as 0.449999988: back to the number in the file.
-    value = round(post_processing.batch_non_max_suppression.iou_threshold, 6)
-    return Choice(value, f"from {paths.shown(config)}")
-
-
-def choose_threshold(
-    given: Optional[float],
-    metrics_files: List[pathlib.Path],
-    graph_sha256: str,
-    tiles: int = 1,
-) -> Choice:
-    """The score from which boxes are drawn and counted.
-
-    Args:
-      given: what the user asked for, which wins; or None.
-      metrics_files: as step 09 writes them. The first that is of the graph counts.
-      graph_sha256: of the graph's file.
-      tiles: as in Settings, for the note that step 09 has chosen its threshold on whole images.
-    """
-    if given is not None:
-        return Choice(given, "from --threshold")
-    reasons = []
-    for path in metrics_files:
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            if metrics["graph_sha256"] == graph_sha256:
-                note = ", chosen on whole images" if tiles > 1 else ""
-                return Choice(float(metrics["threshold"]), f"from {paths.shown(path)}{note}")
-            reason = "is of another graph"
-        except FileNotFoundError:
-            reason = "does not exist"
-        except (OSError, ValueError, KeyError, TypeError):
-            reason = "holds no threshold and graph_sha256"
-        reasons.append(f"{paths.shown(path)} {reason}")
-    return Choice(
-        DEFAULT_THRESHOLD,
-        f"the default, because {' and '.join(reasons)}; --threshold (`make predict THRESHOLD=`) "
-        "sets another",
-    )
-
-
 def describe(
     graph: pathlib.Path,
     label_file: Optional[pathlib.Path],
     settings: Settings,
     inputs: List[InputImage],
 ) -> Dict[str, Any]:
-    """How detections are made, for the "info" of the output.
-
-    "seen_in_training" names the images that the graph was trained or validated on, where step 07
-    wrote those beside the graph. ``outcomes`` completes it.
-    """
+    """How detections are made, for the "info" of the output; ``outcomes`` completes it."""
     config = graph.with_name(paths.CONFIG_FILE)
-    trained_on = graph.with_name(paths.TRAINED_ON_FILE)
-    used = files.read_json(trained_on) if label_file and trained_on.is_file() else {}
-    names = {image.path.name for image in inputs}
+    seen_in_training = {}
+    if label_file:
+        seen_in_training = graph_files.seen_in_training(
+            graph, [image.path.name for image in inputs]
+        )
     info = {
         "graph": paths.shown(graph),
         "graph_sha256": files.sha256(graph),
@@ -260,7 +195,7 @@ def describe(
         "labels_sha256": files.sha256(label_file) if label_file else None,
         "max_side": settings.max_side,
         "exif": settings.exif,
-        "seen_in_training": {split: sorted(names & set(used[split])) for split in sorted(used)},
+        "seen_in_training": seen_in_training,
     }
     if settings.pad_strips:
         info["pad_strips"] = True
@@ -277,8 +212,9 @@ def detect_images(
 ) -> List[ImageResult]:
     """Detects in all images, on all cores.
 
-    The workers are threads: Pillow and TensorFlow both release Python's lock while they compute, so
-    one thread decodes while another runs the network. A thread holds one image at a time.
+    The workers are threads: Pillow and TensorFlow both release Python's global lock while they
+    compute, so one thread decodes while another runs the network. A thread holds one image at a
+    time.
 
     Args:
       inputs: the images.

@@ -21,6 +21,7 @@ import argparse
 import pathlib
 import sys
 import time
+from typing import List, Optional, Sequence, TextIO
 
 # scripts/, which holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
@@ -28,7 +29,7 @@ from shelfdet.core import command_line, paths
 from shelfdet.data import MAX_SIDE
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,7 +45,7 @@ def parse(argv):
     return args
 
 
-def add_inputs_and_outputs(parser):
+def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph",
         type=pathlib.Path,
@@ -81,7 +82,7 @@ def add_inputs_and_outputs(parser):
     )
 
 
-def add_detection_options(parser):
+def add_detection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-side",
         type=int,
@@ -118,7 +119,7 @@ def add_detection_options(parser):
     )
 
 
-def add_drawing_options(parser):
+def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draw",
         type=pathlib.Path,
@@ -141,7 +142,7 @@ def add_drawing_options(parser):
     )
 
 
-def check_options(parser, args):
+def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error("name --labels FILE, --images FOLDER, or both")
     if args.max_side < 0:
@@ -152,31 +153,31 @@ def check_options(parser, args):
         parser.error(f"--threshold {args.threshold:g}: expected a score from 0 to 1")
 
 
-def graph_file(path):
+def graph_file(path: pathlib.Path) -> pathlib.Path:
     """The frozen graph that ``path``, a file or its folder, names."""
     if path.is_dir() or not path.suffix:
         return path / paths.GRAPH_FILE
     return path
 
 
-def metrics_files(args):
+def metrics_files(args: argparse.Namespace) -> List[pathlib.Path]:
     """Where the threshold is searched for, in this order."""
     if args.metrics:
         return [args.metrics]
     return [args.graph.with_name(paths.METRICS.name), paths.METRICS]
 
 
-def default_output(label_file):
+def default_output(label_file: Optional[pathlib.Path]) -> pathlib.Path:
     if label_file is None:
         return paths.RESULTS / "predictions.json"
     return paths.RESULTS / (label_file.stem.replace("_labels", "") + "_detections.json")
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.core import parallel
     from shelfdet.data import detections
-    from shelfdet.inference import drawings, predict
+    from shelfdet.inference import drawings, graph_files, predict
 
     if args.labels:
         inputs = predict.labelled_images(args.labels, args.images or paths.SHELF_IMAGES)
@@ -199,12 +200,12 @@ def main(argv=None):
         draw_folder=args.draw,
     )
     if args.tiles > 1:
-        nms_iou = predict.choose_nms_iou(args.graph)
+        nms_iou = graph_files.choose_nms_iou(args.graph)
         print(f"tiles: merged with NMS IoU {nms_iou.value:g} ({nms_iou.source})")
         settings = settings._replace(nms_iou=nms_iou.value)
     info = predict.describe(args.graph, args.labels, settings, inputs)
     if args.draw:
-        threshold = predict.choose_threshold(
+        threshold = graph_files.choose_threshold(
             args.threshold, metrics_files(args), info["graph_sha256"], args.tiles
         )
         print(f"threshold: score {threshold.value:.3f} ({threshold.source})")
@@ -222,27 +223,15 @@ def main(argv=None):
         f"{len(results) / seconds:.1f} images/s"
     )
     if args.draw:
-        print_counts(drawings.write_counts(found, settings.threshold, args.draw))
+        counts = drawings.write_counts(found, settings.threshold, args.draw)
+        print_report(drawings.counts_report(counts))
     print_report(predict.exif_report(results, args.exif))
     if not args.pad_strips:
         print_report(predict.strip_report(results))
     print_report(predict.skipped_report(results), file=sys.stderr)
 
 
-def print_counts(counts):
-    average = counts.products / counts.images
-    print(
-        f"{paths.shown(counts.path)}: {counts.products} products in {counts.images} images "
-        f"({average:.1f} an image); the drawings are beside it"
-    )
-    if counts.other_drawings:
-        print(
-            f"  other images in that folder, from before this run and not counted: "
-            f"{counts.other_drawings}"
-        )
-
-
-def print_report(report, file=None):
+def print_report(report: str, file: Optional[TextIO] = None) -> None:
     if report:
         print(report, file=file)
 

@@ -1,0 +1,84 @@
+"""The files beside a frozen graph: its config, its metrics and the names of its training images."""
+
+import json
+import pathlib
+from typing import Dict, Iterable, List, NamedTuple, Optional
+
+from shelfdet.config import pipeline
+from shelfdet.core import files, paths
+
+DEFAULT_THRESHOLD = 0.5
+# NMS IoU of tiles for a graph without a pipeline.config beside it; the shipped graphs' value.
+DEFAULT_NMS_IOU = 0.45
+
+
+class Choice(NamedTuple):
+    """A number, and where it comes from, for a message."""
+
+    value: float
+    source: str
+
+
+def choose_nms_iou(graph: pathlib.Path) -> Choice:
+    """The NMS IoU in the pipeline.config beside a graph; DEFAULT_NMS_IOU where there is none.
+
+    Raises:
+      UserError: the config cannot be read.
+    """
+    config = graph.with_name(paths.CONFIG_FILE)
+    if not config.is_file():
+        return Choice(DEFAULT_NMS_IOU, f"the default, because {paths.shown(config)} does not exist")
+    post_processing = pipeline.read(config).model.ssd.post_processing
+    # The field is a float32, which holds 0.45 as 0.449999988: back to the number in the file.
+    value = round(post_processing.batch_non_max_suppression.iou_threshold, 6)
+    return Choice(value, f"from {paths.shown(config)}")
+
+
+def choose_threshold(
+    given: Optional[float],
+    metrics_files: List[pathlib.Path],
+    graph_sha256: str,
+    tiles: int = 1,
+) -> Choice:
+    """The score from which boxes are drawn and counted.
+
+    Args:
+      given: what the user asked for, which wins; or None.
+      metrics_files: as step 09 writes them. The first that is of the graph counts.
+      graph_sha256: of the graph's file.
+      tiles: as in Settings, for the note that step 09 has chosen its threshold on whole images.
+    """
+    if given is not None:
+        return Choice(given, "from --threshold")
+    reasons = []
+    for path in metrics_files:
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            if metrics["graph_sha256"] == graph_sha256:
+                note = ", chosen on whole images" if tiles > 1 else ""
+                return Choice(float(metrics["threshold"]), f"from {paths.shown(path)}{note}")
+            reason = "is of another graph"
+        except FileNotFoundError:
+            reason = "does not exist"
+        except (OSError, ValueError, KeyError, TypeError):
+            reason = "holds no threshold and graph_sha256"
+        reasons.append(f"{paths.shown(path)} {reason}")
+    return Choice(
+        DEFAULT_THRESHOLD,
+        f"the default, because {' and '.join(reasons)}; --threshold (`make predict THRESHOLD=`) "
+        "sets another",
+    )
+
+
+def seen_in_training(graph: pathlib.Path, filenames: Iterable[str]) -> Dict[str, List[str]]:
+    """Which images the graph was trained or validated on, where step 07 wrote that beside it.
+
+    Returns:
+      the names of each use, such as "train" and "val"; empty where nothing is known.
+    """
+    trained_on = graph.with_name(paths.TRAINED_ON_FILE)
+    if not trained_on.is_file():
+        return {}
+    used = files.read_json(trained_on)
+    names = set(filenames)
+    return {use: sorted(names & set(used[use])) for use in sorted(used)}
