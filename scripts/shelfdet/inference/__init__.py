@@ -1,0 +1,5 @@
+"""Running a frozen graph, and making one from a checkpoint."""
+
+# Score from which boxes are drawn and counted where no metrics.json holds a threshold of the graph.
+# Here, and not in graph_files.py, because an option's help shows it and must not load NumPy.
+DEFAULT_THRESHOLD = 0.5

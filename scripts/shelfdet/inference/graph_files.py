@@ -6,8 +6,8 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths
+from shelfdet.inference import DEFAULT_THRESHOLD
 
-DEFAULT_THRESHOLD = 0.5
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the shipped graphs' value.
 DEFAULT_NMS_IOU = 0.45
 

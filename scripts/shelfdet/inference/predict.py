@@ -1,7 +1,7 @@
 """Detects products in many images with one frozen graph.
 
 Images are shrunk, and strips get margins, before the network runs; the boxes are in the pixels of
-the image on disk (with ``exif="apply"``, of the image turned as its EXIF flag says).
+the image on disk (with ``exif="apply"``, of the image turned by its EXIF flag).
 """
 
 import concurrent.futures
@@ -17,7 +17,7 @@ from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images, labels
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_label_map
-from shelfdet.inference import drawings, graph_files, tiling
+from shelfdet.inference import DEFAULT_THRESHOLD, drawings, graph_files, tiling
 
 Size = Tuple[int, int]  # (width, height) in pixels
 
@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     """How the network is run on each image, and what is written for it.
 
     max_side: longer images, or tiles, are shrunk to this side; 0 keeps the size.
-    exif: "ignore" uses raw pixels; "apply" turns images as their EXIF flag says.
+    exif: "ignore" uses raw pixels; "apply" turns images by their EXIF flag.
     pad_strips: whether strips get margins.
     tiles: number of tiles in a row and of rows; 1 runs the network on the whole image alone.
     nms_iou: for merging the detections of tiles.
@@ -62,7 +62,7 @@ class Settings(NamedTuple):
     nms_iou: float = graph_files.DEFAULT_NMS_IOU
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
-    threshold: float = graph_files.DEFAULT_THRESHOLD
+    threshold: float = DEFAULT_THRESHOLD
 
 
 class ImageResult(NamedTuple):

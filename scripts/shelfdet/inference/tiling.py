@@ -122,7 +122,7 @@ def merge(
 ) -> np.ndarray:
     """Merges the detections of all tiles, class by class.
 
-    NMS drops duplicates; then boxes that lie across several better ones are dropped.
+    NMS drops duplicates; then boxes across several better ones are dropped.
 
     Args:
       boxes_xyxy: (N, 4).

@@ -13,8 +13,8 @@ Writes  results/{val,test}_detections.json, or results/predictions.json for a fo
     python workspace/training_demo/evaluation/08_detect.py --images my/photographs \\
         --draw my/drawings
 
-Images are shrunk by the same function as in step 04. With --exif apply images are turned as their
-EXIF flag says, and boxes and sizes are those of the turned image.
+Images are shrunk by the same function as in step 04. With --exif apply images are turned by their
+EXIF flag, and boxes and sizes are those of the turned image.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from typing import List, Optional, Sequence, TextIO
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
 from shelfdet.data import MAX_SIDE
+from shelfdet.inference import DEFAULT_THRESHOLD
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -95,8 +96,8 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         "--exif",
         choices=("ignore", "apply"),
         default="ignore",
-        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn images as "
-        "their EXIF flag says",
+        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn images by "
+        "their EXIF flag",
     )
     parser.add_argument(
         "--pad-strips",
@@ -131,7 +132,7 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SCORE",
         help="draw and count boxes from this score on (default: the one in --metrics if that is of "
-        "this graph, else 0.5)",
+        f"this graph, else {DEFAULT_THRESHOLD})",
     )
     parser.add_argument(
         "--metrics",
