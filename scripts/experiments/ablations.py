@@ -49,7 +49,7 @@ COLUMNS = (
 )
 
 
-def parse(argv=None):
+def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -39,7 +39,7 @@ from shelfdet.core import command_line, paths
 FITS = (("mapped_xyxy", "fitted to all boxes"), ("leave_one_out_xyxy", "leave-one-out"))
 
 
-def parse(argv=None):
+def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

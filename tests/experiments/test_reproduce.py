@@ -1,15 +1,17 @@
-"""reproduce.py: what it trains on, what it refuses, and the difference it prints. The steps themselves are tested elsewhere."""
+"""Reproduction: what is trained on, what is refused, and the comparison that is printed.
+
+The steps are tested elsewhere; here they are replaced by a function that records their options.
+"""
 
 import json
 
 import pytest
 
-from conftest import load_script
+from experiments import reproduce, reproduction
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, steps
 
-SHIPPED = files.sha256(paths.SHIPPED_GRAPH / paths.GRAPH_FILE)
 FIGURES = {
     "mAP": 0.99,
     "AP75": 0.9,
@@ -20,183 +22,148 @@ FIGURES = {
 }
 
 
-@pytest.fixture
-def reproduce():
-    return load_script("reproduce")
-
-
-def figures(**changes):
+def figures(images=71, **changes):
     """Like metrics.json, with intervals of 0.01 to either side."""
     values = dict(FIGURES, **changes)
     return dict(
         values,
-        pictures=71,
+        images=images,
         boxes=2648,
         threshold=0.25,
         labels_sha256="0" * 64,
         shorter_side_px=[640, 640],
-        graph_sha256=SHIPPED,
         intervals_95={name: [value - 0.01, value + 0.01] for name, value in values.items()},
     )
 
 
+def value_of(options, option):
+    return options[options.index(option) + 1]
+
+
 @pytest.fixture
 def called(monkeypatch, tmp_path):
-    """The steps that were called, in place of running them; the score step writes figures."""
+    """The steps called, as (step, options); they are not run, and the score step writes figures."""
     calls = []
 
     def run(step, options, log=None, core=None):
-        calls.append((step, [str(option) for option in options]))
-        if step == "score":
-            if "--output" in options:
-                files.write_text(
-                    options[options.index("--output") + 1],
-                    json.dumps(figures(mAP=0.985, AP75=0.92)),
-                )
+        options = [str(option) for option in options]
+        calls.append((step, options))
+        if step == "score" and "--output" in options:
+            text = json.dumps(figures(mAP=0.985, AP75=0.92))
+            files.write_text(value_of(options, "--output"), text)
 
     monkeypatch.setattr(steps, "run", run)
-    monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics.json")
-    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", tmp_path / "image2products.json")
     monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
-    (tmp_path / "image2products.json").write_text('{"a.JPG": 1}')
-    (tmp_path / "metrics.json").write_text(json.dumps(figures()))
     return calls
 
 
-def test_figures_stand_side_by_side_with_this_runs_interval(reproduce):
-    lines = reproduce.side_by_side(figures(), figures(mAP=0.985, AP75=0.92)).splitlines()
+@pytest.fixture
+def small_data(monkeypatch, tmp_path):
+    """Label files and a shipped graph's folder of one image a split, in a temporary folder."""
+    monkeypatch.setattr(paths, "labels", lambda split: tmp_path / f"{split}_labels.csv")
+    monkeypatch.setattr(paths, "SHIPPED_GRAPH", tmp_path)
+    monkeypatch.setattr(reproduction, "shipped_figures", lambda: figures(images=1))
+    for split in paths.SPLITS:
+        write_labels(tmp_path, split, "a.JPG")
+    (tmp_path / "trained_on.json").write_text('{"train": ["a.JPG"], "val": ["a.JPG"]}')
+    return tmp_path
+
+
+def write_labels(folder, split, *names):
+    """A label file with one box in each of the images."""
+    rows = "".join(f"{name},9,9,product,1,1,5,5\n" for name in names)
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    (folder / f"{split}_labels.csv").write_text(header + rows)
+
+
+def test_figures_are_printed_beside_the_runs_with_its_interval():
+    lines = reproduction.comparison(figures(), figures(mAP=0.985, AP75=0.92)).splitlines()
     assert lines[1].split() == "AP at IoU 0.5 0.9900 0.9850 0.9750 to 0.9950".split()
     assert lines[2].split() == "COCO AP at IoU 0.75 0.9000 0.9200 0.9100 to 0.9300".split()
     assert lines[-1] == "71 and 71 images, 2648 and 2648 boxes, score thresholds 0.2500 and 0.2500"
 
 
-def test_a_fold_trains_the_shipped_recipe_on_its_own_records(reproduce, called, tmp_path, capsys):
+def test_a_fold_trains_the_shipped_recipe_on_its_own_records(called, tmp_path, capsys):
     run = tmp_path / "run"
+    before = paths.METRICS.read_text()
     reproduce.main(["--fold", "2", "--run-dir", str(run), "--seed", "5"])
-    assert [step for step, _ in called] == [
-        "split",
-        "records",
-        "check",
-        "train",
-        "export",
-        "detect",
-        "detect",
-        "score",
-    ]
+    expected_steps = "split records check train export detect detect score".split()
+    assert [step for step, _ in called] == expected_steps
     by_step = dict(called)
-    assert by_step["split"] == ["--split", "grouped", "--fold", "2", "--out", str(run / "data")]
-    assert by_step["train"] == [
-        "--config",
-        str(run / "fold.config"),
-        "--run-dir",
-        str(run),
-        "--seed",
-        "5",
-    ]
-    shipped, fold = (
-        pipeline.read(paths.SHIPPED_GRAPH / "pipeline.config"),
-        pipeline.read(run / "fold.config"),
-    )
-    assert list(fold.train_input_reader.tf_record_input_reader.input_path) == [
-        str(run / "data" / "train.record")
-    ]
-    assert (fold.model, fold.train_config) == (shipped.model, shipped.train_config)
-    score = by_step["score"]
-    assert score[score.index("--ground-truth") + 1] == str(run / "data" / "test_labels.csv")
+    data = run / "data"
+    assert by_step["split"] == ["--split", "grouped", "--fold", "2", "--out", str(data)]
+    config = run / "fold.config"
+    assert by_step["train"] == f"--config {config} --run-dir {run} --seed 5".split()
+    shipped = pipeline.read(paths.SHIPPED_GRAPH / "pipeline.config")
+    fold = pipeline.read(config)
+    records = fold.train_input_reader.tf_record_input_reader.input_path
+    assert list(records) == [str(data / "train.record")]
+    assert fold.model == shipped.model
+    assert fold.train_config == shipped.train_config
+    assert value_of(by_step["score"], "--ground-truth") == str(data / "test_labels.csv")
     assert "AP at IoU 0.5" in capsys.readouterr().out
-    assert json.loads((tmp_path / "metrics.json").read_text()) == figures(), "metrics.json stays"
+    assert paths.METRICS.read_text() == before
 
 
-def test_other_images_than_those_of_metrics_json_are_refused(
-    reproduce, called, monkeypatch, tmp_path
-):
-    monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
+def test_missing_data_is_refused(called, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "labels", lambda split: tmp_path / f"{split}_labels.csv")
     with pytest.raises(
         UserError, match=r"train_labels.csv: no such file; expected the data.*Run `make data`"
     ):
         reproduce.main([])
-    monkeypatch.setattr(reproduce, "shipped_figures", figures)
-    monkeypatch.setattr(paths, "SHIPPED_GRAPH", tmp_path)
-    for trained_on, test, words in [
-        (
-            ["b.JPG"],
-            "a.JPG",
-            "train_labels.csv: 1 images, which are not the 1 .* had for train; expected the same",
-        ),
-        (
-            ["a.JPG"],
-            "b.JPG",
-            "test_labels.csv: 1 images, which are not the 1 .* had for test; expected the same",
-        ),
-    ]:
-        (tmp_path / "trained_on.json").write_text(
-            json.dumps({"train": trained_on, "val": ["a.JPG"]})
-        )
-        labels(tmp_path, "a.JPG")
-        (tmp_path / "test_labels.csv").write_text(
-            (tmp_path / "test_labels.csv").read_text().replace("a.JPG", test)
-        )
-        with pytest.raises(UserError, match=words):
-            reproduce.main([])
     assert not called
 
 
-def test_figures_of_another_graph_are_refused(reproduce, called, monkeypatch, tmp_path):
-    (tmp_path / "metrics.json").write_text(json.dumps(dict(figures(), graph_sha256="of another")))
+@pytest.mark.parametrize(
+    "split, names, message",
+    [
+        ("train", ["b.JPG"], "1 images, which are not the 1 that .* had for train"),
+        ("val", ["b.JPG"], "1 images, which are not the 1 that .* had for val"),
+        ("test", ["a.JPG", "b.JPG"], "2 images, which are not the 1 that .* had for test"),
+    ],
+)
+def test_other_images_than_the_shipped_graphs_are_refused(
+    called, small_data, split, names, message
+):
+    write_labels(small_data, split, *names)
+    with pytest.raises(UserError, match=f"{split}_labels.csv: {message}; expected the same. Run"):
+        reproduce.main([])
+    assert not called
+
+
+def test_figures_of_another_graph_are_refused(called, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "SHIPPED_GRAPH", tmp_path)
+    (tmp_path / "metrics.json").write_text('{"graph_sha256": "of another"}')
+    (tmp_path / "frozen_inference_graph.pb").write_bytes(b"graph")
     with pytest.raises(
         UserError,
-        match="metrics.json: was made with another graph than .*; expected .*git checkout metrics.json image2products",
+        match="metrics.json: was made with another graph than .*; expected .* Restore both files",
     ):
         reproduce.main(["--fold", "0"])
     assert not called
 
 
-def labels(folder, *names):
-    """Label files of train, val and test with one box in each of the images."""
-    for split in ("train", "val", "test"):
-        (folder / (split + "_labels.csv")).write_text(
-            "filename,width,height,class,xmin,ymin,xmax,ymax\n"
-            + "".join(f"{name},9,9,product,1,1,5,5\n" for name in names)
-        )
+def test_the_shipped_figures_are_of_the_shipped_graph():
+    assert reproduction.shipped_figures()["images"] == 71
 
 
-@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("same_labels", [True, False])
 def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(
-    reproduce, called, monkeypatch, tmp_path, capsys, same
+    called, monkeypatch, small_data, capsys, same_labels
 ):
-    monkeypatch.setattr(paths, "labels", lambda split: tmp_path / (split + "_labels.csv"))
-    expected = figures()
-    monkeypatch.setattr(reproduce, "shipped_figures", lambda: expected)
-    monkeypatch.setattr(paths, "SHIPPED_GRAPH", tmp_path)
-    labels(tmp_path, "a.JPG")
-    (tmp_path / "trained_on.json").write_text('{"train": ["a.JPG"], "val": ["a.JPG"]}')
-    if same:
-        expected["labels_sha256"] = files.sha256(tmp_path / "test_labels.csv")
+    expected = figures(images=1)
+    if same_labels:
+        expected["labels_sha256"] = files.sha256(small_data / "test_labels.csv")
+    monkeypatch.setattr(reproduction, "shipped_figures", lambda: expected)
     reproduce.main(["--seed", "1"])
-    assert (
-        "not the same sizes or boxes: it was read on copies with a shorter side of 640 px"
-        in capsys.readouterr().out
-    ) != same
-    assert [step for step, _ in called] == [
-        "check",
-        "train",
-        "export",
-        "detect",
-        "detect",
-        "score",
-        "detect",
-        "detect",
-        "score",
-    ]
-    run = tmp_path / "training" / "reproduced_seed1"
-    assert called[1][1] == [
-        "--config",
-        str(tmp_path / "pipeline.config"),
-        "--run-dir",
-        str(run),
-        "--seed",
-        "1",
-    ]
+    note = "not the same sizes or boxes as those that the shipped figures were measured on"
+    assert (note in capsys.readouterr().out) != same_labels
+    expected_steps = "check train export detect detect score detect detect score".split()
+    assert [step for step, _ in called] == expected_steps
+    run = small_data / "training" / "reproduced_seed1"
+    config = small_data / "pipeline.config"
+    assert called[1][1] == f"--config {config} --run-dir {run} --seed 1".split()
+    assert called[6][1][:2] == ["--graph", str(small_data)]
     assert called[-1][1][:6] == [
         "--compare",
         str(run / "shipped_test_detections.json"),
@@ -205,4 +172,3 @@ def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(
         str(run / "shipped_val_detections.json"),
         str(run / "val_detections.json"),
     ]
-    assert called[6][1][:2] == ["--graph", str(tmp_path)]
