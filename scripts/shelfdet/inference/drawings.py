@@ -101,6 +101,7 @@ def write_counts(found: List[Detections], threshold: float, folder: pathlib.Path
     writer.writerows(rows)
     path = folder / COUNTS_FILE
     files.write_text(path, text.getvalue())
+    # Drawings of an earlier run, of other images, are not in counts.csv: the report states them.
     drawn = {drawing_name(image.filename) for image in found}
     there = {image_path.name for image_path in images.list_images(folder)}
     total = sum(count for _, count in rows)

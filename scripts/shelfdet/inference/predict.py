@@ -109,6 +109,7 @@ def labelled_images(label_file: pathlib.Path, folder: pathlib.Path) -> List[Inpu
       UserError: the label file is wrong, or images of it are not there.
     """
     labelled = labels.read_labels(label_file)
+    # Validation images are in train/, too: only two folders to choose from.
     split = "test" if label_file.stem.startswith("test") else "train"
     located = images.locate(folder, [image.filename for image in labelled], split)
     return [InputImage(path, image.size_wh, label_file) for path, image in zip(located, labelled)]
@@ -156,6 +157,7 @@ def check_targets(
     """
     if output.is_dir():
         raise UserError(f"--output {output}: is a folder; expected the name of a file to write.")
+    # Detection in many images takes minutes; a full run must not end in "cannot be written".
     for folder in [output.parent] + ([draw_folder] if draw_folder else []):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -182,6 +184,7 @@ def describe(
 ) -> Dict[str, Any]:
     """How detections are made, for the "info" of the output; ``outcomes`` completes it."""
     config = graph.with_name(paths.CONFIG_FILE)
+    # Only labelled images are scored, and only for those it matters what training has seen.
     seen_in_training = {}
     if label_file:
         seen_in_training = graph_files.seen_in_training(
@@ -197,6 +200,7 @@ def describe(
         "exif": settings.exif,
         "seen_in_training": seen_in_training,
     }
+    # Written only where they differ from the default, as files of earlier versions lack them.
     if settings.pad_strips:
         info["pad_strips"] = True
     if settings.tiles > 1:
@@ -258,7 +262,7 @@ def detect_image(
             f"{error} No detections{counts} were written; --skip-bad skips such images and lists "
             "them."
         ) from error
-    _check_size(image, prepared.size_wh, settings.exif)
+    _check_size(image, prepared.size_wh, settings.exif)  # also with skip_bad: the labels are wrong
     if settings.tiles > 1:
         boxes_yxyx, scores, class_ids = tiling.detect(
             run_network, prepared.framed, settings.tiles, settings.nms_iou, settings.max_side
@@ -307,6 +311,7 @@ def without_margins(
     """
     framed_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, framed_wh)
     boxes_xyxy = boxes.scale(framed_xyxy - np.tile(left_top, 2), shrunk_wh, size_wh)
+    # A box half in the margins may be a product at the image's edge: its centre decides.
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2  # (N, 2) of x, y
     inside = ((centres >= 0) & (centres <= size_wh)).all(axis=1)
     return boxes_xyxy, inside
