@@ -1,44 +1,35 @@
 #!/usr/bin/env python
-"""Step 01: brings the images and their annotations to where the next steps look, and verifies them.
+"""Step 01: puts images and annotations where the next steps read them, and verifies them.
 
-Reads   --from FOLDER, a dataset that is already on this machine; without it, what an earlier run put into place; and where
-        there is nothing, the network: the Grocery Dataset's ShelfImages.tar.gz and annotations.csv.
+Reads   --from FOLDER, a dataset that is already on this machine; without it, what an earlier run
+        put into place; if there is nothing, it downloads the Grocery Dataset: ShelfImages.tar.gz
+        and annotations.csv.
 Writes  OUT/ShelfImages/{train,test}/, links to the images (copies with --copy)
-        OUT/annotations.csv (Grocery Dataset, or a label file of this workspace), OUT/annotations/ (Pascal VOC XML) or
-        OUT/annotations.json (COCO), whichever there is
-        OUT/download/, only what was fetched
+        OUT/annotations.csv (Grocery Dataset, or a label file of this workspace), OUT/annotations/
+        (Pascal VOC XML) or OUT/annotations.json (COCO), depending on the format
+        OUT/download/, only if something was downloaded
 
-Your own images are as welcome: in train/ and test/ folders, or flat, and then a seeded share of them (by whole shelves,
-where names tell the shelf) becomes the test side. Every image is decoded to its end, every annotated image must be
-there, and every image must be annotated; what is missing is named, and nothing is put into place.
+Your own images may be in folders train/ and test/. In one folder they are divided: a share of them,
+chosen by --seed (by whole shelves, if file names state the shelf), becomes the test images. Every
+image is decoded to its end, every annotated image must exist, and every image must be annotated;
+what is missing is named, and nothing is put into place.
 
     python scripts/preprocessing/01_fetch_dataset.py
     python scripts/preprocessing/01_fetch_dataset.py --from ~/GroceryDataset
-    python scripts/preprocessing/01_fetch_dataset.py --from ~/my-shelves --annotations ~/my-shelves/labels.json
+    python scripts/preprocessing/01_fetch_dataset.py --from ~/shelves --annotations ~/shelves.json
 """
 
 import argparse
 import collections
 import os
 import pathlib
-import shutil
 import sys
 
-sys.path.insert(
-    0, str(pathlib.Path(__file__).resolve().parents[1])
-)  # scripts/, where shelfdet lives
-from shelfdet import UserError
+# The package shelfdet is in scripts/.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
-
-IMAGES_URL = "https://storage.googleapis.com/open_source_datasets/ShelfImages.tar.gz"
-ANNOTATIONS_URL = "https://raw.githubusercontent.com/gulvarol/grocerydataset/HEAD/annotations.csv"
-FORMATS = ("grocery", "labels", "voc", "coco")
-TARGETS = {
-    "grocery": "annotations.csv",
-    "labels": "annotations.csv",
-    "voc": "annotations",
-    "coco": "annotations.json",
-}
+from shelfdet.data import formats
 
 
 def parse(argv):
@@ -62,17 +53,17 @@ def parse(argv):
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS + ("auto",),
+        choices=formats.ANNOTATION_FORMATS + ("auto",),
         default="auto",
-        help="of --annotations; auto: a .csv is labels if it has their header, else grocery; a folder is voc, a "
-        ".json coco (default: %(default)s)",
+        help="of --annotations; auto: a .csv is csv if it has the header of a label file, else "
+        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default=paths.IMAGES,
         metavar="FOLDER",
-        help="where the next steps look (default: %(default)s)",
+        help="where the next steps read (default: %(default)s)",
     )
     parser.add_argument(
         "--copy", action="store_true", help="copy images and annotations instead of linking to them"
@@ -80,7 +71,7 @@ def parse(argv):
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="go on without images that are missing, broken or not annotated, and say which",
+        help="continue without images that are missing, broken or not annotated, and name them",
     )
     parser.add_argument(
         "--empty-images",
@@ -93,281 +84,150 @@ def parse(argv):
         type=float,
         default=0.2,
         metavar="SHARE",
-        help="of a flat folder's images, above 0 and below 1 (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="which of them (default: %(default)s)")
-    parser.add_argument(
-        "--images-url", default=IMAGES_URL, metavar="URL", help="(default: %(default)s)"
+        help="share of test images, if there is no train/ and test/; above 0, below 1 (default: "
+        "%(default)s)",
     )
     parser.add_argument(
-        "--annotations-url", default=ANNOTATIONS_URL, metavar="URL", help="(default: %(default)s)"
+        "--seed", type=int, default=0, help="which images become test images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images-url",
+        default=data.GROCERY_IMAGES_URL,
+        metavar="URL",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--annotations-url",
+        default=data.GROCERY_ANNOTATIONS_URL,
+        metavar="URL",
+        help="(default: %(default)s)",
     )
     args = parser.parse_args(argv)
     if not 0 < args.test_share < 1:
         parser.error(f"--test-share {args.test_share}: expected above 0 and below 1")
     if args.format != "auto" and args.annotations is None:
-        parser.error("--format says what --annotations is; give both")
+        parser.error("--format is the format of --annotations; give both")
     return args
 
 
 def main(argv=None):
     args = parse(argv)
-    from shelfdet.data import dataset
+    from shelfdet.data import dataset, placement
 
+    # os.path, because pathlib raises PermissionError where a folder cannot be entered.
     if os.path.isfile(str(args.out)):
         raise UserError(
-            f"{args.out}: is a file; expected a folder to put the dataset into. Name another with --out."
+            f"{args.out}: is a file; expected a folder to put the dataset into. Name another with "
+            "--out."
         )
-    source, named = args.source, args.annotations
+    source = args.source
+    annotations_path = args.annotations
     if source is None and os.path.exists(str(args.out / "ShelfImages")):
         source = args.out
         print(
             f"verifying what is in {paths.shown(source)}; --from FOLDER puts another dataset there"
         )
     elif source is None:
-        source, named = download(args)
-    sides = dataset.find_images(source)
-    pictures = collections.OrderedDict(
-        (name, path) for side in sides.values() for name, path in side.items()
-    )
-    if named is None:
-        annotations = dataset.find_annotations(
-            source, {path.parent: None for path in pictures.values()}
-        )
-    else:
-        annotations = dataset.named_annotations(named, args.format)
-    findings = dataset.verify(pictures, annotations)
-    report(sides, annotations, findings)
-    left_out = missing(sides, annotations, findings, args)
-    sides = divided(sides, left_out, args)
-    try:
-        put_into_place(sides, annotations, args)
-    except OSError as error:
-        raise UserError(files.writing_failed(args.out, error)) from error
-
-
-def download(args):
-    """Fetches the archive and the CSV, unpacks the archive; returns (folder of the images, path of the CSV)."""
-    from shelfdet.data import download as network
-
-    folder = args.out / "download"
-    unpacked = folder / "unpacked"
-    archive = folder / "ShelfImages.tar.gz"
-    if fetch(network, args.images_url, archive) or not unpacked.is_dir():
-        print(f"unpacking {paths.shown(archive)}")
-        network.extract(archive, unpacked)
-    if args.annotations is not None:
-        return unpacked, args.annotations
-    fetch(network, args.annotations_url, folder / "annotations.csv")
-    return unpacked, folder / "annotations.csv"
-
-
-def fetch(network, url, path):
-    """Downloads unless the same address was fetched to ``path`` before; True where something came. Tells the SHA-256."""
-    note = path.with_name("." + path.name + ".url")  # which address the file is from
-    if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == url:
-        print(f"already here: {paths.shown(path)}, sha256 {files.sha256(path)}")
-        return False
-    print(f"fetching {url}")
-    digest = network.fetch(url, path)
-    files.write_text(note, url)
-    print(f"fetched {paths.shown(path)}, {path.stat().st_size} bytes, sha256 {digest}")
-    return True
-
-
-def report(sides, annotations, findings):
-    """Prints what is there."""
-    print(
-        "found {}".format(
-            "{} images in one folder".format(len(sides["all"]))
-            if "all" in sides
-            else "{} train and {} test images".format(len(sides["train"]), len(sides["test"]))
-        )
-    )
-    from shelfdet.data import formats_labels_tmp
-
-    what, title = annotations.files[0], formats_labels_tmp.TITLES[annotations.format]
-    if annotations.format == "voc":
-        print(f"annotations: {len(annotations.files)} files of {title} in {what.parent}")
-    else:
-        print(f"annotations: {what} ({title}), sha256 {files.sha256(what)}")
-    print(f"they hold {sum(findings.boxes.values())} boxes on {len(findings.boxes)} images")
-    print(f"{len(findings.infos)} images decode to their end")
-    flags = collections.Counter(
-        info.orientation for info in findings.infos.values() if info.orientation != 1
-    )
-    if flags:
+        source = fetch_images(args.images_url, args.out / "download")
+        if annotations_path is None:
+            annotations_path = args.out / "download" / "annotations.csv"
+            fetch(args.annotations_url, annotations_path)
+    found = dataset.read(source, annotations_path, args.format)
+    print_findings(found)
+    selection = dataset.select(found, args.empty_images)
+    print_selection(found, selection, args.allow_missing)
+    used = dataset.divide(found.images, selection.left_out, args.test_share, args.seed)
+    if "all" in found.images:
         print(
-            f"{sum(flags.values())} carry an EXIF orientation ({', '.join(f'flag {flag}: {flags[flag]}' for flag in sorted(flags))}), which is not applied: boxes belong to the raw pixels. If yours were drawn in a viewer that turns images, give --exif apply to steps 02, 04 and 08."
+            f"divided into {len(used['train'])} train and {len(used['test'])} test images "
+            f"(seed {args.seed})"
         )
-
-
-def missing(sides, annotations, findings, args):
-    """Names what is missing, broken or too much, and refuses, or goes on without; returns the names to leave out."""
-    from shelfdet.core import text
-    from shelfdet.data import dataset
-
-    problems = []
-    if dataset.is_grocery_dataset(
-        [name for names in sides.values() for name in names], findings.boxes
-    ):
-        expected = (dataset.GROCERY_TRAIN, dataset.GROCERY_TEST)
-        if "all" in sides:
-            print(
-                f"this is the Grocery Dataset, but flat: the test side will not be the official one, which is in the folders of {IMAGES_URL}"
-            )
-        elif (len(sides["train"]), len(sides["test"])) != expected:
-            problems.append(
-                "{} train and {} test images; the Grocery Dataset has {} and {}".format(
-                    len(sides["train"]), len(sides["test"]), *expected
-                )
-            )
-        else:
-            print(
-                "this is the Grocery Dataset with its official split: {} train, {} test".format(
-                    *expected
-                )
-            )
-    there = len(findings.infos) + len(findings.broken)
-    empty = [name for name in findings.without_rows if name not in findings.broken]
-    left_out = set(findings.broken) | set(() if args.empty_images == "keep" else empty)
-    if empty and args.empty_images != "refuse":
-        print(
-            f"{len(empty)} images without annotations are {'kept, as images without products (give --empty-images keep to step 02, too)' if args.empty_images == 'keep' else 'left out'}: {text.listed(empty)}"
-        )
-        empty = []
-    for names, total, what in (
-        (findings.without_image, len(findings.boxes), "annotated but not there"),
-        (empty, there, "there but not annotated"),
-        (findings.broken, there, "broken"),
-    ):
-        if names:
-            problems.append(f"{len(names)} of {total} images are {what}: {text.listed(names)}")
-    problems += ["  " + reason for reason in list(findings.broken.values())[: text.SHOWN_NAMES]]
-    if not problems:
-        return left_out
-    if not args.allow_missing:
-        raise UserError(
-            "{}: not complete\n  {}\nExpected every annotated image, whole, and annotations for every "
-            "image; nothing was put into place. Get what is missing, or give --allow-missing to go on "
-            "without{}.".format(
-                annotations.files[0],
-                "\n  ".join(problems),
-                ", or --empty-images keep if those without annotations show no product"
-                if empty
-                else "",
-            )
-        )
-    print("\n".join(problems))
-    kept = [name for name in findings.infos if name not in left_out]
-    print(
-        f"going on without them: {len(kept)} images with {sum(findings.boxes.get(name, 0) for name in kept)} boxes (give --allow-missing to step 02, too)"
-    )
-    return left_out
-
-
-def divided(sides, left_out, args):
-    """{"train": {name: path}, "test": ...} without ``left_out``; a flat folder is divided here."""
-    from shelfdet.data import splits
-
-    sides = {
-        side: collections.OrderedDict(
-            (name, path) for name, path in names.items() if name not in left_out
-        )
-        for side, names in sides.items()
-    }
-    if "all" in sides:
-        flat = sides["all"]
-        train, test = splits.hold_out(list(flat), args.test_share, args.seed)
-        sides = {
-            "train": {name: flat[name] for name in train},
-            "test": {name: flat[name] for name in test},
-        }
-        print(
-            f"divided into {len(sides['train'])} train and {len(sides['test'])} test images (seed {args.seed})"
-        )
-    empty = [side for side in sides if not sides[side]]
-    if empty:
-        raise UserError(f"no image is left in {' and '.join(empty)}; expected some on both sides.")
-    return sides
-
-
-def put_into_place(sides, annotations, args):
-    """Links or copies to OUT what is not there yet; refuses to replace anything that is not a link."""
-    pictures = {
-        args.out / "ShelfImages" / side / name: path
-        for side, names in sides.items()
-        for name, path in names.items()
-    }
-    target = args.out / TARGETS[annotations.format]
-    if annotations.format == "voc":
-        notes = {target / path.name: path for path in annotations.files}
-    else:
-        notes = {target: annotations.files[0]}
-    others = [
-        args.out / name for name in sorted(set(TARGETS.values())) if args.out / name != target
-    ]
-    changes = [
-        (root, plan)
-        for root, plan in ((args.out / "ShelfImages", pictures), (target, notes))
-        if not in_place(root, plan, args.copy)
-    ]
-    for path in [root for root, _ in changes] + others:
-        refuse_to_replace(path)
-    for root, plan in changes:
-        with files.replacing(root) as partial:
-            for final, path in plan.items():
-                put(path, partial / final.relative_to(root) if final != root else partial, args)
-    for (
-        path
-    ) in others:  # an earlier dataset's annotations: step 02 must not take them for this one's
-        if path.is_symlink():
-            path.unlink()
-        elif path.is_dir():
-            shutil.rmtree(str(path))
-    if changes:
-        print(
-            f"{'copied' if args.copy else 'linked'} into {paths.shown(args.out)}: {', '.join((root.name for root, _ in changes))}"
-        )
+    changed = placement.place(used, found.annotations, args.out, args.copy)
+    if changed:
+        action = "copied" if args.copy else "linked"
+        names = ", ".join(path.name for path in changed)
+        print(f"{action} into {paths.shown(args.out)}: {names}")
     else:
         print(f"all in place in {paths.shown(args.out)}")
 
 
-def in_place(root, plan, copy):
-    """Whether exactly the planned files stand under ``root``: links to them, or copies of the same size."""
-    there = {root} if root.is_file() else {path for path in root.rglob("*") if not path.is_dir()}
-    if there != set(plan):
+def fetch_images(url, folder):
+    """Fetches and unpacks the archive of images into ``folder``; returns where the images are."""
+    from shelfdet.data import download
+
+    archive = folder / "ShelfImages.tar.gz"
+    unpacked = folder / "unpacked"
+    if fetch(url, archive) or not unpacked.is_dir():
+        print(f"unpacking {paths.shown(archive)}")
+        download.extract(archive, unpacked)
+    return unpacked
+
+
+def fetch(url, path):
+    """Downloads ``url`` to ``path`` unless that was done before; returns whether it was now."""
+    from shelfdet.data import download
+
+    if download.is_fetched(url, path):
+        print(f"already here: {paths.shown(path)}, sha256 {files.sha256(path)}")
         return False
-    for final, path in plan.items():
-        if final.is_symlink() and (copy or not final.exists() or not final.samefile(path)):
-            return False
-        if not final.is_symlink() and final.stat().st_size != path.stat().st_size:
-            return False
+    print(f"fetching {url}")
+    digest = download.fetch_once(url, path)
+    print(f"fetched {paths.shown(path)}, {path.stat().st_size} bytes, sha256 {digest}")
     return True
 
 
-def refuse_to_replace(path):
-    """Raises UserError where something else than links would be lost."""
-    found = (
-        [path] if path.is_symlink() or path.is_file() else path.rglob("*") if path.is_dir() else []
+def print_findings(found):
+    """Prints how many images and boxes there are, and which images have an EXIF orientation."""
+    annotations = found.annotations
+    findings = found.findings
+    if "all" in found.images:
+        print(f"found {len(found.images['all'])} images in one folder")
+    else:
+        train = len(found.images["train"])
+        test = len(found.images["test"])
+        print(f"found {train} train and {test} test images")
+    path = annotations.files[0]
+    title = formats.FORMATS[annotations.format].title
+    if annotations.format == "voc":
+        print(f"annotations: {len(annotations.files)} files of {title} in {path.parent}")
+    else:
+        print(f"annotations: {path} ({title}), sha256 {files.sha256(path)}")
+    print(f"they hold {sum(findings.boxes.values())} boxes on {len(findings.boxes)} images")
+    print(f"{len(findings.infos)} images can be decoded to their end")
+    orientations = collections.Counter(
+        info.orientation for info in findings.infos.values() if info.orientation != 1
     )
-    for item in found:
-        if not item.is_symlink() and not item.is_dir():
-            raise UserError(
-                f"{item}: stands where this step would put links; expected nothing, or links, which can be replaced without loss. Move {path} away, or name another folder with --out."
-            )
+    if orientations:
+        counts = ", ".join(f"flag {flag}: {orientations[flag]}" for flag in sorted(orientations))
+        print(
+            f"{sum(orientations.values())} carry an EXIF orientation ({counts}), which is not "
+            "applied: boxes are in pixels of the raw image. If yours were drawn in a viewer that "
+            "rotates images, give --exif apply to steps 02, 04 and 08."
+        )
 
 
-def put(source, target, args):
-    # A link into OUT itself is relative, so that the workspace can be moved. A copy takes the bytes, not the permissions.
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source = source.resolve()
-    if args.copy:
-        shutil.copyfile(str(source), str(target))
+def print_selection(found, selection, allow_missing):
+    """Prints what was recognised and what is incomplete; refuses that without --allow-missing."""
+    for note in selection.notes:
+        print(note)
+    if not selection.problems:
         return
-    inside = args.out.resolve() in source.parents
-    target.symlink_to(
-        os.path.relpath(str(source), str(target.parent.resolve())) if inside else str(source)
+    if not allow_missing:
+        problems = "\n  ".join(selection.problems)
+        remedy = "Add what is missing, or give --allow-missing to continue without"
+        if selection.unannotated:
+            remedy += ", or --empty-images keep if those without annotations show no product"
+        raise UserError(
+            f"{found.annotations.files[0]}: not complete\n  {problems}\n"
+            "Expected every annotated image, complete, and annotations for every image; nothing "
+            f"was put into place. {remedy}."
+        )
+    print("\n".join(selection.problems))
+    kept = [name for name in found.findings.infos if name not in selection.left_out]
+    boxes = sum(found.findings.boxes.get(name, 0) for name in kept)
+    print(
+        f"continuing without them: {len(kept)} images with {boxes} boxes (give --allow-missing to "
+        "step 02, too)"
     )
 
 

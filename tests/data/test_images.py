@@ -1,4 +1,4 @@
-"""Images: the same pixels as TensorFlow decodes, the right way up when asked, and a message for every broken file."""
+"""Images: the same pixels as TensorFlow decodes, EXIF orientation, messages for broken files."""
 
 import struct
 import zlib
@@ -22,7 +22,7 @@ JPEG_TOLERANCE = 8
 
 
 def png(pixels, colour_type, depth):
-    """A PNG file, for the kinds that Pillow does not write. pixels: (height, width, channels), uint8 or uint16."""
+    """A PNG file of a kind that Pillow does not write; pixels: uint8 or uint16 (h, w, channels)."""
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(f">u{depth // 8}").tobytes() for row in pixels)
     chunks = (
@@ -75,14 +75,31 @@ def make(kind, folder):
     }[kind]()
 
 
-KINDS = """rgb.jpg grey.jpg cmyk.jpg progressive.jpeg rgb.png png-in-truth.JPG palette.png palette-4-bit.png
-palette-transparent.png alpha.png grey-alpha.png grey-transparent.png one-bit.png palette.gif deep-rgb.png deep-rgba.png
-deep-grey.png deep-grey-alpha.png""".split()
+KINDS = [
+    "rgb.jpg",
+    "grey.jpg",
+    "cmyk.jpg",
+    "progressive.jpeg",
+    "rgb.png",
+    "png-in-truth.JPG",
+    "palette.png",
+    "palette-4-bit.png",
+    "palette-transparent.png",
+    "alpha.png",
+    "grey-alpha.png",
+    "grey-transparent.png",
+    "one-bit.png",
+    "palette.gif",
+    "deep-rgb.png",
+    "deep-rgba.png",
+    "deep-grey.png",
+    "deep-grey-alpha.png",
+]
 
 
 @pytest.fixture(scope="module")
 def tensorflow_pixels():
-    """path -> uint8 (height, width, 3), as tf.image.decode_image decodes; of a GIF the first frame."""
+    """path -> uint8 (height, width, 3), as tf.image.decode_image decodes; a GIF's first frame."""
     tf = pytest.importorskip("tensorflow")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         data = tf.compat.v1.placeholder(tf.string)
@@ -96,7 +113,7 @@ def tensorflow_pixels():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pixels_are_tensorflows(kind, tmp_path, tensorflow_pixels):
+def test_pixels_equal_tensorflows(kind, tmp_path, tensorflow_pixels):
     path = make(kind, tmp_path)
     expected = tensorflow_pixels(path)
     pixels, size_wh, orientation = images.load(path)
@@ -107,7 +124,7 @@ def test_pixels_are_tensorflows(kind, tmp_path, tensorflow_pixels):
     assert np.max(np.abs(pixels.astype(int) - expected)) <= (JPEG_TOLERANCE if lossy else 0)
 
 
-def test_bmp_is_tensorflows(tmp_path):
+def test_bmp_pixels_equal_tensorflows(tmp_path):
     # decode_image fails on colour BMP in this version of TensorFlow, decode_bmp does not.
     tf = pytest.importorskip("tensorflow")
     path = saved(tmp_path / "a.bmp", Image.fromarray(RGB))
@@ -117,13 +134,13 @@ def test_bmp_is_tensorflows(tmp_path):
         )
 
 
-def test_real_photographs_are_tensorflows(shelf_data_original, tensorflow_pixels):
+def test_pixels_of_real_photographs_equal_tensorflows(shelf_data_original, tensorflow_pixels):
     flagged = shelf_data_original / "ShelfImages" / "test" / "C1_P03_N1_S2_1.JPG"
     pixels, size_wh, orientation = images.load(flagged)
     assert orientation == 3 and pixels.shape[:2] == size_wh[::-1]
     assert (
         np.mean(np.abs(pixels.astype(int) - tensorflow_pixels(flagged))) < 1.5
-    )  # turned it is over 40
+    )  # rotated it would be over 40
 
 
 def test_inspect(tmp_path):
@@ -131,7 +148,8 @@ def test_inspect(tmp_path):
     assert images.inspect(make("png-in-truth.JPG", tmp_path)).format == "PNG"
 
 
-# The letter F, and how a camera held in each of the eight ways stores it (the usual chart of EXIF orientations).
+# The letter F, and how a camera held in each of the eight ways stores it (the usual chart of EXIF
+# orientations).
 F = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=np.uint8) * 255
 STORED = {
     1: F,
@@ -157,13 +175,13 @@ def test_exif(tmp_path, flag):
         raw_wh == STORED[flag].shape[::-1]
         and orientation == images.inspect(path).orientation == flag
     )
-    turned, turned_wh, _ = images.load(path, exif="apply")
-    np.testing.assert_array_equal(turned[..., 0], F)
-    assert turned_wh == (3, 5)
+    upright, upright_wh, _ = images.load(path, exif="apply")
+    np.testing.assert_array_equal(upright[..., 0], F)
+    assert upright_wh == (3, 5)
 
 
 @pytest.mark.parametrize("flag", [0, 9])
-def test_an_exif_flag_that_is_none(tmp_path, flag):
+def test_an_invalid_exif_orientation(tmp_path, flag):
     image = Image.fromarray(RGB)
     exif = image.getexif()
     exif[images.EXIF_ORIENTATION] = flag
@@ -177,14 +195,14 @@ def test_an_exif_flag_that_is_none(tmp_path, flag):
     "block",
     [b"Exif\0\0", b"Exif\0\0garbage, and more of it", b"Exif\0\0MM\0*\0\0\0\x08\0\xff\1\x12"],
 )
-def test_a_broken_exif_block_does_not_spoil_the_pixels(tmp_path, block):
+def test_a_broken_exif_block_does_not_affect_the_pixels(tmp_path, block):
     assert (
         images.load(saved(tmp_path / "a.jpg", Image.fromarray(RGB), exif=block))[2]
         == images.UPRIGHT
     )
 
 
-def test_shrinks_and_turns(tmp_path):
+def test_shrinks_and_rotates(tmp_path):
     image = Image.fromarray(RGB)
     exif = image.getexif()
     exif[images.EXIF_ORIENTATION] = 6
@@ -197,7 +215,7 @@ def test_shrinks_and_turns(tmp_path):
 
 
 @pytest.mark.parametrize("size_wh", [(1601, 1203), (1999, 37)])
-def test_a_shrunk_jpeg_is_what_a_slow_way_gives(tmp_path, size_wh):
+def test_a_shrunk_jpeg_equals_a_completely_decoded_and_shrunk_one(tmp_path, size_wh):
     y, x = np.mgrid[0 : size_wh[1], 0 : size_wh[0]]
     pixels = np.stack(
         [127 + 120 * np.sin(x / 60), 127 + 120 * np.cos(y / 50), 255.0 * x / size_wh[0]], axis=-1
@@ -230,40 +248,40 @@ def test_shrunk_size(size_wh, max_side, expected):
 
 class TestBroken:
     @pytest.fixture(params=[images.inspect, images.load])
-    def said(self, request):
-        def said(path):
+    def error_of(self, request):
+        def error_of(path):
             with pytest.raises(UserError) as caught:
                 request.param(path)
             assert str(path) in str(caught.value)
             return str(caught.value)
 
-        return said
+        return error_of
 
-    def test_missing_empty_and_no_image(self, tmp_path, said):
-        assert "no such file" in said(tmp_path / "none.jpg")
-        assert "is no image" in said(tmp_path)
+    def test_missing_empty_and_no_image(self, tmp_path, error_of):
+        assert "no such file" in error_of(tmp_path / "none.jpg")
+        assert "is no image" in error_of(tmp_path)
         (tmp_path / "a.jpg").write_bytes(b"")
-        assert "is empty" in said(tmp_path / "a.jpg")
+        assert "is empty" in error_of(tmp_path / "a.jpg")
         (tmp_path / "a.jpg").write_bytes(b"Not an image at all")
-        assert "is no image" in said(tmp_path / "a.jpg")
+        assert "is no image" in error_of(tmp_path / "a.jpg")
 
     @pytest.mark.parametrize("kind", ["rgb.jpg", "progressive.jpeg", "rgb.png", "palette.gif"])
-    def test_truncated(self, tmp_path, said, kind):
+    def test_truncated(self, tmp_path, error_of, kind):
         path = make(kind, tmp_path)
         path.write_bytes(path.read_bytes()[:-40])
-        assert "cannot be decoded to its end" in said(path)
+        assert "cannot be decoded to its end" in error_of(path)
 
-    def test_huge(self, tmp_path, said):
+    def test_huge(self, tmp_path, error_of):
         path = tmp_path / "a.png"
         path.write_bytes(png(np.zeros((1, 1, 1), np.uint8), 0, 8))
         data = bytearray(path.read_bytes())
         data[16:24] = struct.pack(">II", 40000, 40000)
         data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
         path.write_bytes(bytes(data))
-        assert "40000 x 40000 pixels; expected at most 178 million" in said(path)
+        assert "40000 x 40000 pixels; expected at most 178 million" in error_of(path)
 
-    def test_of_another_format(self, tmp_path, said):
-        assert "is a TIFF file" in said(
+    def test_of_another_format(self, tmp_path, error_of):
+        assert "is a TIFF file" in error_of(
             saved(tmp_path / "a.jpg", Image.fromarray(RGB), format="TIFF")
         )
 
@@ -310,7 +328,7 @@ class TestFolders:
             (tmp_path / name).write_bytes(b"x")
         return tmp_path
 
-    def said(self, call, *args):
+    def error_of(self, call, *args):
         with pytest.raises(UserError) as caught:
             call(*args)
         return str(caught.value)
@@ -323,45 +341,45 @@ class TestFolders:
             "b 1.JPG",
             "ä.png",
         ]
-        assert "does not exist" in self.said(images.list_images, folder / "none")
-        assert "is a file" in self.said(
+        assert "does not exist" in self.error_of(images.list_images, folder / "none")
+        assert "is a file" in self.error_of(
             images.list_images, folder / "ShelfImages" / "test" / "notes.txt"
         )
 
-    def test_sides(self, folder):
+    def test_train_and_test(self, folder):
         for place in (folder, folder / "ShelfImages"):
-            sides = images.sides(place)
-            assert {side: list(names) for side, names in sides.items()} == {
+            found = images.train_and_test(place)
+            assert {side: list(names) for side, names in found.items()} == {
                 "train": ["b 1.JPG", "ä.png"],
                 "test": ["a.jpeg"],
             }
-        assert sides["test"]["a.jpeg"] == folder / "ShelfImages" / "test" / "a.jpeg"
+        assert found["test"]["a.jpeg"] == folder / "ShelfImages" / "test" / "a.jpeg"
 
-    def test_sides_that_are_not_there(self, folder):
-        assert "neither ShelfImages/train nor train/" in self.said(
-            images.sides, folder / "ShelfImages" / "test"
+    def test_train_and_test_that_do_not_exist(self, folder):
+        assert "neither ShelfImages/train nor train/" in self.error_of(
+            images.train_and_test, folder / "ShelfImages" / "test"
         )
-        assert "none: does not exist" in self.said(images.sides, folder / "none")
+        assert "none: does not exist" in self.error_of(images.train_and_test, folder / "none")
         (folder / "flat" / "train").mkdir(parents=True)
-        assert "test: does not exist" in self.said(images.sides, folder / "flat")
+        assert "test: does not exist" in self.error_of(images.train_and_test, folder / "flat")
 
-    def test_names_that_stand_twice(self, folder):
+    def test_names_that_are_there_twice(self, folder):
         (folder / "ShelfImages" / "test" / "b 1.JPG").write_bytes(b"x")
         (folder / "ShelfImages" / "train" / "A.JPEG").write_bytes(b"x")
-        message = self.said(images.sides, folder)
+        message = self.error_of(images.train_and_test, folder)
         assert (
             "2 problems" in message
             and "train/b 1.JPG and test/b 1.JPG have the same name;" in message
         )
         assert (
-            "train/A.JPEG and test/a.jpeg have the same name but for upper and lower case"
+            "train/A.JPEG and test/a.jpeg have the same name except for upper and lower case"
             in message
         )
 
-    def test_names_that_no_label_file_holds(self, folder):
+    def test_names_that_no_label_file_can_hold(self, folder):
         (folder / "ShelfImages" / "train" / "a\nb.jpg").write_bytes(b"x")
         (folder / "ShelfImages" / "train" / "caf\udce9.jpg").write_bytes(b"x")
-        message = self.said(images.sides, folder)
+        message = self.error_of(images.train_and_test, folder)
         assert (
             r"'a\nb.jpg' contains characters that cannot be printed" in message
             and r"caf\udce9" in message
@@ -371,10 +389,10 @@ class TestFolders:
     def test_locate(self, folder):
         found = images.locate(folder / "ShelfImages", ["ä.png", "a.jpeg"], "val")
         assert [path.parent.name for path in found] == ["train", "test"]
-        assert "2 of 3 images are not there: x.jpg, y.jpg." in self.said(
+        assert "2 of 3 images are not there: x.jpg, y.jpg." in self.error_of(
             images.locate, folder / "ShelfImages", ["x.jpg", "ä.png", "y.jpg"], "train"
         )
-        assert "no such folder" in self.said(images.locate, folder / "none", [], "train")
+        assert "no such folder" in self.error_of(images.locate, folder / "none", [], "train")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +404,7 @@ class TestFolders:
         ((90, 400), (300, 400), (105, 0)),
     ],
 )
-def test_a_strip_stands_in_the_middle_of_a_grey_frame(size_wh, frame_wh, left_top):
+def test_a_strip_is_in_the_middle_of_a_grey_frame(size_wh, frame_wh, left_top):
     width, height = size_wh
     pixels = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
     framed, found = images.with_margins(pixels, "a.JPG")
@@ -400,7 +418,7 @@ def test_a_strip_stands_in_the_middle_of_a_grey_frame(size_wh, frame_wh, left_to
 @pytest.mark.parametrize(
     "max_side, shape", [(0, (60, 80, 3)), (80, (60, 80, 3)), (40, (30, 40, 3))]
 )
-def test_pixels_are_shrunk_as_a_image_is(tmp_path, max_side, shape):
+def test_pixels_are_shrunk_as_load_shrinks_an_image(tmp_path, max_side, shape):
     Image.fromarray(np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)).save(
         str(tmp_path / "a.png")
     )

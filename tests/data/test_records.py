@@ -1,16 +1,23 @@
-"""Records hold what the labels say, by object_detection's own decoder; images that TensorFlow would stumble on are re-encoded."""
+"""Step 04: records equal their labels, by object_detection's own decoder; images it cannot read."""
+
+import io
+import resource
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.data import labels, records
+from shelfdet.core import paths
+from shelfdet.data import images, labels, records
 
 LABEL_MAP = {"product": 1}
 
 
-def picture(path, size_wh=(40, 30), mode="RGB", **save):
+def draw_image(path, size_wh=(40, 30), mode="RGB", **save):
     gradient = np.add.outer(np.arange(size_wh[1]) * 4, np.arange(size_wh[0]) * 3).astype(np.uint8)
     Image.fromarray(np.dstack([gradient, 255 - gradient, gradient // 2])).convert(mode).save(
         str(path), **save
@@ -28,7 +35,7 @@ def labelled(name="a.JPG", size_wh=(40, 30), boxes=((4, 3, 20, 15), (10, 0, 40, 
 
 
 def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
-    path = picture(tmp_path / "a.JPG", quality=71)
+    path = draw_image(tmp_path / "a.JPG", quality=71)
     data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
     assert data == path.read_bytes() and stored_wh == (40, 30)
 
@@ -38,7 +45,7 @@ def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
 )
 def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
     tf = pytest.importorskip("tensorflow")
-    path = picture(tmp_path / "named.JPG", mode=mode, format=kind)
+    path = draw_image(tmp_path / "named.JPG", mode=mode, format=kind)
     data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         decoded = session.run(tf.image.decode_jpeg(data))
@@ -49,13 +56,13 @@ def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
 
 def test_a_long_image_is_shrunk_with_its_aspect(tmp_path):
     data, stored_wh = records.encode_image(
-        picture(tmp_path / "a.JPG", (400, 300)), (400, 300), 100, "ignore"
+        draw_image(tmp_path / "a.JPG", (400, 300)), (400, 300), 100, "ignore"
     )
-    assert stored_wh == (100, 75) and Image.open(__import__("io").BytesIO(data)).size == (100, 75)
+    assert stored_wh == (100, 75) and Image.open(io.BytesIO(data)).size == (100, 75)
 
 
-def test_a_image_of_another_size_than_its_labels_is_refused(tmp_path):
-    path = picture(tmp_path / "a.JPG")
+def test_an_image_of_another_size_than_its_labels_is_refused(tmp_path):
+    path = draw_image(tmp_path / "a.JPG")
     with pytest.raises(
         UserError,
         match=r"a.JPG: 40 x 30 pixels as TensorFlow decodes it; expected 80 x 60.*step 02",
@@ -76,11 +83,11 @@ def test_an_unknown_class_names_those_of_the_label_map():
 
 @pytest.fixture
 def annotated(tmp_path):
-    """A folder with a label file and images, one of them without products, one with a name that needs UTF-8."""
+    """A folder with labels and images: one without products, one whose name needs UTF-8."""
     (tmp_path / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
     names = ["a.JPG", "Kühlregal 2.JPG", "empty.JPG"]
     for name in names:
-        picture(tmp_path / name, (400, 300))
+        draw_image(tmp_path / name, (400, 300))
     labels.write_labels(
         [
             labelled(names[0], (400, 300)),
@@ -92,7 +99,12 @@ def annotated(tmp_path):
     return tmp_path
 
 
+def write_train_record(folder):
+    return records.write_records(folder, folder, ["train"], folder / "label_map.pbtxt")
+
+
 def arguments(folder, *more):
+    """Command line of step 04 for the folder of ``annotated``."""
     return [
         "--annotations",
         str(folder),
@@ -127,32 +139,32 @@ def test_step_04_writes_what_object_detection_reads(annotated, script, capsys):
     assert decoded[fields.InputDataFields.image].shape == (75, 100, 3)
 
 
-def test_a_failing_step_04_leaves_the_old_record(annotated, script):
+def test_a_failure_keeps_the_old_record(annotated):
     (annotated / "train.record").write_bytes(b"old")
     (annotated / "a.JPG").write_bytes((annotated / "a.JPG").read_bytes()[:900])
     with pytest.raises(UserError, match="a.JPG: cannot be decoded to its end"):
-        script("04_generate_tfrecords").main(arguments(annotated))
+        write_train_record(annotated)
     assert (annotated / "train.record").read_bytes() == b"old"
     assert not list(annotated.glob(".*"))
 
 
-def test_a_image_that_is_not_there_is_named(annotated, script):
+def test_a_missing_image_is_named(annotated):
     (annotated / "empty.JPG").unlink()
     with pytest.raises(UserError, match=r"1 of 3 images are not there: empty.JPG"):
-        script("04_generate_tfrecords").main(arguments(annotated))
+        write_train_record(annotated)
 
 
-def test_reading_back_finds_a_record_that_differs(annotated, script):
-    script("04_generate_tfrecords").main(arguments(annotated))
-    images = labels.read_labels(annotated / "train_labels.csv")
-    images[1] = images[1]._replace(boxes_xyxy=images[1].boxes_xyxy + 1)
+def test_reading_back_finds_a_record_that_differs(annotated):
+    write_train_record(annotated)
+    found = labels.read_labels(annotated / "train_labels.csv")
+    found[1] = found[1]._replace(boxes_xyxy=found[1].boxes_xyxy + 1)
     with pytest.raises(
         UserError, match=r"Kühlregal 2.JPG reads back with boxes off by up to 0.0033"
     ):
         list(
             records.check(
                 annotated / "train.record",
-                images,
+                found,
                 [(400, 300)] * 3,
                 LABEL_MAP,
                 annotated / "label_map.pbtxt",
@@ -160,21 +172,15 @@ def test_reading_back_finds_a_record_that_differs(annotated, script):
         )
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(annotated, tmp_path):
-    """RLIMIT_FSIZE stands in for a full disk: the write fails half-way."""
-    import resource
-    import signal
-    import subprocess
-    import sys
-
-    from conftest import ROOT
+def test_a_full_disk_is_an_error_and_leaves_nothing(annotated):
+    """RLIMIT_FSIZE simulates a full disk: the write fails half-way."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
     process = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "preprocessing" / "04_generate_tfrecords.py")]
+        [sys.executable, str(paths.ROOT / "scripts" / "preprocessing" / "04_generate_tfrecords.py")]
         + arguments(annotated),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -186,9 +192,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(annotated, tmp_path):
     assert not (annotated / "train.record").exists() and not list(annotated.glob(".*"))
 
 
-def test_all_real_images_go_through(shelf_data, script, tmp_path, capsys):
-    from shelfdet.data import images
-
+def test_all_real_test_images_can_be_written(shelf_data, tmp_path):
     folder = shelf_data / "ShelfImages" / "test"
     (tmp_path / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
     found = [
@@ -196,7 +200,5 @@ def test_all_real_images_go_through(shelf_data, script, tmp_path, capsys):
         for path in images.list_images(folder)
     ]
     labels.write_labels(found, tmp_path / "test_labels.csv")
-    script("04_generate_tfrecords").main(
-        arguments(tmp_path, "--images", str(folder), "--splits", "test")
-    )
-    assert "71 images" in capsys.readouterr().out
+    (written,) = records.write_records(tmp_path, folder, ["test"], tmp_path / "label_map.pbtxt")
+    assert (written.images, written.boxes) == (71, 71)

@@ -1,4 +1,4 @@
-"""Step 02: who trains, validates and tests; the official split and the folds, on made and on real shelves."""
+"""Step 02: the official split and the folds, on names and on real photographs."""
 
 import collections
 import hashlib
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.data import labels, splits
+from shelfdet.core import paths
+from shelfdet.data import dataset, images, labels, splits, validation
+from shelfdet.data.formats import labels_csv
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
 
@@ -45,14 +47,13 @@ class TestRules:
     @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
     def test_validation_is_the_first_shelves_by_hash(self, share, seed):
         names = shelves()
-        divided = splits.official(names, ["t.jpg"], share, seed)
+        split = splits.official(names, ["t.jpg"], share, seed)
         order = sorted(
             {name[:-6] for name in names},
-            key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest(),
+            key=lambda shelf: hashlib.sha256(f"{seed}:{shelf}".encode()).hexdigest(),
         )
-        assert set(name[:-6] for name in divided["val"]) == set(
-            order[: math.ceil(math.ceil(share * 96) / 2)]
-        )
+        expected = order[: math.ceil(math.ceil(share * 96) / 2)]  # each shelf has two images
+        assert {name[:-6] for name in split["val"]} == set(expected)
 
     @settings(deadline=None, max_examples=40)
     @given(
@@ -62,24 +63,24 @@ class TestRules:
         share=st.floats(0.001, 0.999),
         seed=st.integers(0, 99),
     )
-    def test_no_shelf_is_on_two_sides(self, names, share, seed):
+    def test_no_shelf_is_in_train_and_val(self, names, share, seed):
         try:
-            divided = splits.official(names, ["t.jpg"], share, seed)
+            split = splits.official(names, ["t.jpg"], share, seed)
         except UserError:
             return
-        assert sorted(divided["train"] + divided["val"]) == sorted(names)
-        assert len(divided["val"]) >= math.ceil(share * len(names)) and divided["train"]
-        assert not {splits.shelf(name) for name in divided["train"]} & {
-            splits.shelf(name) for name in divided["val"]
+        assert sorted(split["train"] + split["val"]) == sorted(names)
+        assert len(split["val"]) >= math.ceil(share * len(names)) and split["train"]
+        assert not {splits.shelf(name) for name in split["train"]} & {
+            splits.shelf(name) for name in split["val"]
         }
 
     @pytest.mark.parametrize("fold", range(4))
-    def test_no_planogram_is_on_two_sides(self, fold):
-        divided = splits.grouped(shelves(), fold, 0.1, 0)
-        sides = [splits.planograms(divided[split]) for split in splits.NAMES]
-        assert tuple(sides[2]) == splits.FOLDS[fold]
-        assert sum(len(side) for side in sides) == len(set(sum(sides, []))) == 12
-        assert splits.shared(divided) == (0, 0, 0)
+    def test_no_planogram_is_in_two_splits(self, fold):
+        split = splits.grouped(shelves(), fold, 0.1, 0)
+        planograms = [splits.planograms(split[name]) for name in paths.SPLITS]
+        assert tuple(planograms[2]) == splits.FOLDS[fold]
+        assert sum(len(found) for found in planograms) == len(set(sum(planograms, []))) == 12
+        assert splits.overlap(split) == (0, 0, 0)
 
     def test_order_does_not_matter(self):
         names = shelves()
@@ -87,27 +88,27 @@ class TestRules:
             names[::-1], ["t.jpg"], 0.1, 0
         )
 
-    def test_flat_names_outside_the_scheme_are_each_their_own_shelf(self):
+    def test_each_name_outside_the_scheme_is_a_shelf_of_its_own(self):
         names = [f"shelf {number}.jpg" for number in range(10)]
         train, test = splits.hold_out(names, 0.2, seed=0)
         assert len(test) == 2 and sorted(train + test) == names
         with pytest.raises(UserError, match="1 shelf; expected enough"):
             splits.hold_out(["C1_P01_N1_S2_1.JPG", "C1_P01_N1_S2_2.JPG"], 0.2, seed=0)
 
-    def test_shared(self):
-        divided = {
+    def test_overlap_of_test_images_with_the_others(self):
+        split = {
             "train": ["C1_P01_N1_S1_1.JPG", "x.jpg"],
             "val": ["C1_P02_N1_S1_1.JPG"],
             "test": ["C1_P01_N1_S1_2.JPG", "C1_P02_N2_S1_1.JPG", "C2_P01_N1_S1_1.JPG", "x2.jpg"],
         }
-        assert splits.shared(divided) == (1, 2, 1)
+        assert splits.overlap(split) == (1, 2, 1)
 
     def test_refuses(self):
         with pytest.raises(
-            UserError, match="2 of 97 images have names that do not tell their planogram: a.jpg, b"
+            UserError, match="2 of 97 images have names that do not state their planogram: a.jpg, b"
         ):
             splits.grouped(shelves()[:-1] + ["a.jpg", "b.jpg"], 0, 0.1, 0)
-        with pytest.raises(UserError, match="all of which validation would take"):
+        with pytest.raises(UserError, match="validation would take them all"):
             splits.official(["C1_P01_N1_S1_1.JPG", "C1_P01_N1_S1_2.JPG"], ["t.jpg"], 0.1, 0)
         with pytest.raises(UserError, match="no image is in test"):
             splits.official(shelves(), [], 0.1, 0)
@@ -116,8 +117,8 @@ class TestRules:
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    """A small dataset in the real layout: 12 planograms, two copies each in train, one in test; with a label map."""
+def shelf_folder(tmp_path):
+    """12 planograms, two copies of each in train and one in test, and a label map."""
     for side, copies in (("train", (1, 2)), ("test", (3,))):
         for planogram in range(1, 13):
             for copy in copies:
@@ -132,17 +133,17 @@ def dataset(tmp_path):
 
 
 @pytest.fixture
-def run(script, dataset, capsys):
+def run(script, shelf_folder, capsys):
     def run(*options):
         capsys.readouterr()
         script("02_split_annotations").main(
             [
                 "--images",
-                str(dataset),
+                str(shelf_folder),
                 "--label-map",
-                str(dataset / "map.pbtxt"),
+                str(shelf_folder / "map.pbtxt"),
                 "--out",
-                str(dataset / "out"),
+                str(shelf_folder / "out"),
             ]
             + list(options)
         )
@@ -154,14 +155,14 @@ def run(script, dataset, capsys):
 def names_of(folder):
     return {
         split: [image.filename for image in labels.read_labels(folder / f"{split}_labels.csv")]
-        for split in splits.NAMES
+        for split in paths.SPLITS
     }
 
 
 class TestScript:
-    def test_official(self, run, dataset):
+    def test_official(self, run, shelf_folder):
         out = run()
-        found = names_of(dataset / "out")
+        found = names_of(shelf_folder / "out")
         assert {split: len(names) for split, names in found.items()} == {
             "train": 20,
             "val": 4,
@@ -173,49 +174,51 @@ class TestScript:
         assert (
             "12 show a shelf that train or val shows, too, and 12 share camera and planogram" in out
         )
-        first = labels.read_labels(dataset / "out" / "test_labels.csv")[0]
+        first = labels.read_labels(shelf_folder / "out" / "test_labels.csv")[0]
         assert (first.size_wh, first.classes) == ((41, 30), ("product",) * 3)
 
-    def test_grouped(self, run, dataset):
+    def test_grouped(self, run, shelf_folder):
         out = run("--split", "grouped", "--fold", "0")
         assert "test: planograms P03, P07, P11" in out and "of 9 test images, 0 show a shelf" in out
-        assert len(names_of(dataset / "out")["test"]) == 9
+        assert len(names_of(shelf_folder / "out")["test"]) == 9
 
-    def test_the_same_again_and_another_seed(self, run, dataset):
+    def test_the_seed_decides(self, run, shelf_folder):
         run()
-        first = names_of(dataset / "out")
+        first = names_of(shelf_folder / "out")
         run()
-        assert names_of(dataset / "out") == first
+        assert names_of(shelf_folder / "out") == first
         run("--seed", "3")
-        assert names_of(dataset / "out") != first
+        assert names_of(shelf_folder / "out") != first
 
-    def test_train_and_test_directly(self, run, dataset):
+    def test_train_and_test_directly(self, run, shelf_folder):
         run(
             "--images",
-            str(dataset / "ShelfImages"),
+            str(shelf_folder / "ShelfImages"),
             "--annotations",
-            str(dataset / "annotations.csv"),
+            str(shelf_folder / "annotations.csv"),
         )
-        assert len(names_of(dataset / "out")["test"]) == 12
+        assert len(names_of(shelf_folder / "out")["test"]) == 12
 
-    def test_own_labels_as_input(self, run, dataset):
+    def test_label_files_as_input(self, run, shelf_folder):
         run()
-        texts = [(dataset / "out" / f"{split}_labels.csv").read_text() for split in splits.NAMES]
+        texts = [
+            (shelf_folder / "out" / f"{split}_labels.csv").read_text() for split in paths.SPLITS
+        ]
         whole = "".join(text.split("\n", 1)[1] for text in texts)
-        (dataset / "all.csv").write_text(",".join(labels.LABEL_COLUMNS) + "\n" + whole)
-        before = names_of(dataset / "out")
-        out = run("--annotations", str(dataset / "all.csv"), "--format", "labels")
+        (shelf_folder / "all.csv").write_text(",".join(labels_csv.LABEL_COLUMNS) + "\n" + whole)
+        before = names_of(shelf_folder / "out")
+        out = run("--annotations", str(shelf_folder / "all.csv"), "--format", "csv")
         assert "all.csv as label CSV of this workspace" in out
-        assert names_of(dataset / "out") == before
-        (dataset / "all.csv").rename(dataset / "annotations.csv")
+        assert names_of(shelf_folder / "out") == before
+        (shelf_folder / "all.csv").rename(shelf_folder / "annotations.csv")
         assert "annotations.csv as label CSV of this workspace" in run()
-        assert "annotations.csv as label CSV of this workspace" in run("--format", "labels")
-        assert names_of(dataset / "out") == before
+        assert "annotations.csv as label CSV of this workspace" in run("--format", "csv")
+        assert names_of(shelf_folder / "out") == before
 
-    def test_coco_categories_become_the_only_class(self, run, dataset):
-        (dataset / "annotations.csv").unlink()
-        names = sorted(path.name for path in dataset.glob("ShelfImages/*/*"))
-        (dataset / "annotations.json").write_text(
+    def test_coco_categories_become_the_only_class(self, run, shelf_folder):
+        (shelf_folder / "annotations.csv").unlink()
+        names = sorted(path.name for path in shelf_folder.glob("ShelfImages/*/*"))
+        (shelf_folder / "annotations.json").write_text(
             json.dumps(
                 {
                     "images": [
@@ -238,9 +241,11 @@ class TestScript:
             "the label map has one class: 2 classes of the annotations (cola, tea) become product\n"
             in run()
         )
-        found = labels.read_labels(dataset / "out" / "test_labels.csv")
+        found = labels.read_labels(shelf_folder / "out" / "test_labels.csv")
         assert {image.classes for image in found} == {("product",)}
-        (dataset / "map.pbtxt").write_text("item { id: 1 name: 'tea' } item { id: 2 name: 'milk' }")
+        (shelf_folder / "map.pbtxt").write_text(
+            "item { id: 1 name: 'tea' } item { id: 2 name: 'milk' }"
+        )
         with pytest.raises(UserError, match="class 'cola' .*expected 'tea' or 'milk'"):
             run()
 
@@ -264,84 +269,68 @@ class TestScript:
             script("02_split_annotations").main(options)
         assert caught.value.code == 2 and capsys.readouterr().err
 
-    def test_mistakes_leave_the_old_files(self, run, dataset):
+    def test_a_mistake_keeps_the_old_files(self, run, shelf_folder):
         run()
-        before = {path: path.read_bytes() for path in (dataset / "out").iterdir()}
-        with open(str(dataset / "annotations.csv"), "a") as file:
+        before = {path: path.read_bytes() for path in (shelf_folder / "out").iterdir()}
+        with open(str(shelf_folder / "annotations.csv"), "a") as file:
             file.write(NAME.format(1, 1, 1, 1) + ",1,2,x,4,0\n")
         with pytest.raises(UserError, match="annotations.csv: line 109: xmax is 'x'"):
             run()
-        assert {path: path.read_bytes() for path in (dataset / "out").iterdir()} == before
+        assert {path: path.read_bytes() for path in (shelf_folder / "out").iterdir()} == before
 
-    def test_a_folder_where_a_label_file_belongs(self, run, dataset):
+    def test_a_folder_in_place_of_a_label_file(self, run, shelf_folder):
         run()
-        before = (dataset / "out" / "train_labels.csv").read_bytes()
-        (dataset / "out" / "val_labels.csv").unlink()
-        (dataset / "out" / "val_labels.csv").mkdir()
+        before = (shelf_folder / "out" / "train_labels.csv").read_bytes()
+        (shelf_folder / "out" / "val_labels.csv").unlink()
+        (shelf_folder / "out" / "val_labels.csv").mkdir()
         with pytest.raises(UserError, match="val_labels.csv: cannot be written"):
             run("--seed", "3")
-        assert (dataset / "out" / "train_labels.csv").read_bytes() == before
-        assert {path.name for path in (dataset / "out").iterdir()} == {
+        assert (shelf_folder / "out" / "train_labels.csv").read_bytes() == before
+        assert {path.name for path in (shelf_folder / "out").iterdir()} == {
             "test_labels.csv",
             "train_labels.csv",
             "val_labels.csv",
         }
 
-    def test_no_annotations(self, run, dataset):
-        (dataset / "annotations.csv").unlink()
+    def test_no_annotations(self, run, shelf_folder):
+        (shelf_folder / "annotations.csv").unlink()
         with pytest.raises(
             UserError, match="holds none of annotations.csv, annotations, annotations.json"
         ):
             run()
         with pytest.raises(UserError, match="No such file"):
-            run("--annotations", str(dataset / "gone.csv"))
+            run("--annotations", str(shelf_folder / "gone.csv"))
         with pytest.raises(UserError, match="a .txt file; expected .csv, .json"):
-            run("--annotations", str(dataset / "a.txt"))
+            run("--annotations", str(shelf_folder / "a.txt"))
 
-    def test_names_outside_the_scheme(self, run, dataset):
-        old = dataset / "ShelfImages" / "train" / NAME.format(1, 1, 1, 1)
+    def test_names_outside_the_scheme(self, run, shelf_folder):
+        old = shelf_folder / "ShelfImages" / "train" / NAME.format(1, 1, 1, 1)
         old.rename(old.with_name("my shelf.JPG"))
-        text = (dataset / "annotations.csv").read_text()
-        (dataset / "annotations.csv").write_text(text.replace(old.name, "my shelf.JPG"))
+        text = (shelf_folder / "annotations.csv").read_text()
+        (shelf_folder / "annotations.csv").write_text(text.replace(old.name, "my shelf.JPG"))
         assert "of 12 test images" in run()
-        with pytest.raises(UserError, match="do not tell their planogram: my shelf.JPG"):
+        with pytest.raises(UserError, match="do not state their planogram: my shelf.JPG"):
             run("--split", "grouped", "--fold", "0")
 
 
 class TestRealShelves:
-    def test_official(self, script, shelf_data, dataset, capsys):
-        script("02_split_annotations").main(
-            [
-                "--images",
-                str(shelf_data),
-                "--label-map",
-                str(dataset / "map.pbtxt"),
-                "--out",
-                str(dataset / "out"),
-            ]
+    def test_official(self, shelf_data, tmp_path):
+        found = images.train_and_test(shelf_data)
+        labelled = validation.read_annotations(
+            shelf_data / "annotations.csv", dataset.all_images(found), "grocery"
         )
-        out = capsys.readouterr().out
-        found = {
-            split: labels.read_labels(dataset / "out" / f"{split}_labels.csv")
-            for split in splits.NAMES
-        }
-        counts = {
-            split: [len(image.classes) for image in images] for split, images in found.items()
-        }
-        assert {split: (len(boxes), sum(boxes), max(boxes)) for split, boxes in counts.items()} == {
-            "train": (254, 9569, 168),
-            "val": (29, 967, 72),
-            "test": (71, 2648, 62),
-        }
-        assert (
-            "24 show a shelf that train or val shows, too, and 71 share camera and planogram" in out
-        )
+        split = splits.official(list(found["train"]), list(found["test"]), 0.1, 0)
+        counts = {name: splits.counts(split[name], labelled) for name in paths.SPLITS}
+        assert counts == {"train": (254, 9569, 168), "val": (29, 967, 72), "test": (71, 2648, 62)}
+        assert splits.overlap(split) == (24, 71, 0)
+        written = splits.write(split, labelled, tmp_path)
+        assert len(labels.read_labels(written["val"])) == 29
 
     def test_folds_are_balanced(self, shelf_data):
         names = [path.name for path in shelf_data.glob("ShelfImages/*/*.JPG")]
         tested = collections.Counter()
         for fold, expected in enumerate((86, 88, 91, 89)):
-            divided = splits.grouped(names, fold, 0.1, 0)
-            assert len(divided["test"]) == expected
-            tested.update(divided["test"])
+            split = splits.grouped(names, fold, 0.1, 0)
+            assert len(split["test"]) == expected
+            tested.update(split["test"])
         assert set(tested) == set(names) and set(tested.values()) == {1}

@@ -1,4 +1,4 @@
-"""Step 00: the drawn dataset has the real one's layout, the same pixels for the same seed, and boxes that fit its packs."""
+"""Step 00: the Grocery Dataset's layout, the same pixels for a seed, boxes that fit products."""
 
 import collections
 import csv
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.anchors import anchors
+from shelfdet.anchors import anchors, coverage
 from shelfdet.core import paths
 from shelfdet.data import images, splits, synthetic
 
@@ -19,12 +19,8 @@ TRAIN, TEST = 5, 2
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    from conftest import load_script
-
     folder = tmp_path_factory.mktemp("drawn") / "shelves"
-    load_script("00_make_demo_shelves").main(
-        ["--out", str(folder), "--train", str(TRAIN), "--test", str(TEST), "--seed", "3"]
-    )
+    synthetic.write_dataset(folder, TRAIN, TEST, seed=3)
     return folder
 
 
@@ -69,7 +65,9 @@ def test_each_image_holds_twenty_to_forty_products_inside_it(drawn, rows):
         ).all()
         assert set(brands) <= set(range(1, 11))
         shelves = int(path.stem.split("_S")[1].split("_")[0])
-        assert len(boxes) % shelves == 0  # as many packs on each of the shelves that the name tells
+        assert (
+            len(boxes) % shelves == 0
+        )  # as many products on each of the shelves that the name states
 
 
 @pytest.mark.parametrize(
@@ -87,19 +85,19 @@ def test_boxes_follow_the_tilt(box_xyxy):
     assert np.abs(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) - moved_xyxy[0]).max() <= 1
 
 
-def test_a_box_is_where_the_pack_is_drawn():
+def test_a_box_is_where_the_product_is_drawn():
     canvas = Image.new("RGB", (200, 200), (0, 255, 0))
-    box_xyxy = synthetic._place(canvas, random.Random(1), 0, 60.4, 150.2, (62.0, 95.0))
+    box_xyxy = synthetic._draw_product(canvas, random.Random(1), 0, 60.4, 150.2, (62.0, 95.0))
     changed = (np.asarray(canvas, dtype=int) != [0, 255, 0]).any(axis=2)
     assert changed[box_xyxy[1] : box_xyxy[3], box_xyxy[0] : box_xyxy[2]].mean() > 0.95
     outside = changed.copy()
     outside[box_xyxy[1] - 10 : box_xyxy[3] + 2, box_xyxy[0] - 3 : box_xyxy[2] + 6] = (
-        False  # shadow, and the packs behind
+        False  # shadow, and the products behind
     )
     assert not outside.any()
 
 
-def test_sizes_vary_and_both_orientations_are_there():
+def test_sizes_vary_and_some_images_are_upright():
     sizes = {photo.size_wh for _, photo in synthetic.plan(60, 16, seed=0)}
     assert len(sizes) >= 5
     assert any(width < height for width, height in sizes) and any(
@@ -107,7 +105,7 @@ def test_sizes_vary_and_both_orientations_are_there():
     )
 
 
-def test_the_default_plan_has_shelves_on_both_sides_and_every_planogram():
+def test_the_default_plan_has_every_planogram_and_shelves_in_train_and_test():
     photos = synthetic.plan(60, 16, seed=0)
     names = {
         side: [photo.name for split, photo in photos if split == side] for side in ("train", "test")
@@ -127,7 +125,7 @@ def test_the_default_plan_has_shelves_on_both_sides_and_every_planogram():
         splits.grouped(names["train"] + names["test"], fold, 0.1, 0)
 
 
-def test_one_image_carries_an_exif_flag_over_upright_pixels(drawn):
+def test_one_image_has_an_exif_orientation_although_it_is_upright(drawn):
     flagged = [
         path for path in all_images(drawn) if images.inspect(path).orientation != images.UPRIGHT
     ]
@@ -138,10 +136,9 @@ def test_one_image_carries_an_exif_flag_over_upright_pixels(drawn):
     assert (pixels == turned[::-1, ::-1]).all()  # a viewer that obeys the flag shows it upside down
 
 
-def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, script, tmp_path):
-    step = script("00_make_demo_shelves")
-    for name, seed in (("3", "3"), ("again", "3"), ("4", "4")):
-        step.main(["--out", str(tmp_path / name), "--train", "1", "--test", "1", "--seed", seed])
+def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, tmp_path):
+    for name, seed in (("3", 3), ("again", 3), ("4", 4)):
+        synthetic.write_dataset(tmp_path / name, 1, 1, seed)
     content = {
         name: [path.read_bytes() for path in all_images(tmp_path / name)]
         for name in ("3", "again", "4")
@@ -155,7 +152,7 @@ def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, script, 
         assert (images.load(path)[0] == many[path.name]).all()
 
 
-def test_copies_of_a_shelf_show_the_same_packs():
+def test_copies_of_a_shelf_show_the_same_products():
     shelf = "C1_P01_N1_S2"
     photos = [synthetic.Photo(f"{shelf}_{copy}.JPG", shelf, (400, 300)) for copy in (1, 2)]
     drawings = [synthetic.draw(photo, seed=0) for photo in photos]
@@ -163,58 +160,66 @@ def test_copies_of_a_shelf_show_the_same_packs():
     assert 0 < np.abs(drawings[0][1] - drawings[1][1]).max() < 30
 
 
-def test_what_was_drawn_may_be_drawn_anew_but_nothing_else_is_replaced(script, tmp_path):
-    step = script("00_make_demo_shelves")
-    few = ["--train", "1", "--test", "1"]
-    step.main(["--out", str(tmp_path / "shelves")] + few)
+def test_a_drawn_dataset_is_replaced_and_any_other_is_not(tmp_path):
+    synthetic.write_dataset(tmp_path / "shelves", 1, 1, seed=0)
     (tmp_path / "shelves" / "ShelfImages" / "train" / "left over.JPG").write_text("from before")
-    step.main(["--out", str(tmp_path / "shelves")] + few)
+    synthetic.write_dataset(tmp_path / "shelves", 1, 1, seed=0)
     assert len(all_images(tmp_path / "shelves")) == 2
     (tmp_path / "shelves" / "SYNTHETIC.txt").unlink()
     with pytest.raises(
         UserError, match="holds ShelfImages and annotations.csv that this step did not draw"
     ):
-        step.main(["--out", str(tmp_path / "shelves")] + few)
+        synthetic.write_dataset(tmp_path / "shelves", 1, 1, seed=0)
     assert len(all_images(tmp_path / "shelves")) == 2
+
+
+def test_the_script_draws_and_counts(script, tmp_path, capsys):
+    out = tmp_path / "shelves"
+    script("00_make_demo_shelves").main(["--out", str(out), "--train", "2", "--test", "1"])
+    products = len((out / "annotations.csv").read_text().splitlines())
+    assert f"drew 2 train and 1 test images with {products} products" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "options", [["--train", "0"], ["--test", "-1"], ["--sead", "1"], ["--tra", "3"]]
 )
-def test_wrong_options_are_refused_before_anything_is_drawn(script, tmp_path, options):
+def test_wrong_options_draw_nothing(script, tmp_path, options):
     with pytest.raises(SystemExit) as stopped:
         script("00_make_demo_shelves").main(["--out", str(tmp_path / "shelves")] + options)
     assert stopped.value.code == 2
     assert not (tmp_path / "shelves").exists()
 
 
-def test_a_file_where_the_folder_belongs(script, tmp_path):
+def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="file: is a file; expected a folder"):
-        script("00_make_demo_shelves").main(["--out", str(tmp_path / "file")])
+        synthetic.write_dataset(tmp_path / "file", 1, 1, seed=0)
 
 
-def test_the_coverage_that_demo_config_states(monkeypatch):
-    """The comment beside its scales is recomputed on the default train images, drawn without light and lettering."""
+def test_the_anchor_coverage_that_demo_config_states(monkeypatch):
+    """Recomputes the comment at its scales from the boxes of the default training images."""
     config = (paths.TRAINING / "demo.config").read_text()
-    number = lambda key: [
-        float(value) for value in re.findall(rf"^ *{key}: ([\d.]+)", config, re.MULTILINE)
-    ]
+
+    def numbers(key):
+        found = re.findall(rf"^ *{key}: ([\d.]+)", config, re.MULTILINE)
+        return [float(value) for value in found]
+
+    # Light and text take most of the time and do not move a box.
     monkeypatch.setattr(synthetic, "_expose", lambda image, rng: image)
-    monkeypatch.setattr(synthetic, "pack", lambda *_: Image.new("RGB", (33, 50)))
-    side = int(number("height")[0])
+    monkeypatch.setattr(synthetic, "product_front", lambda *_: Image.new("RGB", (33, 50)))
+    side = int(numbers("height")[0])
     layers = anchors.ssd_layers(
         [(side // 16,) * 2, (side // 32,) * 2],
         (side, side),
-        number("scales"),
-        *number("aspect_ratios"),
+        numbers("scales"),
+        *numbers("aspect_ratios"),
     )
     best = []
     for split, photo in synthetic.plan(60, 16, seed=0):
         if split == "train":
-            boxes_xyxy = synthetic.draw(photo, seed=0)[1]
-            best.append(
-                anchors.best_iou(boxes_xyxy * np.tile(side / np.array(photo.size_wh), 2), layers)[0]
+            resized_xyxy = synthetic.draw(photo, seed=0).boxes_xyxy * np.tile(
+                side / np.array(photo.size_wh), 2
             )
+            best.append(coverage.best_iou(resized_xyxy, layers)[0])
     (stated,) = re.findall(r"coverage: ([\d.]+)", config)
     assert abs(np.mean(np.concatenate(best) >= 0.5) - float(stated)) < 0.01

@@ -1,5 +1,6 @@
-"""Files from the network, whole or not at all: resumed, retried, and unpacked without trusting the archive."""
+"""Downloads, complete or not at all, with resuming and retries; unpacks untrusted archives."""
 
+import functools
 import http.client
 import json
 import os
@@ -14,126 +15,176 @@ import urllib.request
 import zipfile
 import zlib
 
+import tqdm
+
 from shelfdet import UserError
 from shelfdet.core import files
 
-ATTEMPTS = 6  # in a row that bring no byte; one that brings some starts the count anew
+# Attempts in a row that bring no byte before giving up; one that brings some starts the count
+# again.
+ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1.0  # doubled after every fruitless attempt: 31 s in all before giving up
 TIMEOUT_SECONDS = 30.0
-BLOCK = 1 << 16
+BLOCK = 1 << 16  # bytes read and written at a time
+# HTTP status codes of a server that is busy or briefly broken, and not of a wrong address.
 WORTH_RETRYING = (408, 425, 429, 500, 502, 503, 504)
 
 
-class _Broken(Exception):
-    """The connection ended before the file did; the next attempt goes on from there."""
+class _Interrupted(Exception):
+    """The connection ended before the file did; the next attempt resumes from there."""
 
 
-def fetch(url, path, pause=FIRST_PAUSE_SECONDS, timeout=TIMEOUT_SECONDS):
-    """Downloads ``url`` to ``path`` and returns the SHA-256 of what came; shows progress on stderr.
+def is_fetched(url: str, path: pathlib.Path) -> bool:
+    """Whether ``fetch_once`` has downloaded this very address to ``path``."""
+    note = _address_note(path)
+    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == url
 
-    Bytes gather in a dot file beside ``path`` that outlives a break, a Ctrl-C or a kill: the same call goes on from there
-    (HTTP Range), unless the server says that the file has changed since (If-Range), and then starts anew. ``path`` itself
-    appears only when every byte is there.
+
+def fetch_once(url: str, path: pathlib.Path) -> str:
+    """As ``fetch``, and notes the address beside ``path``, for ``is_fetched``."""
+    digest = fetch(url, path)
+    files.write_text(_address_note(path), url)
+    return digest
+
+
+def _address_note(path):
+    return path.with_name(f".{path.name}.url")
+
+
+def fetch(
+    url: str,
+    path: pathlib.Path,
+    pause: float = FIRST_PAUSE_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
+) -> str:
+    """Downloads ``url`` to ``path`` and shows progress on standard error.
+
+    Bytes are collected in a hidden file beside ``path``, which is kept after a broken connection,
+    Ctrl-C or a kill: the same call continues from there (HTTP Range), unless the file on the server
+    has changed since (If-Range), and then it starts again. ``path`` itself appears only when all
+    bytes are there.
 
     Args:
       url: http or https address.
-      path: where the file belongs; an older file there is replaced at the end.
+      path: target; an older file there is replaced at the end.
       pause: seconds before the second attempt; doubles with every further one.
-      timeout: seconds without a byte after which an attempt is broken off.
+      timeout: seconds without a byte after which an attempt ends.
+
+    Returns:
+      SHA-256 of the file, as 64 hex digits.
 
     Raises:
-      UserError: the address answers with an error, there is no network, the server gives up half-way too often, or the
-        file cannot be written.
+      UserError: the server answers with an error, there is no connection, it breaks too often, or
+        the file cannot be written.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.download")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fruitless = 0
-        while True:
-            before = _size(partial)
-            try:
-                _attempt(url, partial, timeout)
-                break
-            except _Broken as broken:
-                fruitless = fruitless + 1 if _size(partial) <= before else 1
-                if fruitless >= ATTEMPTS:
-                    raise UserError(
-                        f"{url}: {broken} after {fruitless} attempts, {_size(partial)} bytes so far. Look after the network and start the same command again (it goes on from here), or fetch the file by hand."
-                    ) from broken
-                time.sleep(pause * 2 ** (fruitless - 1))
+        _attempt_until_complete(url, partial, pause, timeout)
         with open(str(partial), "rb") as file:
             os.fsync(file.fileno())
         digest = files.sha256(partial)
         os.replace(str(partial), str(path))
-        _forget(_validator_path(partial))
+        _remove(_validator_path(partial))
     except OSError as error:
         raise UserError(files.writing_failed(path, error)) from error
     return digest
 
 
+def _attempt_until_complete(url, partial, pause, timeout):
+    fruitless = 0
+    while True:
+        size_before = _size(partial)
+        try:
+            _attempt(url, partial, timeout)
+            return
+        except _Interrupted as interruption:
+            fruitless += 1
+            if _size(partial) > size_before:
+                fruitless = 1
+            if fruitless >= ATTEMPTS:
+                raise UserError(
+                    f"{url}: {interruption} after {fruitless} attempts, {_size(partial)} bytes so "
+                    "far. Check the connection and start the same command again (it resumes from "
+                    "here), or fetch the file by hand."
+                ) from interruption
+            time.sleep(pause * 2 ** (fruitless - 1))
+
+
 def _attempt(url, partial, timeout):
-    # One connection: appends to ``partial``, or starts it anew where the server does not continue it.
+    """Opens one connection and appends what it brings to ``partial``, or starts that again."""
     have = _size(partial)
     validator = _read_validator(partial)
-    if have and not validator:
-        have = 0  # cannot know that it is the same file: start anew
+    if not validator:
+        have = 0  # nothing tells whether the server's file is still the same
     try:
-        request = urllib.request.Request(
-            url, headers={"Accept-Encoding": "identity", "User-Agent": "shelfdet"}
-        )
-        if have:
-            request.add_header("Range", f"bytes={have}-")
-            request.add_header("If-Range", validator)
-        response = urllib.request.urlopen(request, timeout=timeout)
+        response = _open(url, have, validator, timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing after ``have``: all of it came before, or it does not fit
+        if error.code == 416:  # range not satisfiable: all bytes are here, or too many
             if (error.headers.get("Content-Range") or "").endswith(f"/{have}"):
                 return
-            _forget(partial)
-            raise _Broken("the part that was there does not fit") from error
+            _remove(partial)
+            raise _Interrupted("the part fetched before does not fit") from error
         if error.code in WORTH_RETRYING:
-            raise _Broken(f"the server answered {error.code} {error.reason}") from error
+            raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
         raise UserError(
-            f"{url}: the server answered {error.code} {error.reason}; expected the file. Check the address (it may have moved); an option names another."
+            f"{url}: the server answered {error.code} {error.reason}; expected the file. Check the "
+            "address (it may have moved); an option names another."
         ) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLError) and "CERTIFICATE" in str(error.reason).upper():
             raise UserError(
-                f"{url}: the server's certificate cannot be trusted ({error.reason}). Is there a proxy between? Fetch the file by hand."
+                f"{url}: the server's certificate cannot be trusted ({error.reason}). Is there a "
+                "proxy in between? Fetch the file by hand."
             ) from error
-        raise _Broken(f"no connection ({error.reason})") from error
+        raise _Interrupted(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, OSError) as error:
-        raise _Broken(f"no connection ({error or type(error).__name__})") from error
+        raise _Interrupted(f"no connection ({error or type(error).__name__})") from error
     except ValueError as error:
         raise UserError(
             f"{url}: is no address ({error}); expected one that starts with http:// or https://."
         ) from error
     with response:
-        have, total = _place_of(response, have)
+        start, total = _range_of(response, have)
         _write_validator(partial, response)
-        _append(response, partial, have, total, url)
+        _append(response, partial, start, total, url)
 
 
-def _place_of(response, have):
-    # (offset at which this body starts, length of the whole file or None where the server does not say)
+def _open(url, have, validator, timeout):
+    request = urllib.request.Request(
+        url, headers={"Accept-Encoding": "identity", "User-Agent": "shelfdet"}
+    )
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", validator)
+    return urllib.request.urlopen(request, timeout=timeout)
+
+
+def _range_of(response, have):
+    """Where a response's body belongs in the file.
+
+    Returns:
+      (start, total): offset of its first byte; length of the whole file, None if it is not stated.
+    """
     length = response.headers.get("Content-Length")
     length = int(length) if length and length.isdigit() else None
-    if getattr(response, "status", None) == 206:
-        span = response.headers.get("Content-Range", "")  # bytes 100-199/200
-        start, _, rest = span.replace("bytes ", "").partition("-")
-        if start != str(have):
-            raise _Broken(f"the server continued at the wrong place ({span!r})")
-        total = rest.partition("/")[2]
-        return have, int(total) if total.isdigit() else (None if length is None else have + length)
-    return 0, length
+    if getattr(response, "status", None) != 206:
+        return 0, length
+    content_range = response.headers.get("Content-Range", "")  # "bytes 100-199/200"
+    start, _, rest = content_range.replace("bytes ", "").partition("-")
+    if start != str(have):
+        raise _Interrupted(f"the server continued at the wrong place ({content_range!r})")
+    total = rest.partition("/")[2]
+    if total.isdigit():
+        return have, int(total)
+    return have, None if length is None else have + length
 
 
-def _append(response, partial, have, total, url):
-    from tqdm import tqdm
-
+def _append(response, partial, start, total, url):
     name = url.rsplit("/", 1)[-1]
-    with open(str(partial), "r+b" if partial.exists() else "wb") as file, tqdm(
+    have = start
+    with open(str(partial), "r+b" if partial.exists() else "wb") as file, tqdm.tqdm(
         total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None
     ) as bar:
         file.truncate(have)
@@ -141,18 +192,19 @@ def _append(response, partial, have, total, url):
         while True:
             try:
                 block = response.read(BLOCK)
-            except (
-                http.client.HTTPException,
-                OSError,
-            ) as error:  # reading the network, not writing the file
-                raise _Broken(f"the connection broke ({error or type(error).__name__})") from error
+            except (http.client.HTTPException, OSError) as error:
+                # An OSError of the network, which another attempt may not meet; one of
+                # ``file.write`` below is not caught here.
+                raise _Interrupted(
+                    f"the connection broke ({error or type(error).__name__})"
+                ) from error
             if not block:
                 break
             file.write(block)
             have += len(block)
             bar.update(len(block))
     if total is not None and have < total:
-        raise _Broken(f"the connection ended at {have} of {total} bytes")
+        raise _Interrupted(f"the connection ended at {have} of {total} bytes")
 
 
 def _validator_path(partial):
@@ -160,7 +212,7 @@ def _validator_path(partial):
 
 
 def _read_validator(partial):
-    # What tells this version of the file from another: its ETag (a strong one) or its date, as If-Range wants it.
+    """What identifies this version of the file for If-Range: a strong ETag or a date; or None."""
     try:
         return json.loads(_validator_path(partial).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -168,10 +220,9 @@ def _read_validator(partial):
 
 
 def _write_validator(partial, response):
-    etag = response.headers.get("ETag", "")
-    validator = (
-        etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-    )
+    validator = response.headers.get("ETag", "")
+    if not validator or validator.startswith("W/"):  # a weak ETag does not vouch for every byte
+        validator = response.headers.get("Last-Modified")
     _validator_path(partial).write_text(json.dumps(validator), encoding="utf-8")
 
 
@@ -179,24 +230,27 @@ def _size(path):
     return path.stat().st_size if path.exists() else 0
 
 
-def _forget(path):
+def _remove(path):
     if path.exists():
         path.unlink()
 
 
-def extract(archive, folder, strip=0):
-    """Unpacks a tar (any compression) or zip file into ``folder``, which is replaced whole or left as it was.
+def extract(archive: pathlib.Path, folder: pathlib.Path, strip: int = 0) -> None:
+    """Unpacks a tar (any compression) or zip file into ``folder``, completely or not at all.
 
-    The archive is not trusted: a member with an absolute path, with ``..``, or that is a link or a device is refused, and
-    then nothing is unpacked. Permissions and owners are not taken over.
+    The archive is not trusted: if a member has an absolute path or one with ``..``, or is a link or
+    a device, nothing is unpacked. Permissions and owners are not restored. A folder that was there
+    before is replaced, or left unchanged on failure.
 
     Args:
-      archive: path of the file; what it is is told by its content, not by its name.
+      archive: path of the file; its content, not its name, decides what it is.
       folder: where its content goes.
-      strip: how many leading folders of each member's path to leave out (as tar's --strip-components).
+      strip: how many leading folders of each member's path to leave out (as tar's
+        --strip-components).
 
     Raises:
-      UserError: such a member; the file is missing, cut short or no archive; the folder cannot be written.
+      UserError: such a member; the file is missing, truncated or no archive; the folder cannot be
+        written.
     """
     archive = pathlib.Path(archive)
     if not archive.is_file():
@@ -204,16 +258,10 @@ def extract(archive, folder, strip=0):
     with files.replacing(folder) as partial:
         partial.mkdir()
         try:
-            for name, opened in _members(archive):
-                target = partial.joinpath(*_safe(name, archive).parts[strip:])
-                if target == partial:
-                    continue
-                if opened is None:
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with opened() as source, open(str(target), "wb") as file:
-                    shutil.copyfileobj(source, file, BLOCK)
+            for name, opener in _members(archive):
+                target = partial.joinpath(*_safe_path(name, archive).parts[strip:])
+                if target != partial:
+                    _write_member(target, opener)
         except (
             tarfile.TarError,
             zipfile.BadZipFile,
@@ -222,48 +270,63 @@ def extract(archive, folder, strip=0):
             ValueError,
             RuntimeError,
         ) as error:
-            raise _not_whole(archive, error) from error
+            raise _not_complete(archive, error) from error
         except OSError as error:
-            if (
-                error.errno is None
-            ):  # gzip and zlib report broken data as an OSError without a number
-                raise _not_whole(archive, error) from error
+            # gzip and zlib report broken data as an OSError without a number; others, as of a full
+            # disk, have one.
+            if error.errno is None:
+                raise _not_complete(archive, error) from error
             raise
 
 
-def _not_whole(archive, error):
+def _write_member(target, opener):
+    if opener is None:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opener() as source, open(str(target), "wb") as file:
+        shutil.copyfileobj(source, file, BLOCK)
+
+
+def _not_complete(archive, error):
     return UserError(
-        f"{archive}: is not a whole archive ({error}); expected .tar.gz or .zip. Delete it and fetch it again."
+        f"{archive}: is not a complete archive ({error}); expected .tar.gz or .zip. Delete it and "
+        "fetch it again."
     )
 
 
 def _members(archive):
-    """Yields (name, function that opens the content, or None for a folder) of every member; refuses links and devices."""
+    """Yields (name, opener) of every member, opener None of a folder; refuses links, devices."""
     if zipfile.is_zipfile(str(archive)):
-        with zipfile.ZipFile(str(archive)) as unpacked:
-            for member in unpacked.infolist():
-                kind = stat.S_IFMT(member.external_attr >> 16)
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise _refused(archive, member.filename, "a link or a device")
-                yield (
-                    member.filename,
-                    None if member.is_dir() else lambda member=member: unpacked.open(member),
-                )
-        return
+        yield from _zip_members(archive)
+    else:
+        yield from _tar_members(archive)
+
+
+def _zip_members(archive):
+    with zipfile.ZipFile(str(archive)) as unpacked:
+        for member in unpacked.infolist():
+            file_type = stat.S_IFMT(member.external_attr >> 16)
+            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _refused(archive, member.filename, "a link or a device")
+            opener = None if member.is_dir() else functools.partial(unpacked.open, member)
+            yield member.filename, opener
+
+
+def _tar_members(archive):
     with tarfile.open(str(archive), "r:*") as unpacked:
         for member in unpacked:
             if not (member.isfile() or member.isdir()):
                 raise _refused(archive, member.name, "a link or a device")
-            yield (
-                member.name,
-                None if member.isdir() else lambda member=member: unpacked.extractfile(member),
-            )
+            opener = None if member.isdir() else functools.partial(unpacked.extractfile, member)
+            yield member.name, opener
+        # gzip compares its checksum of all data only when its end is read.
         while unpacked.fileobj.read(BLOCK):
-            pass  # to the end, which is where gzip's checksum of all of it stands
+            pass
 
 
-def _safe(name, archive):
-    # ``name`` as a relative path that stays where it is unpacked.
+def _safe_path(name, archive):
+    """A member's name as a relative path that stays inside the folder it is unpacked to."""
     plain = name.replace("\\", "/")
     if plain.startswith("/") or plain[1:2] == ":" or "\0" in plain:
         raise _refused(archive, name, "an absolute path")
@@ -274,5 +337,6 @@ def _safe(name, archive):
 
 def _refused(archive, name, what):
     return UserError(
-        f"{archive}: member {name!r} is {what}; expected plain files and folders inside the archive. Nothing was unpacked: do not trust this archive."
+        f"{archive}: member {name!r} is {what}; expected plain files and folders inside the "
+        "archive. Nothing was unpacked: do not trust this archive."
     )

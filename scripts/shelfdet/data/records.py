@@ -1,69 +1,184 @@
-"""Labelled images to tf.Examples in a TFRecord, and back through object_detection's own decoder."""
+"""Labelled images to TFRecords, which are read back with object_detection's own decoder."""
 
 import hashlib
 import io
+import pathlib
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes, tensorflow1
-from shelfdet.data import images
+from shelfdet.core import boxes, files, parallel, tensorflow1
+from shelfdet.core.progress import progress
+from shelfdet.data import images, labels
+from shelfdet.data.label_map import read_label_map
 
 JPEG_QUALITY = 95
-# A normalised coordinate is a float32: within this of the truth after the round trip.
+# A normalised coordinate is stored as float32: the error of that is below this.
 COORDINATE_TOLERANCE = 1e-6
 
+Size = Tuple[int, int]
 
-def encode_image(path, size_wh, max_side, exif):
-    """The bytes to store for one image; free of TensorFlow, so that worker processes can run it.
 
-    A JPEG that TensorFlow decodes as it stands (RGB or grey, small enough, not to be turned) is stored byte for byte;
-    anything else is decoded, shrunk and stored as RGB JPEG.
+class Written(NamedTuple):
+    """One record: path, number of images, of shrunk ones, of boxes, most boxes in an image."""
+
+    path: pathlib.Path
+    images: int
+    shrunk: int
+    boxes: int
+    most_boxes: int
+
+
+def write_records(
+    annotations: pathlib.Path,
+    images_folder: pathlib.Path,
+    splits: Sequence[str],
+    label_map_path: pathlib.Path,
+    max_side: int = images.MAX_SIDE,
+    exif: str = "ignore",
+) -> List[Written]:
+    """Writes the records of splits and reads them back; replaces all old records or none.
+
+    Args:
+      annotations: folder with SPLIT_labels.csv, where SPLIT.record goes.
+      images_folder: images, or a folder with train/ and test/.
+      splits: some of "train", "val", "test".
+      label_map_path: the label map (.pbtxt).
+      max_side: shrink images whose longer side is over this many pixels; 0 keeps all.
+      exif: "ignore" or "apply", as in ``images.load``.
+
+    Returns:
+      a Written for each split.
+
+    Raises:
+      UserError: labels, label map or images with mistakes; a disk that is full; a record that reads
+        back differently.
+    """
+    label_map = read_label_map(label_map_path)
+    labelled = {split: labels.read_labels(annotations / f"{split}_labels.csv") for split in splits}
+    image_paths = {
+        split: images.locate(images_folder, [image.filename for image in labelled[split]], split)
+        for split in splits
+    }
+    targets = [annotations / f"{split}.record" for split in splits]
+    results = []
+    # The workers are forked first: TensorFlow's threads, once imported, would not survive a fork.
+    with parallel.Workers() as workers, files.replacing_together(targets) as partials:
+        for split, target, partial in zip(splits, targets, partials):
+            tasks = [
+                (path, image.size_wh, max_side, exif)
+                for path, image in zip(image_paths[split], labelled[split])
+            ]
+            encoded = progress(workers.map(encode_image, tasks), split, len(tasks), "images")
+            stored_sizes = write(partial, labelled[split], encoded, label_map)
+            checked = check(partial, labelled[split], stored_sizes, label_map, label_map_path)
+            box_counts = list(progress(checked, f"{split} read back", len(tasks), "images"))
+            shrunk = sum(
+                stored_wh != image.size_wh
+                for stored_wh, image in zip(stored_sizes, labelled[split])
+            )
+            results.append(
+                Written(target, len(box_counts), shrunk, sum(box_counts), max(box_counts))
+            )
+    return results
+
+
+def write(
+    path: pathlib.Path,
+    labelled: Iterable[labels.LabelledImage],
+    encoded: Iterable[Tuple[bytes, Size]],
+    label_map: Dict[str, int],
+) -> List[Size]:
+    """Writes one record, image by image.
+
+    Args:
+      path: the file to write.
+      labelled: the images with their boxes.
+      encoded: (bytes, stored_wh) of each, as ``encode_image`` returns them, in the same order.
+      label_map: class name to id.
+
+    Returns:
+      (width, height) of each image as stored.
+
+    Raises:
+      UserError: a class that the label map does not have, or a disk that is full.
+    """
+    tf = tensorflow1.load()
+    stored_sizes = []
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for image, (data, stored_wh) in zip(labelled, encoded):
+                example = to_example(image, data, stored_wh, label_map)
+                writer.write(example.SerializeToString())
+                stored_sizes.append(stored_wh)
+    except tf.errors.OpError as error:
+        # TensorFlow's own error for a disk that is full.
+        raise UserError(files.writing_failed(path, OSError(None, error.message))) from error
+    return stored_sizes
+
+
+def encode_image(path: pathlib.Path, size_wh: Size, max_side: int, exif: str) -> Tuple[bytes, Size]:
+    """The bytes to store for one image; without TensorFlow, because worker processes run it.
+
+    A JPEG that TensorFlow decodes unchanged (RGB or grey, small enough, not to be rotated) is
+    stored byte for byte. Any other image is decoded, shrunk and stored as RGB JPEG.
 
     Args:
       path: the image file.
-      size_wh: its size as the label file states it.
-      max_side: longest side to store, in pixels; 0 for any.
+      size_wh: its (width, height) as the label file states it.
+      max_side: longest side to store, in pixels; 0 for no limit.
       exif: "ignore" or "apply", as in ``images.load``.
 
     Returns:
       (bytes, (width, height) of the stored image).
 
     Raises:
-      UserError: unreadable, or not of the stated size.
+      UserError: it cannot be decoded, or is not of the stated size.
     """
     info = images.inspect(path)
-    turned = exif == "apply" and info.orientation != images.UPRIGHT
-    found_wh = info.size_wh[::-1] if turned and info.orientation >= 5 else info.size_wh
+    rotated = exif == "apply" and info.orientation != images.UPRIGHT
+    found_wh = info.size_wh
+    if rotated and images.is_sideways(info.orientation):
+        found_wh = found_wh[::-1]
     if tuple(found_wh) != tuple(size_wh):
-        swapped = tuple(found_wh[::-1]) == tuple(size_wh)
-        raise UserError(
-            f"{path}: {found_wh[0]} x {found_wh[1]} pixels as TensorFlow decodes it; expected {size_wh[0]} x {size_wh[1]}, as its label rows say. {(f'It looks labelled in a viewer that turns images by their EXIF flag (here {info.orientation}): run steps 02 and 04 with --exif apply.' if swapped else 'Run step 02 again if the image was replaced or resized.')}"
-        )
+        raise UserError(_size_differs(path, found_wh, size_wh, info.orientation))
     stored_wh = images.shrunk_size(found_wh, max_side)
-    if (
-        info.format == "JPEG"
-        and info.mode in ("RGB", "L")
-        and stored_wh == tuple(found_wh)
-        and not turned
-    ):
+    as_it_is = stored_wh == tuple(found_wh) and not rotated
+    if as_it_is and info.format == "JPEG" and info.mode in ("RGB", "L"):
         with open(str(path), "rb") as file:
             return file.read(), stored_wh
-    pixels, _, _ = images.load(path, max_side=max_side, exif=exif)
+    loaded = images.load(path, max_side=max_side, exif=exif)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    # Without chroma subsampling, which would halve the resolution of colours.
+    Image.fromarray(loaded.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue(), stored_wh
 
 
-def to_example(labelled, encoded, stored_wh, label_map):
-    """The tf.Example of one image, with the features that object_detection's TfExampleDecoder reads.
+def _size_differs(path, found_wh, stated_wh, orientation):
+    remedy = "Run step 02 again if the image was replaced or resized."
+    if tuple(found_wh[::-1]) == tuple(stated_wh):
+        remedy = (
+            "It seems to be annotated in a viewer that applies the EXIF orientation (here "
+            f"{orientation}): run steps 02 and 04 with --exif apply."
+        )
+    return (
+        f"{path}: {found_wh[0]} x {found_wh[1]} pixels as TensorFlow decodes it; expected "
+        f"{stated_wh[0]} x {stated_wh[1]}, as its label rows say. {remedy}"
+    )
+
+
+def to_example(
+    labelled: labels.LabelledImage, encoded: bytes, stored_wh: Size, label_map: Dict[str, int]
+):
+    """The tf.train.Example of one image, with the features that TfExampleDecoder reads.
 
     Args:
-      labelled: annotations.LabelledImage.
+      labelled: the image's name, size and boxes.
       encoded: JPEG bytes.
       stored_wh: (width, height) of the encoded image.
-      label_map: dict of class name to id, 1 and up.
+      label_map: class name to id, 1 and up.
 
     Raises:
       UserError: a class that the label map does not have.
@@ -72,58 +187,62 @@ def to_example(labelled, encoded, stored_wh, label_map):
     unknown = sorted(set(labelled.classes) - set(label_map))
     if unknown:
         raise UserError(
-            f"{labelled.filename}: class {unknown[0]!r}; expected one of the label map's: {', '.join(sorted(label_map))}. Mend the label file or the label map."
+            f"{labelled.filename}: class {unknown[0]!r}; expected one of the label map's: "
+            f"{', '.join(sorted(label_map))}. Correct the label file or the label map."
         )
     ymin, xmin, ymax, xmax = boxes.to_normalised_yxyx(labelled.boxes_xyxy, labelled.size_wh).T
     name = labelled.filename.encode("utf-8")
+    digest = hashlib.sha256(encoded).hexdigest()
 
-    def text(*values):
+    def bytes_feature(values):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
-    def integer(*values):
+    def int_feature(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    def number(values):
+    def float_feature(values):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
-    return tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                "image/encoded": text(encoded),
-                "image/format": text(b"jpeg"),
-                "image/width": integer(stored_wh[0]),
-                "image/height": integer(stored_wh[1]),
-                "image/filename": text(name),
-                "image/source_id": text(
-                    name
-                ),  # unique: the evaluator counts a second image of the same id as seen
-                "image/key/sha256": text(hashlib.sha256(encoded).hexdigest().encode("ascii")),
-                "image/object/bbox/xmin": number(xmin),
-                "image/object/bbox/ymin": number(ymin),
-                "image/object/bbox/xmax": number(xmax),
-                "image/object/bbox/ymax": number(ymax),
-                "image/object/class/text": text(*[cls.encode("utf-8") for cls in labelled.classes]),
-                "image/object/class/label": integer(*[label_map[cls] for cls in labelled.classes]),
-            }
-        )
-    )
+    feature = {
+        "image/encoded": bytes_feature([encoded]),
+        "image/format": bytes_feature([b"jpeg"]),
+        "image/width": int_feature([stored_wh[0]]),
+        "image/height": int_feature([stored_wh[1]]),
+        "image/filename": bytes_feature([name]),
+        # Must be unique: the evaluator ignores a second image of the same id.
+        "image/source_id": bytes_feature([name]),
+        "image/key/sha256": bytes_feature([digest.encode("ascii")]),
+        "image/object/bbox/xmin": float_feature(xmin),
+        "image/object/bbox/ymin": float_feature(ymin),
+        "image/object/bbox/xmax": float_feature(xmax),
+        "image/object/bbox/ymax": float_feature(ymax),
+        "image/object/class/text": bytes_feature([cls.encode("utf-8") for cls in labelled.classes]),
+        "image/object/class/label": int_feature([label_map[cls] for cls in labelled.classes]),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature))
 
 
-def check(path, labelled_images, stored_sizes, label_map, label_map_path):
-    """Reads a record back through object_detection's own decoder and compares every image and box with the labels.
+def check(
+    path: pathlib.Path,
+    labelled: Sequence[labels.LabelledImage],
+    stored_sizes: Sequence[Size],
+    label_map: Dict[str, int],
+    label_map_path: pathlib.Path,
+) -> Iterator[int]:
+    """Reads a record back with TfExampleDecoder and compares every image and box with the labels.
 
     Args:
       path: the TFRecord.
-      labelled_images: list of annotations.LabelledImage, in the record's order.
+      labelled: the images with their boxes, in the record's order.
       stored_sizes: (width, height) of each image as stored.
-      label_map: dict of class name to id.
+      label_map: class name to id.
       label_map_path: the file that it came from; the decoder reads it itself.
 
     Yields:
-      The number of boxes of each image that agreed.
+      The number of boxes of each image, once it agrees.
 
     Raises:
-      UserError: the first image that differs, or a record with more or fewer of them.
+      UserError: the first image that differs, or a record with more or fewer images.
     """
     tf = tensorflow1.load()
     from object_detection.data_decoders import tf_example_decoder
@@ -135,49 +254,55 @@ def check(path, labelled_images, stored_sizes, label_map, label_map_path):
         decoded = iterator.get_next()
         with tf.compat.v1.Session() as session:
             session.run([iterator.initializer, tf.compat.v1.tables_initializer()])
-            for labelled, stored_wh in zip(labelled_images, stored_sizes):
+            for image, stored_wh in zip(labelled, stored_sizes):
                 try:
                     example = session.run(decoded)
                 except tf.errors.DataLossError as error:
                     raise UserError(
-                        f"{path}: is damaged before {labelled.filename} ({error.message}). Is the disk failing? Run step 04 again."
+                        f"{path}: is damaged before {image.filename} ({error.message}). Check the "
+                        "disk, then run step 04 again."
                     ) from error
                 except tf.errors.InvalidArgumentError as error:
+                    reason = error.message.split("\n")[0]
                     raise UserError(
-                        "{}: {} cannot be decoded by TensorFlow ({}). Save the image anew as JPEG.".format(
-                            path, labelled.filename, error.message.split("\n")[0]
-                        )
+                        f"{path}: {image.filename} cannot be decoded by TensorFlow ({reason}). "
+                        "Save the image again as JPEG."
                     ) from error
                 except tf.errors.OutOfRangeError:
                     raise UserError(
-                        f"{path}: ends before {labelled.filename}; expected {len(labelled_images)} images. Is the disk full?"
-                    )
-                _compare(path, labelled, stored_wh, label_map, example)
-                yield len(labelled.boxes_xyxy)
+                        f"{path}: ends before {image.filename}; expected {len(labelled)} images. "
+                        "Is the disk full?"
+                    ) from None
+                _compare(path, image, stored_wh, label_map, example)
+                yield len(image.boxes_xyxy)
             try:
                 session.run(decoded)
             except tf.errors.OutOfRangeError:
                 return
-            raise UserError(f"{path}: holds more than the expected {len(labelled_images)} images.")
+            raise UserError(f"{path}: holds more than the expected {len(labelled)} images.")
 
 
 def _compare(path, labelled, stored_wh, label_map, example):
     expected = boxes.to_normalised_yxyx(labelled.boxes_xyxy, labelled.size_wh)
+    expected_ids = [label_map[cls] for cls in labelled.classes]
+    expected_shape = (stored_wh[1], stored_wh[0], 3)
     found = example["groundtruth_boxes"]
+    found_ids = example["groundtruth_classes"].tolist()
+    found_name = example["source_id"].decode("utf-8")
     differences = []
-    if example["source_id"].decode("utf-8") != labelled.filename:
-        differences.append(f"name {example['source_id'].decode('utf-8')!r}")
-    if example["image"].shape != (stored_wh[1], stored_wh[0], 3):
-        differences.append(
-            f"pixels of shape {example['image'].shape}, stated {(stored_wh[1], stored_wh[0], 3)}"
-        )
+    if found_name != labelled.filename:
+        differences.append(f"name {found_name!r}")
+    if example["image"].shape != expected_shape:
+        differences.append(f"pixels of shape {example['image'].shape}, expected {expected_shape}")
     if len(found) != len(expected):
         differences.append(f"{len(found)} boxes, expected {len(expected)}")
     elif not np.allclose(found, expected, rtol=0, atol=COORDINATE_TOLERANCE):
-        differences.append(f"boxes off by up to {np.abs(found - expected).max():.2g} of the image")
-    if example["groundtruth_classes"].tolist() != [label_map[cls] for cls in labelled.classes]:
-        differences.append(f"classes {sorted(set(example['groundtruth_classes'].tolist()))}")
+        distance = np.abs(found - expected).max()
+        differences.append(f"boxes off by up to {distance:.2g} of the image")
+    if found_ids != expected_ids:
+        differences.append(f"classes {sorted(set(found_ids))}")
     if differences:
         raise UserError(
-            f"{path}: {labelled.filename} reads back with {'; '.join(differences)}. This is a fault of step 04 or of the disk: run it again, and report it if it stays."
+            f"{path}: {labelled.filename} reads back with {'; '.join(differences)}. This is an "
+            "error of step 04 or of the disk: run it again, and report it if it persists."
         )

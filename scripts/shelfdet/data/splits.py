@@ -1,27 +1,54 @@
-"""Which images train, validate and test: by shelf, by planogram, and what the sides have in common.
+"""Which images train, validate and test: whole shelves or whole planograms stay in one split.
 
-File names of the Grocery Dataset tell what an image shows:
+File names of the Grocery Dataset state what an image shows:
 ``C<camera>_P<planogram>_N<shelf rank>_S<shelves>_<copy>.JPG``.
 """
 
 import collections
 import hashlib
 import math
+import pathlib
 import re
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
+from shelfdet.core import files, paths, text
+from shelfdet.data import labels
 
-NAMES = ("train", "val", "test")
 _SCHEME = re.compile(r"^((C\d+)_(P\d+)_N\d+_S\d+)_\d+\.[^.]+$")
 
-# Three of the twelve planograms each, chosen so that the folds hold 86, 88, 91 and 89 of the 354 images and 3117,
-# 3424, 3249 and 3394 of the 13184 boxes, and each holds one of the four small planograms that one or two cameras saw
-# (P09 to P12).
+# Three of the twelve planograms each, chosen so that the folds have 86, 88, 91 and 89 of the 354
+# images and 3117, 3424, 3249 and 3394 of the 13184 boxes, and so that each fold has one of the four
+# small planograms, which one or two cameras photographed (P09 to P12).
 FOLDS = (("P03", "P07", "P11"), ("P01", "P06", "P09"), ("P02", "P04", "P10"), ("P05", "P08", "P12"))
 
+# Split name ("train", "val", "test") to sorted file names.
+Split = Dict[str, List[str]]
 
-def shelf(name):
-    """What a validation image must not share with a training one: the name without its copy number.
+
+class Overlap(NamedTuple):
+    """How many test images resemble images of train or val.
+
+    shelves: test images of a shelf that train or val shows too. scenes: test images that share
+    camera and planogram with one of them. outside_scheme: test images whose name states neither;
+    they count in no other field.
+    """
+
+    shelves: int
+    scenes: int
+    outside_scheme: int
+
+
+class Counts(NamedTuple):
+    """Size of one split: its images, its boxes, and the most boxes in one of its images."""
+
+    images: int
+    boxes: int
+    most_boxes: int
+
+
+def shelf(name: str) -> str:
+    """The shelf that an image shows: its file name without the copy number.
 
     A name outside the scheme is a shelf of its own.
     """
@@ -29,130 +56,189 @@ def shelf(name):
     return match.group(1) if match else name
 
 
-def scene(name):
-    """(camera, planogram) of a file name, such as ("C1", "P03"); None outside the scheme."""
+def scene(name: str) -> Optional[Tuple[str, str]]:
+    """(camera, planogram) of a name, such as ("C1", "P03"); None if it is outside the scheme."""
     match = _SCHEME.match(name)
     return match.group(2, 3) if match else None
 
 
-def planograms(names):
-    """The planograms of images, sorted."""
-    return sorted({scene(name)[1] for name in names})
+def planogram(name: str) -> str:
+    """The planogram of a file name within the scheme, such as "P03"."""
+    _, found = scene(name)
+    return found
 
 
-def hold_out(names, share, seed):
-    """Divides flat images: at least ``share`` of them, by whole shelves, become test images.
+def planograms(names: Iterable[str]) -> List[str]:
+    """The planograms of file names within the scheme, sorted, each once."""
+    return sorted({planogram(name) for name in names})
+
+
+def hold_out(names: Sequence[str], share: float, seed: int) -> Tuple[List[str], List[str]]:
+    """Takes test images, at least ``share`` of all, by whole shelves; for images without folders.
 
     Args:
       names: file names; one outside the scheme is a shelf of its own.
       share: above 0 and below 1.
-      seed: int; which shelves.
+      seed: selects which shelves.
 
     Returns:
       (train, test), two lists of file names.
 
     Raises:
-      UserError: there are too few shelves to have some on either side.
+      UserError: there are too few shelves for train and test to have some.
     """
-    train, test = _take(names, shelf, share, f"test {seed} ")
+    train, test = _take_groups(names, shelf, share, f"test {seed} ")
     if not train:
-        shelves = len({shelf(name) for name in names})
+        count = len({shelf(name) for name in names})
+        shelves = "1 shelf" if count == 1 else f"{count} shelves"
         raise UserError(
-            f"{len(names)} images show {shelves} {'shelf' if shelves == 1 else 'shelves'}; expected enough to train on some and test on others. Add images, lower --test-share, or divide them by hand into train/ and test/."
+            f"{len(names)} images show {shelves}; expected enough shelves to train on some and "
+            "test on others. Add images, lower --test-share, or divide the images by hand into "
+            "train/ and test/."
         )
     return train, test
 
 
-def official(train, test, val_share, seed):
-    """Takes validation out of the training images by whole shelves.
+def official(train: Sequence[str], test: Sequence[str], val_share: float, seed: int) -> Split:
+    """Takes validation images out of the training images by whole shelves.
 
     Args:
-      train, test: lists of file names.
-      val_share: 0 to 1, of the training images; whole shelves are taken until there are at least that many.
-      seed: int; which shelves.
+      train, test: file names in the folders train/ and test/.
+      val_share: share of the training images, above 0 and below 1; whole shelves are taken until
+        there are at least that many images.
+      seed: selects which shelves.
 
     Returns:
       dict of "train", "val", "test" to sorted lists of file names.
 
     Raises:
-      UserError: a side would be without images.
+      UserError: a split would have no images.
     """
     train, val = _take_validation(train, shelf, val_share, seed, "shelves")
-    return _divided(train, val, test)
+    return _checked_split(train, val, test)
 
 
-def grouped(names, fold, val_share, seed):
+def grouped(names: Sequence[str], fold: int, val_share: float, seed: int) -> Split:
     """Tests on the planograms of a fold and validates on whole planograms of the rest.
 
     Args:
-      names: list of file names, all within the scheme.
+      names: file names, all within the scheme.
       fold: 0 to 3, an index of FOLDS.
-      val_share, seed: as in ``official``, with planograms for shelves.
+      val_share, seed: as in ``official``, with planograms instead of shelves.
 
     Returns:
       as ``official``.
 
     Raises:
-      UserError: names outside the scheme; a side would be without images.
+      UserError: names outside the scheme; a split would have no images.
     """
     outside = [name for name in names if scene(name) is None]
     if outside:
         raise UserError(
-            f"{len(outside)} of {len(names)} images have names that do not tell their planogram: {', '.join(outside[:10])}{' ...' if len(outside) > 10 else ''}; expected C1_P03_N1_S2_1.JPG (camera, planogram, shelf rank, shelves, copy). Use --split official."
+            f"{len(outside)} of {len(names)} images have names that do not state their planogram: "
+            f"{text.listed(outside)}; expected names such as C1_P03_N1_S2_1.JPG (camera, "
+            "planogram, shelf rank, shelves, copy). Use --split official."
         )
-    test = [name for name in names if scene(name)[1] in FOLDS[fold]]
-    rest = [name for name in names if scene(name)[1] not in FOLDS[fold]]
-    train, val = _take_validation(rest, lambda name: scene(name)[1], val_share, seed, "planograms")
-    return _divided(train, val, test)
+    test = [name for name in names if planogram(name) in FOLDS[fold]]
+    rest = [name for name in names if planogram(name) not in FOLDS[fold]]
+    train, val = _take_validation(rest, planogram, val_share, seed, "planograms")
+    return _checked_split(train, val, test)
 
 
-def shared(divided):
-    """How many test images show a shelf, and how many share camera and planogram, with an image of train or val.
-
-    Returns:
-      (images sharing the shelf, images sharing camera and planogram, images outside the naming scheme).
-    """
-    seen = [name for name in divided["train"] + divided["val"] if scene(name)]
-    shelves, scenes = {shelf(name) for name in seen}, {scene(name) for name in seen}
-    told = [name for name in divided["test"] if scene(name)]
-    return (
-        sum(shelf(name) in shelves for name in told),
-        sum(scene(name) in scenes for name in told),
-        len(divided["test"]) - len(told),
+def overlap(split: Split) -> Overlap:
+    """Counts the test images that resemble images of train or val."""
+    seen = [name for name in split["train"] + split["val"] if scene(name)]
+    seen_shelves = {shelf(name) for name in seen}
+    seen_scenes = {scene(name) for name in seen}
+    tested = [name for name in split["test"] if scene(name)]
+    return Overlap(
+        shelves=sum(shelf(name) in seen_shelves for name in tested),
+        scenes=sum(scene(name) in seen_scenes for name in tested),
+        outside_scheme=len(split["test"]) - len(tested),
     )
 
 
-def _take(names, group_of, share, salt):
-    """(rest, taken): at least ``share`` of the names, by whole groups, in an order that ``salt`` decides."""
+def counts(names: Iterable[str], labelled: Iterable[labels.LabelledImage]) -> Counts:
+    """Counts the images and boxes of one split.
+
+    Args:
+      names: file names of the split, at least one.
+      labelled: labelled images, those of other splits too.
+    """
+    boxes_of = {image.filename: len(image.classes) for image in labelled}
+    boxes = [boxes_of[name] for name in names]
+    return Counts(len(boxes), sum(boxes), max(boxes))
+
+
+def write(
+    split: Split, labelled: Sequence[labels.LabelledImage], folder: pathlib.Path
+) -> Dict[str, pathlib.Path]:
+    """Writes the three label files into ``folder``: all of them, or on failure none.
+
+    Args:
+      split: what ``official`` or ``grouped`` returned.
+      labelled: the labelled images of all splits; a label file keeps their order.
+      folder: where train_labels.csv, val_labels.csv and test_labels.csv go.
+
+    Returns:
+      dict of "train", "val", "test" to the label file.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    targets = {name: folder / f"{name}_labels.csv" for name in paths.SPLITS}
+    with files.replacing_together(list(targets.values())) as partials:
+        for name, partial in zip(targets, partials):
+            members = set(split[name])
+            labels.write_labels([image for image in labelled if image.filename in members], partial)
+    return targets
+
+
+def _take_groups(
+    names: Sequence[str], group_of: Callable[[str], str], share: float, salt: str
+) -> Tuple[List[str], List[str]]:
+    """Takes whole groups, in an order that depends on ``salt``, until at least ``share`` are taken.
+
+    Returns:
+      (rest, taken), both in the order of ``names``.
+    """
     groups = collections.defaultdict(list)
     for name in names:
         groups[group_of(name)].append(name)
-    # By hash, not by a generator's shuffle: an image that is added or removed does not move the other groups' order.
-    order = sorted(
-        groups, key=lambda group: hashlib.sha256((salt + group).encode("utf-8")).hexdigest()
-    )
+
+    def digest(group):
+        return hashlib.sha256((salt + group).encode("utf-8")).hexdigest()
+
+    # Ordered by hash and not by a random shuffle: a group that is added or removed does not change
+    # the others' order.
+    wanted = math.ceil(share * len(names))
     taken = set()
-    for group in order:
-        if len(taken) >= math.ceil(share * len(names)):
+    for group in sorted(groups, key=digest):
+        if len(taken) >= wanted:
             break
         taken.update(groups[group])
-    return [name for name in names if name not in taken], [name for name in names if name in taken]
+    rest = [name for name in names if name not in taken]
+    return rest, [name for name in names if name in taken]
 
 
-def _take_validation(names, group_of, val_share, seed, what):
-    train, val = _take(names, group_of, val_share, f"{seed}:")
+def _take_validation(names, group_of, val_share, seed, group_name):
+    train, val = _take_groups(names, group_of, val_share, f"{seed}:")
     if val and not train:
+        count = len({group_of(name) for name in names})
         raise UserError(
-            f"the {len(names)} training images show {len({group_of(name) for name in names})} {what}, all of which validation would take; expected some left to train on. Lower --val-share, or add images."
+            f"the {len(names)} training images show {count} {group_name}, and validation would "
+            "take them all; expected some to remain for training. Lower --val-share, or add images."
         )
     return train, val
 
 
-def _divided(train, val, test):
-    divided = {"train": sorted(train), "val": sorted(val), "test": sorted(test)}
-    empty = [split for split in NAMES if not divided[split]]
+def _checked_split(train, val, test):
+    split = {"train": sorted(train), "val": sorted(val), "test": sorted(test)}
+    empty = [name for name in paths.SPLITS if not split[name]]
     if empty:
         raise UserError(
-            f"no image is in {' and '.join(empty)}; expected some in each of train, val and test. Put images in train/ and in test/ (step 01 does that for a flat folder)."
+            f"no image is in {' and '.join(empty)}; expected images in each of train, val and "
+            "test. Put images into train/ and test/ (step 01 does that for a folder without the "
+            "two)."
         )
-    return divided
+    return split

@@ -1,0 +1,121 @@
+"""Puts a dataset where the next steps read it: links (or copies) that replace only links."""
+
+import os
+import pathlib
+import shutil
+from typing import Dict, List
+
+from shelfdet import UserError
+from shelfdet.core import files
+from shelfdet.data import dataset
+
+# Target path to the path of the file that it links to or copies.
+Plan = Dict[pathlib.Path, pathlib.Path]
+
+
+def place(
+    image_paths: Dict[str, dataset.ImagePaths],
+    annotations: dataset.Annotations,
+    out: pathlib.Path,
+    copy: bool = False,
+) -> List[pathlib.Path]:
+    """Links or copies images and annotations to ``out``, unless they are already there.
+
+    Args:
+      image_paths: {"train": {name: path}, "test": {name: path}}.
+      annotations: the annotations of these images.
+      out: holds ShelfImages/{train,test} and the annotations afterwards, and no other annotations.
+      copy: copy the files instead of linking to them.
+
+    Returns:
+      list of the files and folders that changed: ``out``/ShelfImages, the annotations, both or
+        none.
+
+    Raises:
+      UserError: a file that is no link would be lost, or ``out`` cannot be written.
+    """
+    shelf_images = out / "ShelfImages"
+    annotations_target = out / dataset.ANNOTATION_NAMES[annotations.format]
+    plans = {
+        shelf_images: {
+            shelf_images / folder / name: path
+            for folder, found in image_paths.items()
+            for name, path in found.items()
+        },
+        annotations_target: _annotations_plan(annotations, annotations_target),
+    }
+    # Annotations of an earlier dataset go: step 02 must not read them as those of this one.
+    outdated = [
+        out / name
+        for name in sorted(set(dataset.ANNOTATION_NAMES.values()))
+        if out / name != annotations_target
+    ]
+    try:
+        changes = [root for root, plan in plans.items() if not _in_place(root, plan, copy)]
+        for path in changes + outdated:
+            _refuse_to_replace(path)
+        for root in changes:
+            _put_in_place(root, plans[root], out, copy)
+        for path in outdated:
+            if path.is_symlink():
+                path.unlink()
+            elif path.is_dir():
+                shutil.rmtree(str(path))
+    except OSError as error:
+        raise UserError(files.writing_failed(out, error)) from error
+    return changes
+
+
+def _annotations_plan(annotations, target):
+    if annotations.format == "voc":
+        return {target / path.name: path for path in annotations.files}
+    return {target: annotations.files[0]}
+
+
+def _in_place(root: pathlib.Path, plan: Plan, copy: bool) -> bool:
+    """Whether ``root`` holds exactly the planned files, as links or copies of the same size."""
+    if root.is_file():
+        present = {root}
+    else:
+        present = {path for path in root.rglob("*") if not path.is_dir()}
+    if present != set(plan):
+        return False
+    return all(_is_current(target, source, copy) for target, source in plan.items())
+
+
+def _is_current(target, source, copy):
+    if target.is_symlink():
+        return not copy and target.exists() and target.samefile(source)
+    return target.stat().st_size == source.stat().st_size
+
+
+def _refuse_to_replace(path):
+    if path.is_symlink() or path.is_file():
+        found = [path]
+    else:
+        found = path.rglob("*") if path.is_dir() else []
+    for item in found:
+        if not item.is_symlink() and not item.is_dir():
+            raise UserError(
+                f"{item}: is a file of your own where this step would put links; expected nothing, "
+                f"or links, which can be replaced without loss. Move {path} away, or name another "
+                "folder with --out."
+            )
+
+
+def _put_in_place(root, plan, out, copy):
+    with files.replacing(root) as partial:
+        for target, source in plan.items():
+            written = partial if target == root else partial / target.relative_to(root)
+            written.parent.mkdir(parents=True, exist_ok=True)
+            if copy:
+                shutil.copyfile(str(source), str(written))  # the bytes without the permissions
+            else:
+                written.symlink_to(_link_target(source.resolve(), written.parent.resolve(), out))
+
+
+def _link_target(source, folder, out):
+    # A link to a file inside ``out`` is relative, so that the workspace can be moved.
+    if out.resolve() in source.parents:
+        return os.path.relpath(str(source), str(folder))
+    return str(source)
