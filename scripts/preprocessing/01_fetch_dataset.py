@@ -24,6 +24,7 @@ import collections
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -31,54 +32,18 @@ from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
 from shelfdet.data import formats
 
+if TYPE_CHECKING:  # it loads NumPy and Pillow
+    from shelfdet.data import dataset
 
-def parse(argv):
+
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--from",
-        dest="source",
-        type=pathlib.Path,
-        metavar="FOLDER",
-        help="a dataset that is already on this machine",
-    )
-    parser.add_argument(
-        "--annotations",
-        type=pathlib.Path,
-        metavar="PATH",
-        help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=formats.ANNOTATION_FORMATS + ("auto",),
-        default="auto",
-        help="of --annotations; auto: a .csv is csv if it has the header of a label file, else "
-        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=paths.IMAGES,
-        metavar="FOLDER",
-        help="where the next steps read (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--copy", action="store_true", help="copy images and annotations instead of linking to them"
-    )
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="continue without images that are missing, broken or not annotated, and name them",
-    )
-    parser.add_argument(
-        "--empty-images",
-        choices=("refuse", "leave-out", "keep"),
-        default="refuse",
-        help="images without annotations; keep: they show no product (default: %(default)s)",
-    )
+    add_dataset_options(parser)
+    add_incomplete_options(parser)
     parser.add_argument(
         "--test-share",
         type=float,
@@ -110,7 +75,56 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def add_dataset_options(parser: argparse.ArgumentParser) -> None:
+    """Where the dataset is and where it goes."""
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="a dataset that is already on this machine",
+    )
+    parser.add_argument(
+        "--annotations",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=formats.ANNOTATION_FORMATS + ("auto",),
+        default="auto",
+        help="of --annotations; auto: a .csv is csv if it has the header of a label file, else "
+        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=paths.IMAGES,
+        metavar="FOLDER",
+        help="where the next steps read (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--copy", action="store_true", help="copy images and annotations instead of linking to them"
+    )
+
+
+def add_incomplete_options(parser: argparse.ArgumentParser) -> None:
+    """What happens to images that are missing, broken or not annotated."""
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="continue without images that are missing, broken or not annotated, and name them",
+    )
+    parser.add_argument(
+        "--empty-images",
+        choices=("refuse", "leave-out", "keep"),
+        default="refuse",
+        help="images without annotations; keep: they show no product (default: %(default)s)",
+    )
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.data import dataset, placement
 
@@ -151,7 +165,7 @@ def main(argv=None):
         print(f"all in place in {paths.shown(args.out)}")
 
 
-def fetch_images(url, folder):
+def fetch_images(url: str, folder: pathlib.Path) -> pathlib.Path:
     """Fetches and unpacks the archive of images into ``folder``; returns where the images are."""
     from shelfdet.data import download
 
@@ -163,7 +177,7 @@ def fetch_images(url, folder):
     return unpacked
 
 
-def fetch(url, path):
+def fetch(url: str, path: pathlib.Path) -> bool:
     """Downloads ``url`` to ``path`` unless that was done before; returns whether it was now."""
     from shelfdet.data import download
 
@@ -176,7 +190,7 @@ def fetch(url, path):
     return True
 
 
-def print_findings(found):
+def print_findings(found: "dataset.Dataset") -> None:
     """Prints how many images and boxes there are, and which images have an EXIF orientation."""
     annotations = found.annotations
     findings = found.findings
@@ -206,7 +220,9 @@ def print_findings(found):
         )
 
 
-def print_selection(found, selection, allow_missing):
+def print_selection(
+    found: "dataset.Dataset", selection: "dataset.Selection", allow_missing: bool
+) -> None:
     """Prints what was recognised and what is incomplete; refuses that without --allow-missing."""
     for note in selection.notes:
         print(note)

@@ -24,19 +24,44 @@ Splits  official  test is the folder test/; validation is taken out of train/ by
 import argparse
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
 from shelfdet.data import formats
 
+if TYPE_CHECKING:  # it loads NumPy and Pillow
+    from shelfdet.data import splits
 
-def parse(argv):
+
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_inputs_and_outputs(parser)
+    add_split_options(parser)
+    add_checking_options(parser)
+    parser.add_argument(
+        "--check-options",
+        action="store_true",
+        help="only check whether the other options are valid",
+    )
+    args = parser.parse_args(argv)
+    if not 0 < args.val_share < 1:
+        parser.error(
+            f"--val-share {args.val_share}: expected above 0 and below 1 (validation images choose "
+            "the best checkpoint)"
+        )
+    if (args.split == "grouped") != (args.fold is not None):
+        parser.error("--split grouped needs --fold 0..3, and --fold needs --split grouped")
+    return args
+
+
+def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
+    """Which images, annotations and classes to read, and where the label files go."""
     parser.add_argument(
         "--images",
         type=pathlib.Path,
@@ -73,6 +98,10 @@ def parse(argv):
         metavar="FOLDER",
         help="where the label files go (default: %(default)s)",
     )
+
+
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Which images train, validate and test."""
     parser.add_argument(
         "--split",
         choices=("official", "grouped"),
@@ -99,6 +128,10 @@ def parse(argv):
         default=0,
         help="which shelves or planograms become validation (default: %(default)s)",
     )
+
+
+def add_checking_options(parser: argparse.ArgumentParser) -> None:
+    """What happens to boxes and images that are wrong or missing."""
     parser.add_argument(
         "--out-of-image",
         choices=("clip", "refuse"),
@@ -128,23 +161,9 @@ def parse(argv):
         "apply: boxes were drawn in a viewer that applies the EXIF orientation; give it to step "
         "04, too",
     )
-    parser.add_argument(
-        "--check-options",
-        action="store_true",
-        help="only check whether the other options are valid",
-    )
-    args = parser.parse_args(argv)
-    if not 0 < args.val_share < 1:
-        parser.error(
-            f"--val-share {args.val_share}: expected above 0 and below 1 (validation images choose "
-            "the best checkpoint)"
-        )
-    if (args.split == "grouped") != (args.fold is not None):
-        parser.error("--split grouped needs --fold 0..3, and --fold needs --split grouped")
-    return args
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     if args.check_options:
         return
@@ -194,7 +213,7 @@ def main(argv=None):
     print_overlap(len(split["test"]), splits.overlap(split))
 
 
-def print_overlap(test_images, overlap):
+def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:
     """Prints how many test images resemble images of train or val."""
     outside = ""
     if overlap.outside_scheme:

@@ -18,6 +18,7 @@ the old one.
 import argparse
 import pathlib
 import sys
+from typing import Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -25,7 +26,7 @@ from shelfdet import data
 from shelfdet.core import command_line, paths
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,7 +81,7 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.data import records
 

@@ -389,7 +389,7 @@ class TestFolders:
     def test_locate(self, folder):
         found = images.locate(folder / "ShelfImages", ["ä.png", "a.jpeg"], "val")
         assert [path.parent.name for path in found] == ["train", "test"]
-        assert "2 of 3 images are not there: x.jpg, y.jpg." in self.error_of(
+        assert "2 of 3 images do not exist: x.jpg, y.jpg." in self.error_of(
             images.locate, folder / "ShelfImages", ["x.jpg", "ä.png", "y.jpg"], "train"
         )
         assert "no such folder" in self.error_of(images.locate, folder / "none", [], "train")

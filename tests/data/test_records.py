@@ -150,7 +150,7 @@ def test_a_failure_keeps_the_old_record(annotated):
 
 def test_a_missing_image_is_named(annotated):
     (annotated / "empty.JPG").unlink()
-    with pytest.raises(UserError, match=r"1 of 3 images are not there: empty.JPG"):
+    with pytest.raises(UserError, match=r"1 of 3 images do not exist: empty.JPG"):
         write_train_record(annotated)
 
 
@@ -170,6 +170,27 @@ def test_reading_back_finds_a_record_that_differs(annotated):
                 annotated / "label_map.pbtxt",
             )
         )
+
+
+@pytest.mark.parametrize(
+    "count, end, text",
+    [
+        (3, -20, "train.record: is damaged before empty.JPG"),
+        (4, None, "train.record: ends before more.JPG; expected 4 images"),
+        (2, None, "train.record: holds more than the expected 2 images"),
+    ],
+)
+def test_reading_back_finds_damage_and_a_wrong_number_of_images(annotated, count, end, text):
+    write_train_record(annotated)
+    record = annotated / "train.record"
+    record.write_bytes(record.read_bytes()[:end])
+    found = labels.read_labels(annotated / "train_labels.csv")
+    found = (found + [labelled("more.JPG", (400, 300))])[:count]
+    checked = records.check(
+        record, found, [(400, 300)] * count, LABEL_MAP, annotated / "label_map.pbtxt"
+    )
+    with pytest.raises(UserError, match=text):
+        list(checked)
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(annotated):

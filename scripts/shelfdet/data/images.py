@@ -113,7 +113,7 @@ def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[p
     missing = [name for name, path in zip(filenames, found) if path is None]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(filenames)} images are not there: "
+            f"{folder}: {len(missing)} of {len(filenames)} images do not exist: "
             f"{listed(missing)}. Run steps 01 and 02, or check the path."
         )
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import pathlib
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -171,7 +171,7 @@ def _size_differs(path, found_wh, stated_wh, orientation):
 
 def to_example(
     labelled: labels.LabelledImage, encoded: bytes, stored_wh: Size, label_map: Dict[str, int]
-):
+) -> Any:
     """The tf.train.Example of one image, with the features that TfExampleDecoder reads.
 
     Args:
@@ -247,6 +247,11 @@ def check(
     tf = tensorflow1.load()
     from object_detection.data_decoders import tf_example_decoder
 
+    expected_errors = (
+        tf.errors.OutOfRangeError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.DataLossError,
+    )
     with tf.Graph().as_default():
         decoder = tf_example_decoder.TfExampleDecoder(label_map_proto_file=str(label_map_path))
         dataset = tf.data.TFRecordDataset(str(path)).map(decoder.decode)
@@ -257,22 +262,8 @@ def check(
             for image, stored_wh in zip(labelled, stored_sizes):
                 try:
                     example = session.run(decoded)
-                except tf.errors.DataLossError as error:
-                    raise UserError(
-                        f"{path}: is damaged before {image.filename} ({error.message}). Check the "
-                        "disk, then run step 04 again."
-                    ) from error
-                except tf.errors.InvalidArgumentError as error:
-                    reason = error.message.split("\n")[0]
-                    raise UserError(
-                        f"{path}: {image.filename} cannot be decoded by TensorFlow ({reason}). "
-                        "Save the image again as JPEG."
-                    ) from error
-                except tf.errors.OutOfRangeError:
-                    raise UserError(
-                        f"{path}: ends before {image.filename}; expected {len(labelled)} images. "
-                        "Is the disk full?"
-                    ) from None
+                except expected_errors as error:
+                    raise _not_decoded(path, image.filename, len(labelled), error) from error
                 _compare(path, image, stored_wh, label_map, example)
                 yield len(image.boxes_xyxy)
             try:
@@ -280,6 +271,25 @@ def check(
             except tf.errors.OutOfRangeError:
                 return
             raise UserError(f"{path}: holds more than the expected {len(labelled)} images.")
+
+
+def _not_decoded(path, filename, count, error):
+    """The UserError for a TensorFlow error while the image ``filename`` is read back."""
+    tf = tensorflow1.load()
+    if isinstance(error, tf.errors.OutOfRangeError):
+        return UserError(
+            f"{path}: ends before {filename}; expected {count} images. Is the disk full?"
+        )
+    if isinstance(error, tf.errors.InvalidArgumentError):
+        reason = error.message.split("\n")[0]
+        return UserError(
+            f"{path}: {filename} cannot be decoded by TensorFlow ({reason}). Save the image again "
+            "as JPEG."
+        )
+    return UserError(
+        f"{path}: is damaged before {filename} ({error.message}). Check the disk, then run step 04 "
+        "again."
+    )
 
 
 def _compare(path, labelled, stored_wh, label_map, example):
