@@ -1,30 +1,26 @@
 #!/usr/bin/env python
-"""Step 05: is this training config fit to train with?
+"""Step 05: checks whether a training config is ready for training.
 
-Reads   a training config (default: workspace/training_demo/training/ssd_inception_v2_shelf.config), the label map and
-        records it names, the checkpoint it starts from, and
+Reads   a training config (by default the one that you edit, ssd_inception_v2_custom.config), the
+        label map and records that it names, the checkpoint that training starts from, and
         workspace/training_demo/annotations/{train,val,test}_labels.csv.
 Writes  nothing.
 
-Prints every problem in one go, each with file, line, key, what was found, what was expected and the line to write.
-Builds the network and its anchors through object_detection, so that "one anchor per cell" is proved and not read off.
-Ends with status 1 on any error, 0 with warnings alone.
+Prints all problems at once, each with file, line, key, what was found, what was expected and the
+line to write. Builds the network and its anchors with object_detection, so "one anchor per cell" is
+counted on the real anchors. Exits with status 1 if there are errors, with 0 if there are only
+warnings or notes.
 
     python scripts/training/05_check_config.py
-    python scripts/training/05_check_config.py --config workspace/training_demo/training/ssd_inception_v2_coco.config
+    python scripts/training/05_check_config.py --config FILE
 """
 
 import argparse
 import pathlib
 import sys
 
-sys.path.insert(
-    0, str(pathlib.Path(__file__).resolve().parents[1])
-)  # scripts/, where shelfdet lives
-from shelfdet import UserError
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/, for shelfdet
 from shelfdet.core import command_line, paths
-
-SPLITS = ("train", "val", "test")
 
 
 def parse(argv):
@@ -44,14 +40,14 @@ def parse(argv):
         "--start-from",
         type=pathlib.Path,
         metavar="PATH",
-        help="what step 06 will be told to begin with",
+        help="the weights that step 06 will start from: a graph's folder or a checkpoint's prefix",
     )
-    for split in SPLITS:
+    for split in paths.SPLITS:
         parser.add_argument(
             f"--{split}-labels",
             type=pathlib.Path,
             metavar="FILE",
-            help=f"default: {paths.shown(paths.labels(split))}, if it is there",
+            help=f"default: {paths.shown(paths.labels(split))}, if it exists",
         )
     return parser.parse_args(argv)
 
@@ -60,57 +56,47 @@ def main(argv=None):
     args = parse(argv)
     from shelfdet.config import checks, findings
 
-    checked = checks.problems(args.config, labels(args), start_from=args.start_from)
+    named = {split: getattr(args, f"{split}_labels") for split in paths.SPLITS}
+    checked = checks.check_config(
+        args.config, checks.find_label_files(named), start_from=args.start_from
+    )
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")
-    print(summary(checked))
-    errors, warnings = (
-        checked.findings.count(severity) for severity in (findings.ERROR, findings.WARNING)
-    )
-    print(
-        "{}: {}".format(
-            paths.shown(args.config),
-            "no problems"
-            if not errors + warnings
-            else "{} error{}, {} warning{}".format(
-                errors, "" if errors == 1 else "s", warnings, "" if warnings == 1 else "s"
-            ),
-        )
-    )
+    if checked.network is not None:
+        print(network_line(checked.network))
+    if checked.coverage is not None and len(checked.coverage.best_iou):
+        print(coverage_line(checked.coverage))
+    errors = checked.findings.count(findings.ERROR)
+    warnings = checked.findings.count(findings.WARNING)
+    print(f"{paths.shown(args.config)}: {count_text(errors, warnings)}")
     return 1 if errors else 0
 
 
-def labels(args):
-    """dict of split to label file: those that were named, and those of the workspace that are there."""
-    found = {}
-    for split in SPLITS:
-        named = getattr(args, split + "_labels")
-        if named is not None and not named.is_file():
-            raise UserError(
-                f"--{split}-labels {named}: no such file; expected a label file as step 02 writes it."
-            )
-        path = named or paths.labels(split)
-        if path.is_file():
-            found[split] = path
-    return found
+def network_line(network):
+    width, height = network.image_wh
+    grids = " and ".join(f"{columns} x {rows}" for columns, rows in network.grids_wh)
+    gmacs = network.multiply_adds / 1e9
+    return f"input {width} x {height} px, feature maps {grids}, {gmacs:.2f} GMACs per image"
 
 
-def summary(checked):
-    """What the network is, in a few lines."""
-    lines = []
-    if checked.network is not None:
-        grids = " and ".join("{} x {}".format(*grid_wh) for grid_wh in checked.network.grids_wh)
-        lines.append(
-            "input {} x {} px, feature maps {}, {:.2f} GMACs an image".format(
-                *checked.network.image_wh, grids, checked.network.multiply_adds / 1e9
-            )
-        )
-    if checked.coverage is not None and len(checked.coverage.best_iou):
-        covered = checked.coverage
-        lines.append(
-            f"one anchor per cell; {(covered.best_iou >= 0.5).mean():.2f} of {len(covered.best_iou)} train boxes meet an anchor at IoU >= 0.5, {covered.lost.mean():.3f} lose their best anchor to another box"
-        )
-    return "\n".join(lines)
+def coverage_line(measured):
+    from shelfdet.anchors import coverage
+
+    threshold = coverage.COVERED_IOU
+    share = coverage.shares(measured.best_iou, [threshold])[0]
+    return (
+        f"one anchor per cell; anchor coverage {share:.2f} of {len(measured.best_iou)} train boxes "
+        f"at IoU >= {threshold:g}; {measured.collided.mean():.3f} of the boxes lose their best "
+        "anchor to another box"
+    )
+
+
+def count_text(errors, warnings):
+    if not errors and not warnings:
+        return "no problems"
+    plural_errors = "" if errors == 1 else "s"
+    plural_warnings = "" if warnings == 1 else "s"
+    return f"{errors} error{plural_errors}, {warnings} warning{plural_warnings}"
 
 
 if __name__ == "__main__":

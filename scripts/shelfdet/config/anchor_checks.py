@@ -1,122 +1,142 @@
-"""Checks of a training config: exactly one anchor per cell on every feature map, in its middle, and of use."""
+"""Checks of the anchors: exactly one per feature-map cell, in its centre, with enough coverage."""
+
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
 from shelfdet import UserError
 from shelfdet.anchors import anchors, search
+from shelfdet.anchors import coverage as anchor_coverage
 from shelfdet.config import pipeline
-from shelfdet.config.network import generate_anchors
+from shelfdet.config.findings import DELETE_LINE, Findings, field_text
+from shelfdet.config.network import GeneratedAnchors, Network, generate_anchors
+from shelfdet.data.labels import LabelledImage
 
 GENERATOR = "model.ssd.anchor_generator"
 SSD = GENERATOR + ".ssd_anchor_generator"
 FLEXIBLE = GENERATOR + ".flexible_grid_anchor_generator"
 EXTRACTOR_LAYERS = "model.ssd.feature_extractor.num_layers"
-ADVISER = "run scripts/preprocessing/03_estimate_anchors.py for the lines"
+STEP_03 = "scripts/preprocessing/03_estimate_anchors.py"
+RUN_STEP_03 = f"run {STEP_03} for the lines"
 
-# Half a pixel, the most that the whole offsets of an odd stride need, and room for rounding; an anchor further off the
-# middle of its cell is a mistake.
+USUAL_ASPECT_RATIO = 0.55  # of the config that ships; what to write where there is no other hint
+USUAL_BASE_SIZE = 50  # pixels
+
+# Largest accepted distance in pixels between an anchor's centre and its cell's. The flexible
+# generator has whole offsets, half a pixel off for an odd stride; the rest is for rounding.
 CENTRE_TOLERANCE = 0.51
 
-# Coverage is called poor under this share of the boxes, or this much under what other values would reach at the same
-# input size.
+# Coverage is poor below this share of the boxes, or if other anchors on the same feature maps would
+# reach this much more.
 POOR_SHARE = 0.8
 POOR_GAP = 0.02
-# A comment was written for one train split; another draw of validation images moves the share by less than this.
+# A comment states the coverage of one train split; another validation set changes it by less.
 COMMENT_TOLERANCE = 0.02
 
 
-def settings(config, findings):
-    """What the fields alone tell, with the key that is to blame."""
+def check_fields(config: pipeline.Config, findings: Findings) -> None:
+    """Checks the values of the anchor generator, without building it."""
     generator = config.model.ssd.anchor_generator
+    num_layers = config.model.ssd.feature_extractor.num_layers
     kind = generator.WhichOneof("anchor_generator_oneof")
-    extractor = config.model.ssd.feature_extractor
-    layers = extractor.num_layers
     if kind == "ssd_anchor_generator":
-        fields = generator.ssd_anchor_generator
-        if fields.num_layers == len(fields.scales) != layers:
-            # A generator that agrees with itself, as step 03 writes it: the network has to follow.
-            findings.error(
-                EXTRACTOR_LAYERS,
-                found=f"{_value(extractor, 'num_layers')}, but {SSD} has num_layers: {fields.num_layers} and as many "
-                "scales",
-                expected="the same number in both",
-                write=f"num_layers: {fields.num_layers}",
-            )
-            layers = fields.num_layers
-        _ssd(fields, layers, findings)
-        _scales(fields, layers, findings)
+        _check_ssd(config, findings)
     elif kind == "flexible_grid_anchor_generator":
-        _flexible(generator.flexible_grid_anchor_generator, layers, findings)
+        _check_flexible(generator.flexible_grid_anchor_generator, num_layers, findings)
     else:
         findings.error(
             GENERATOR,
             found=kind or "no generator",
-            expected="ssd_anchor_generator or flexible_grid_anchor_generator: only these can lay one anchor per cell "
-            "with a size for each layer",
-            write=ADVISER,
+            expected="ssd_anchor_generator or flexible_grid_anchor_generator: only these can make "
+            "one anchor per cell with a size for each layer",
+            write=RUN_STEP_03,
         )
 
 
-def _ssd(fields, extractor_layers, findings):
-    if fields.num_layers != extractor_layers:
+def _check_ssd(config: pipeline.Config, findings: Findings) -> None:
+    extractor = config.model.ssd.feature_extractor
+    fields = config.model.ssd.anchor_generator.ssd_anchor_generator
+    num_layers = extractor.num_layers
+    if fields.num_layers == len(fields.scales) != num_layers:
+        # The lines of step 03 were copied, but not its num_layers: the extractor has to follow.
+        findings.error(
+            EXTRACTOR_LAYERS,
+            found=f"{field_text(extractor, 'num_layers')}, but {SSD} has "
+            f"num_layers: {fields.num_layers} and as many scales",
+            expected="the same number in both",
+            write=f"num_layers: {fields.num_layers}",
+        )
+        num_layers = fields.num_layers
+    elif fields.num_layers != num_layers:
         findings.error(
             SSD + ".num_layers",
-            found=f"{_value(fields, 'num_layers')}, but {EXTRACTOR_LAYERS} is {extractor_layers}",
+            found=f"{field_text(fields, 'num_layers')}, but {EXTRACTOR_LAYERS} is {num_layers}",
             expected="the same number in both",
-            write=f"num_layers: {extractor_layers}",
+            write=f"num_layers: {num_layers}",
         )
+    _check_one_per_cell(fields, findings)
+    _check_no_strides(fields, findings)
+    _check_scales(fields, num_layers, findings)
+
+
+def _check_one_per_cell(fields: Any, findings: Findings) -> None:
+    """The three fields with which ssd_anchor_generator makes more than one anchor per cell."""
     if fields.reduce_boxes_in_lowest_layer:
+        value = field_text(fields, "reduce_boxes_in_lowest_layer")
         findings.error(
             SSD + ".reduce_boxes_in_lowest_layer",
-            found=_value(fields, "reduce_boxes_in_lowest_layer")
-            + ": three anchors per cell on the lowest layer, "
-            "whatever aspect_ratios says",
+            found=f"{value}: three anchors per cell on the lowest layer, whatever aspect_ratios is",
             expected="false: one anchor per cell",
             write="reduce_boxes_in_lowest_layer: false",
         )
     if fields.interpolated_scale_aspect_ratio > 0:
+        value = field_text(fields, "interpolated_scale_aspect_ratio")
         findings.error(
             SSD + ".interpolated_scale_aspect_ratio",
-            found=_value(fields, "interpolated_scale_aspect_ratio")
-            + ": one more anchor per cell on every layer",
+            found=f"{value}: one more anchor per cell on every layer",
             expected="0.0",
             write="interpolated_scale_aspect_ratio: 0.0",
         )
     if len(fields.aspect_ratios) != 1 or fields.aspect_ratios[0] <= 0:
+        ratio = _first_positive(fields.aspect_ratios, USUAL_ASPECT_RATIO)
         findings.error(
             SSD + ".aspect_ratios",
-            found=_several(fields.aspect_ratios),
+            found=_values_text(fields.aspect_ratios),
             expected="one aspect ratio above 0: one anchor per cell",
-            write=f"aspect_ratios: {_first(fields.aspect_ratios, 0.55):g}\n"
-            "(scripts/preprocessing/03_estimate_anchors.py says which value fits)",
+            write=f"aspect_ratios: {ratio:g}\n({STEP_03} prints the value that fits)",
         )
+
+
+def _check_no_strides(fields: Any, findings: Findings) -> None:
     for name in ("height_stride", "width_stride", "height_offset", "width_offset"):
-        if len(getattr(fields, name)):
+        values = getattr(fields, name)
+        if values:
             findings.error(
                 f"{SSD}.{name}",
-                found=_several(getattr(fields, name)),
-                expected="none: object_detection's builder breaks on it in Python 3, and without it anchors sit in the "
-                "middle of the cells",
-                write="delete the line",
+                found=_values_text(values),
+                expected="none: object_detection's builder fails on it in Python 3, and without it "
+                "anchors are in the centres of the cells",
+                write=DELETE_LINE,
             )
 
 
-def _scales(fields, layers, findings):
-    """layers: the feature extractor's, which the generator's num_layers has to become where the two disagree."""
+def _check_scales(fields: Any, num_layers: int, findings: Findings) -> None:
+    """One scale for each of ``num_layers`` feature maps."""
     scales = [f"{scale:g}" for scale in fields.scales]
-    if scales and len(scales) != layers:
-        cut = "; the last would be cut off without a word" if len(scales) > layers else ""
-        kept = (scales + [scales[-1]] * layers)[:layers]
+    if scales and len(scales) != num_layers:
+        surplus = len(scales) > num_layers
+        ignored = "; object_detection ignores the last without a message" if surplus else ""
+        kept = (scales + [scales[-1]] * num_layers)[:num_layers]
         findings.error(
             SSD + ".scales",
-            found=f"{len(scales)} scales ({', '.join(scales)}) for {layers} layers{cut}",
+            found=f"{len(scales)} scales ({', '.join(scales)}) for {num_layers} layers{ignored}",
             expected="one for each layer",
-            write="\n".join("scales: " + scale for scale in kept),
+            write="\n".join(f"scales: {scale}" for scale in kept),
         )
     elif not scales and fields.num_layers == 1:
         findings.error(
             SSD + ".scales",
-            found="none, with num_layers: 1, which divides by zero",
+            found="none, with num_layers: 1, which is a division by zero",
             expected="one scale, a share of the input's shorter side",
             write="scales: 0.1",
         )
@@ -126,160 +146,194 @@ def _scales(fields, layers, findings):
         )
 
 
-def _flexible(fields, extractor_layers, findings):
+def _check_flexible(fields: Any, num_layers: int, findings: Findings) -> None:
     grids = len(fields.anchor_grid)
-    if grids != extractor_layers:
+    if grids != num_layers:
         findings.error(
             FLEXIBLE + ".anchor_grid",
-            found=f"{grids} grids, but {EXTRACTOR_LAYERS} is {extractor_layers}",
+            found=f"{grids} grids, but {EXTRACTOR_LAYERS} is {num_layers}",
             expected="one anchor_grid for each layer",
-            write=f"add or delete an anchor_grid, or set feature_extractor {{ num_layers: {grids} }}",
+            write="add or delete an anchor_grid, "
+            f"or set feature_extractor {{ num_layers: {grids} }}",
         )
     if not fields.normalize_coordinates:
         findings.error(
             FLEXIBLE + ".normalize_coordinates",
-            found="false: anchors in pixels, which SSD takes for shares of the image",
+            found="false: anchors in pixels, which SSD interprets as shares of the image",
             expected="true",
             write="normalize_coordinates: true",
         )
+    usual_values = (("base_sizes", USUAL_BASE_SIZE), ("aspect_ratios", USUAL_ASPECT_RATIO))
     for number, grid in enumerate(fields.anchor_grid):
-        for name, usual in (("base_sizes", 50), ("aspect_ratios", 0.55)):
+        for name, usual in usual_values:
             values = getattr(grid, name)
             if len(values) != 1 or values[0] <= 0:
                 findings.error(
                     f"{FLEXIBLE}.anchor_grid[{number}].{name}",
-                    found=_several(values),
+                    found=_values_text(values),
                     expected="one value above 0: one anchor per cell",
-                    write=f"{name}: {_first(values, usual):g}",
+                    write=f"{name}: {_first_positive(values, usual):g}",
                 )
 
 
-def built(config, network, findings):
-    """What only the generator itself can tell: builds it, counts anchors per cell and compares centres with the cells'.
+def check_generated(
+    config: pipeline.Config, network: Network, findings: Findings
+) -> Optional[GeneratedAnchors]:
+    """Builds the anchors with object_detection; counts those in each cell and checks their centres.
 
     Returns:
-      (anchors_xyxy, layer) as pipeline.anchors, or None where the anchors are not one per cell in its middle.
+      The anchors, or None if they are not one per cell in its centre.
     """
-    if findings.about(GENERATOR) or findings.about(EXTRACTOR_LAYERS):
+    if findings.has(GENERATOR) or findings.has(EXTRACTOR_LAYERS):
         return None
-    one = [1] * len(network.grids_wh)
     try:
-        laid, layer, per_cell = generate_anchors(config, grids_wh=network.grids_wh)
+        generated = generate_anchors(config, grids_wh=network.grids_wh)
     except UserError as error:
         findings.error(
-            GENERATOR, found=str(error), expected="a generator that can be built", write=ADVISER
+            GENERATOR,
+            found=str(error),
+            expected="a generator that object_detection can build",
+            write=RUN_STEP_03,
         )
         return None
-    if per_cell != one:
+    one_per_cell = [1] * len(network.grids_wh)
+    if generated.per_cell != one_per_cell:
         findings.error(
             GENERATOR,
-            found=f"{per_cell} anchors per cell",
-            expected=f"{one}: one on every layer",
-            write=ADVISER,
+            found=f"{generated.per_cell} anchors per cell",
+            expected=f"{one_per_cell}: one on every layer",
+            write=RUN_STEP_03,
         )
         return None
-    cells, _ = anchors.tile(
-        anchors.ssd_layers(network.grids_wh, network.image_wh, [0.1] * len(one), 1.0)
+    _check_centres(config, network, generated, findings)
+    return None if findings.has(GENERATOR) else generated
+
+
+def _check_centres(
+    config: pipeline.Config, network: Network, generated: GeneratedAnchors, findings: Findings
+) -> None:
+    any_scales = [0.1] * len(network.grids_wh)  # only the centres of these anchors are used
+    cells_xyxy, _ = anchors.tile(
+        anchors.ssd_layers(network.grids_wh, network.image_wh, any_scales, 1.0)
     )
-    off = np.abs((laid[:, :2] + laid[:, 2:]) / 2 - (cells[:, :2] + cells[:, 2:]) / 2).max(axis=1)
-    for number in range(len(one)):
-        worst = off[layer == number].max()
-        if worst > CENTRE_TOLERANCE:
-            _off_centre(config, network, number, worst, findings)
-    return None if findings.about(GENERATOR) else (laid, layer)
+    distance = np.abs(_centres(generated.anchors_xyxy) - _centres(cells_xyxy)).max(axis=1)
+    for number in range(len(network.grids_wh)):
+        largest = distance[generated.layer == number].max()
+        if largest > CENTRE_TOLERANCE:
+            _report_centres(config, network, number, largest, findings)
 
 
-def _off_centre(config, network, number, worst, findings):
-    grid = config.model.ssd.anchor_generator.flexible_grid_anchor_generator.anchor_grid[number]
+def _centres(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(N, 4) to (N, 2)."""
+    return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+
+
+def _report_centres(
+    config: pipeline.Config, network: Network, number: int, largest: float, findings: Findings
+) -> None:
+    """Only flexible_grid_anchor_generator can have anchors off the centres of their cells."""
+    generator = config.model.ssd.anchor_generator.flexible_grid_anchor_generator
+    grid = generator.anchor_grid[number]
     columns, rows = network.grids_wh[number]
-    across, down = network.image_wh[0] / columns, network.image_wh[1] / rows
-    if across % 2 or down % 2:
-        expected = f"the cells' centres, which no whole number of pixels gives for {columns} x {rows} cells"
+    stride_x = network.image_wh[0] / columns
+    stride_y = network.image_wh[1] / rows
+    if stride_x % 2 or stride_y % 2:
+        expected = (
+            "the cells' centres, which no whole number of pixels gives "
+            f"for {columns} x {rows} cells"
+        )
         write = "an image_resizer with sides that are multiples of 32, or ssd_anchor_generator"
     else:
         expected = f"the centres of its {columns} x {rows} cells"
         write = (
-            f"height_stride: {down:.0f}\nwidth_stride: {across:.0f}\n"
-            f"height_offset: {down / 2:.0f}\nwidth_offset: {across / 2:.0f}"
+            f"height_stride: {stride_y:.0f}\nwidth_stride: {stride_x:.0f}\n"
+            f"height_offset: {stride_y / 2:.0f}\nwidth_offset: {stride_x / 2:.0f}"
         )
     findings.error(
         f"{FLEXIBLE}.anchor_grid[{number}]",
-        found=f"stride {grid.width_stride} x {grid.height_stride}, offset {grid.width_offset} x {grid.height_offset} "
-        f"(width x height): anchors up to {worst:.0f} px off the middle of their cells",
+        found=f"stride {grid.width_stride} x {grid.height_stride}, "
+        f"offset {grid.width_offset} x {grid.height_offset} (width x height): "
+        f"anchors up to {largest:.0f} px off the centres of their cells",
         expected=expected,
         write=write,
     )
 
 
-def coverage(config, network, laid, images, findings):
-    """Warns where the anchors meet few of the boxes, in numbers, with the lines that mend it.
+def check_coverage(
+    config: pipeline.Config,
+    network: Network,
+    generated: GeneratedAnchors,
+    images: Sequence[LabelledImage],
+    findings: Findings,
+) -> anchor_coverage.Coverage:
+    """Warns if the anchors cover fewer of the training boxes than they could, with better lines.
 
     Args:
-      config: as pipeline.read gives it.
-      network: its Network.
-      laid: (anchors_xyxy, layer).
-      images: list of annotations.LabelledImage, the training images.
-      findings: Findings.
-
-    Returns:
-      anchors.Coverage.
+      config: as ``pipeline.read`` returns it.
+      network: of the config.
+      generated: the anchors of the config, one per cell.
+      images: the training images with their boxes.
+      findings: for the warnings.
     """
-    by_image = anchors.resized(images, network.image_wh)
+    boxes_by_image = anchors.resized(images, network.image_wh)
     matcher = pipeline.matcher(config)
-    threshold = search.THRESHOLD if matcher.matched is None else matcher.matched
-    covered = anchors.coverage(by_image, laid[0], laid[1], network.image_wh, matcher)
-    if not len(covered.best_iou):
-        return covered
-    _comment(findings, covered.best_iou)
-    advice = search.ssd(np.concatenate(by_image), network.grids_wh, network.image_wh, threshold)
-    share, reach = (
-        anchors.shares(iou, [threshold])[0] for iou in (covered.best_iou, advice.best_iou)
+    threshold = anchor_coverage.COVERED_IOU if matcher.matched is None else matcher.matched
+    coverage = anchor_coverage.measure(
+        boxes_by_image, generated.anchors_xyxy, generated.layer, network.image_wh, matcher
     )
-    if share < reach - POOR_GAP:
+    if not len(coverage.best_iou):
+        return coverage
+    _check_comment(coverage.best_iou, findings)
+    best = search.best_anchors(
+        np.concatenate(boxes_by_image), network.grids_wh, network.image_wh, threshold
+    )
+    share = _share(coverage.best_iou, threshold)
+    best_share = _share(best.best_iou, threshold)
+    if share < best_share - POOR_GAP:
         findings.warning(
             GENERATOR,
-            found=f"{share:.2f} of {len(covered.best_iou)} train boxes meet an anchor at IoU >= {threshold:g}; "
-            f"{covered.forced.mean():.2f} are learned by the forced match alone, "
-            f"{covered.unserved.mean():.2f} by no anchor at all",
-            expected=f"{reach:.2f}, which one anchor per cell reaches on these feature maps",
-            write="\n".join(search.generator_lines(advice)),
+            found=f"anchor coverage {share:.2f} of {len(coverage.best_iou)} train boxes at "
+            f"IoU >= {threshold:g}; {coverage.forced_only.mean():.2f} of the boxes are matched "
+            f"only by force_match_for_each_row, {coverage.unmatched.mean():.2f} to no anchor",
+            expected=f"{best_share:.2f}, which one anchor per cell reaches on these feature maps",
+            write="\n".join(search.generator_lines(best)),
         )
-    if reach < POOR_SHARE:
+    if best_share < POOR_SHARE:
+        width, height = network.image_wh
         findings.warning(
             "model.ssd.image_resizer.fixed_shape_resizer",
-            found=f"{network.image_wh[0]} x {network.image_wh[1]}: at best {reach:.2f} of the train boxes can meet an "
-            f"anchor at IoU >= {threshold:g}",
-            expected=f"a larger input, with finer feature maps, and at least {POOR_SHARE:g}",
-            write="run scripts/preprocessing/03_estimate_anchors.py: its table says what each size reaches and costs",
+            found=f"{width} x {height}: anchor coverage of the train boxes is at best "
+            f"{best_share:.2f} at IoU >= {threshold:g}",
+            expected=f"at least {POOR_SHARE:g}, with a larger input and so finer feature maps",
+            write=f"run {STEP_03}: its table lists the coverage and the cost of each input size",
         )
-    return covered
+    return coverage
 
 
-def _comment(findings, best_iou):
-    """The coverage that a comment of the config states has to be that of the boxes there are."""
+def _share(iou: np.ndarray, threshold: float) -> float:
+    return anchor_coverage.shares(iou, [threshold])[0]
+
+
+def _check_comment(best_iou: np.ndarray, findings: Findings) -> None:
+    """A coverage stated in a comment of the config must be that of the current train boxes."""
     for stated, threshold in search.stated_coverage(findings.text):
-        share = anchors.shares(best_iou, [threshold])[0]
+        share = _share(best_iou, threshold)
         if abs(share - stated) > COMMENT_TOLERANCE:
             findings.warning(
                 GENERATOR,
-                found=f"a comment that states a coverage of {stated} at IoU >= {threshold}",
-                expected=f"{share:.2f}, which the train boxes there are give",
+                found=f"a comment that states an anchor coverage of {stated} at IoU >= {threshold}",
+                expected=f"{share:.2f}, the coverage of the current train boxes",
                 write=search.COMMENT.format(share, threshold),
             )
 
 
-def _value(fields, name):
-    """A field as a finding shows it: "3", or "true (the default where nothing is written)"."""
-    value = getattr(fields, name)
-    text = str(value).lower() if isinstance(value, bool) else f"{value:g}"
-    return text if fields.HasField(name) else text + " (the default where nothing is written)"
+def _values_text(values: Sequence[float]) -> str:
+    """A repeated field for a finding: "2 values: 0.5, 1"."""
+    if not values:
+        return "none"
+    return f"{len(values)} values: {', '.join(f'{value:g}' for value in values)}"
 
 
-def _several(values):
-    return (
-        f"{len(values)} values: {', '.join(f'{value:g}' for value in values)}" if values else "none"
-    )
-
-
-def _first(values, otherwise):
-    return next((value for value in values if value > 0), otherwise)
+def _first_positive(values: Sequence[float], default: float) -> float:
+    positive: List[float] = [value for value in values if value > 0]
+    return positive[0] if positive else default

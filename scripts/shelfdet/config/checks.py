@@ -1,125 +1,165 @@
-"""All checks of a training config in one go: itself, the files it names, the network it builds, the products."""
+"""All checks of a training config: its values, the files it names, its network and anchors.
 
-import collections
+The checks of each subject are in a module of their own; ``check_config`` runs them in order.
+"""
+
 import pathlib
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
+from shelfdet.anchors import coverage as anchor_coverage
 from shelfdet.config import (
     anchor_checks,
+    augmentation_checks,
+    checkpoint_checks,
     file_checks,
+    input_checks,
     pipeline,
     training_checks,
 )
-from shelfdet.config import (
-    findings as findings_module,
-)
-from shelfdet.config.network import build_network
+from shelfdet.config.file_checks import SplitSummary
+from shelfdet.config.findings import Findings
+from shelfdet.config.network import Network, build_network
 from shelfdet.core import paths
-from shelfdet.data import labels
+from shelfdet.core.files import PathLike
+from shelfdet.core.text import read_text
+from shelfdet.data.labels import LabelledImage
 
-SPLITS = ("train", "val", "test")
-
-Checked = collections.namedtuple("Checked", "findings config network coverage")
-Checked.__doc__ = """What was found.
-
-findings: findings.Findings. config: pipeline.read's. network: Network, or None if it cannot be built.
-coverage: anchors.Coverage of the training boxes, or None."""
+# What a label file holds: its summary, and its images with their boxes
+LabelFile = Tuple[SplitSummary, List[LabelledImage]]
 
 
-def problems(config_path, label_files=None, root=paths.ROOT, start_from=None):
-    """Checks the config at ``config_path`` against everything it meets; stops at no problem but a syntax error.
+class CheckedConfig(NamedTuple):
+    """The result of ``check_config``.
+
+    findings: what is wrong. config: as ``pipeline.read`` returns it. network: None if it cannot be
+    built. coverage: of the training boxes by the anchors; None without training boxes or if the
+    anchors are not one per cell.
+    """
+
+    findings: Findings
+    config: pipeline.Config
+    network: Optional[Network]
+    coverage: Optional[anchor_coverage.Coverage]
+
+
+def check_config(
+    config_path: PathLike,
+    label_files: Dict[str, PathLike],
+    root: Optional[PathLike] = None,
+    start_from: Optional[PathLike] = None,
+) -> CheckedConfig:
+    """Checks a training config and everything it refers to; a finding never ends the checks.
 
     Args:
-      config_path: a training config.
-      labels: dict of split to label file; None takes those of the workspace that are there.
-      root: what paths in the config are relative to.
-      start_from: what training is to begin with, as pipeline.starting_from takes it.
-
-    Returns:
-      Checked.
+      config_path: the config.
+      label_files: label file of each split that there is one of.
+      root: the folder that paths in the config are relative to; None is the repository.
+      start_from: the weights that training will start from, as for ``pipeline.starting_from``.
 
     Raises:
-      UserError: the config cannot be read at all, or a label file is missing or wrong.
+      UserError: the config is missing or has a syntax error, or a label file is wrong.
     """
-    config_path = pathlib.Path(config_path)
-    text = labels.read_text(config_path, "a training config")
-    config = pipeline.parse(text, config_path)
+    root = paths.ROOT if root is None else root
+    content = read_text(config_path, "a training config")
+    config = pipeline.parse(content, config_path)
     if start_from:
         config = pipeline.starting_from(config, start_from)
-    found = findings_module.Findings(config_path, text)
-    if label_files is None:
-        label_files = {
-            split: paths.labels(split) for split in SPLITS if paths.labels(split).is_file()
-        }
-    file_checks.placeholders(text, found)
-    file_checks.counted(config, found)
-    network = _network(config, found)
-    if config.model.WhichOneof("model") == "ssd":
-        training_checks.settings(config, found)
-        anchor_checks.settings(config, found)
-    training_checks.fine_tuning(config, network, root, found)
-    label_map = file_checks.label_maps(config, root, found)
-    by_file = {
-        split: file_checks.label_file(path, label_map, found) for split, path in label_files.items()
+    findings = Findings(config_path, content)
+
+    network = _check_fields(config, findings)
+    checkpoint_checks.check(config, network, root, findings)
+    label_map = file_checks.check_label_maps(config, root, findings)
+    label_data = {
+        split: file_checks.read_label_file(path, label_map, findings)
+        for split, path in label_files.items()
     }
-    records = _records(config, root, label_map, found)
-    file_checks.consistency(
-        records, {split: pictures for split, (pictures, _) in by_file.items()}, found
-    )
-    file_checks.limits(config, _by_split(by_file, records), found)
-    if "train_input_reader" in records:
-        file_checks.feeding(
-            config, network and network.image_wh, records["train_input_reader"], found
-        )
-    return Checked(found, config, network, _coverage(config, network, by_file, found))
+    label_summaries = {split: summary for split, (summary, _) in label_data.items()}
+    records = file_checks.read_records(config, root, label_map, findings)
+    input_checks.check_consistency(records, label_summaries, findings)
+    input_checks.check_limits(config, label_summaries, records, findings)
+    if file_checks.TRAIN_READER in records:
+        input_size = network.image_wh if network else None
+        train = records[file_checks.TRAIN_READER]
+        input_checks.check_training_input(config, input_size, train, findings)
+    coverage = _check_anchors(config, network, label_data, findings)
+    return CheckedConfig(findings, config, network, coverage)
 
 
-def _network(config, found):
-    """The network as object_detection builds it, or None with the reason among the findings."""
+def _check_fields(config: pipeline.Config, findings: Findings) -> Optional[Network]:
+    """The checks that need no other file; returns the network if it can be built."""
+    file_checks.check_placeholders(findings)
+    input_checks.check_counts(config, findings)
+    network = _build(config, findings)
+    if config.model.WhichOneof("model") == "ssd":
+        training_checks.check(config, findings)
+        augmentation_checks.check(config, findings)
+        anchor_checks.check_fields(config, findings)
+    return network
+
+
+def _build(config: pipeline.Config, findings: Findings) -> Optional[Network]:
+    """The network as object_detection builds it; None, with a finding, if it cannot be built."""
     try:
         pipeline.input_size(config)
     except UserError as error:
         key, _, reason = str(error).partition(": ")
-        found.error(
+        findings.error(
             key,
-            reason,
-            "an SSD with a fixed_shape_resizer",
-            "image_resizer { fixed_shape_resizer { height: 512 width: 512 } }",
+            found=reason,
+            expected="an SSD with a fixed_shape_resizer",
+            write="image_resizer { fixed_shape_resizer { height: 512 width: 512 } }",
         )
         return None
     try:
         return build_network(config)
     except UserError as error:
-        found.error(
+        findings.error(
             "model",
-            str(error),
-            "a model that object_detection builds",
-            f"mend what it says; the model block of {paths.shown(paths.DEFAULT_CONFIG)} is one that works",
+            found=str(error),
+            expected="a model that object_detection can build",
+            write="correct what the message names; "
+            f"{paths.shown(paths.SHIPPED_CONFIG)} has a model block that works",
         )
         return None
 
 
-def _records(config, root, label_map, found):
-    read = {
-        key: file_checks.record(key, reader, root, label_map, found)
-        for key, reader, _ in file_checks.readers(config)
-    }
-    return {key: pictures for key, pictures in read.items() if pictures is not None}
-
-
-def _by_split(by_file, records):
-    by_split = collections.defaultdict(list)
-    for split, (pictures, _) in by_file.items():
-        by_split[split].append(pictures)
-    for key, pictures in records.items():
-        by_split["train" if key == "train_input_reader" else "val"].append(pictures)
-    return by_split
-
-
-def _coverage(config, network, by_file, found):
+def _check_anchors(
+    config: pipeline.Config,
+    network: Optional[Network],
+    label_data: Dict[str, LabelFile],
+    findings: Findings,
+) -> Optional[anchor_coverage.Coverage]:
+    """Builds the anchors and checks their coverage of the training boxes."""
     if network is None:
         return None
-    laid = anchor_checks.built(config, network, found)
-    if laid is None or "train" not in by_file:
+    generated = anchor_checks.check_generated(config, network, findings)
+    if generated is None or "train" not in label_data:
         return None
-    return anchor_checks.coverage(config, network, laid, by_file["train"][1], found)
+    _, images = label_data["train"]
+    return anchor_checks.check_coverage(config, network, generated, images, findings)
+
+
+def find_label_files(named: Dict[str, Optional[pathlib.Path]]) -> Dict[str, pathlib.Path]:
+    """The label files to check a config against.
+
+    Args:
+      named: for each split the file that the user named, or None for the one of the workspace.
+
+    Returns:
+      The files by split; a file of the workspace that does not exist is left out.
+
+    Raises:
+      UserError: a file that the user named does not exist.
+    """
+    found = {}
+    for split, path in named.items():
+        if path is not None and not path.is_file():
+            raise UserError(
+                f"--{split}-labels {path}: no such file; "
+                "expected a label file as step 02 writes it."
+            )
+        path = path or paths.labels(split)
+        if path.is_file():
+            found[split] = path
+    return found

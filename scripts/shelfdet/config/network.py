@@ -1,7 +1,7 @@
-"""The network, anchors and augmented boxes of a training config, built by object_detection with TensorFlow.
+"""Network, anchors and augmented boxes of a training config, built by object_detection.
 
-Nothing is re-implemented here: feature maps, anchors and crops are those that training will have. TensorFlow is
-imported by the functions that build a graph.
+Nothing is re-implemented here: feature maps, anchors and crops are those that training will have.
+TensorFlow is imported by the functions that build a graph.
 """
 
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
@@ -18,7 +18,8 @@ Size = Tuple[int, int]
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
-# Augmentation steps that move or drop boxes. The others change pixels only and are left out when only boxes are needed.
+# Augmentation steps that move or drop boxes. The others change pixels only and are left out when
+# only boxes are needed.
 BOX_AUGMENTATIONS = (
     "random_horizontal_flip",
     "random_vertical_flip",
@@ -42,9 +43,9 @@ BOX_AUGMENTATIONS = (
 class Network(NamedTuple):
     """Measurements of the feature extractor at one input size.
 
-    image_wh: size of the input. grids_wh: (columns, rows) of each feature map. multiply_adds: multiply-add operations
-    for one image with one anchor per cell, box and class predictors included. variables: shape of each variable of the
-    model, by name.
+    image_wh: size of the input. grids_wh: (columns, rows) of each feature map. multiply_adds:
+    multiply-add operations for one image with one anchor per cell, box and class predictors
+    included. variables: shape of each variable of the model, by name.
     """
 
     image_wh: Size
@@ -56,7 +57,8 @@ class Network(NamedTuple):
 class GeneratedAnchors(NamedTuple):
     """The anchors that object_detection's generator makes.
 
-    anchors_xyxy: float64 (M, 4) in pixels of the network's input. layer: int (M,), the feature map of each anchor.
+    anchors_xyxy: float64 (M, 4) in pixels of the network's input. layer: int (M,), the feature map
+    of each anchor.
     per_cell: number of anchors in a cell, for each feature map.
     """
 
@@ -82,7 +84,7 @@ def build_network(config: pipeline.Config, image_wh: Optional[Size] = None) -> N
 def build_networks(
     config: pipeline.Config, layer_counts: Sequence[int], image_wh: Optional[Size] = None
 ) -> List[Network]:
-    """As ``build_network`` for several numbers of feature maps; the graph is built once, with the most of them.
+    """As ``build_network`` for several numbers of feature maps; builds the graph once.
 
     Returns:
       One Network for each of ``layer_counts``.
@@ -121,7 +123,7 @@ def build_networks(
 
 
 def _multiply_adds_up_to(count: int, predicted: Dict[str, Any], graph: Any, graph_def: Any) -> int:
-    """Multiply-adds of all convolutions that the predictions on the first ``count`` feature maps need."""
+    """Multiply-adds of the convolutions for predictions on the first ``count`` feature maps."""
     tf = tensorflow1.load()
     outputs = [
         part.op.name
@@ -137,7 +139,7 @@ def _multiply_adds_up_to(count: int, predicted: Dict[str, Any], graph: Any, grap
 
 
 def _by_feature_map(predicted: Any) -> List[Any]:
-    """The tensors, one for each feature map, that ssd_meta_arch concatenates and perhaps squeezes to ``predicted``."""
+    """The tensors of the feature maps that ssd_meta_arch concatenates, and may squeeze, to one."""
     operation = predicted.op
     if operation.type == "Squeeze":
         operation = operation.inputs[0].op
@@ -149,7 +151,8 @@ def _by_feature_map(predicted: Any) -> List[Any]:
 def _multiply_adds(convolution: Any) -> int:
     """Positions of the output times the size of the kernel.
 
-    The kernel is (height, width, in, out), or (height, width, in, multiplier) of a depthwise convolution.
+    The kernel is (height, width, in, out), or (height, width, in, multiplier) of a depthwise
+    convolution.
     """
     rows, columns = convolution.outputs[0].shape.as_list()[1:3]
     return rows * columns * int(np.prod(convolution.inputs[1].shape.as_list()))
@@ -160,15 +163,17 @@ def generate_anchors(
     image_wh: Optional[Size] = None,
     grids_wh: Optional[List[Size]] = None,
 ) -> GeneratedAnchors:
-    """The anchors that training will use, made by object_detection's own generator for the real feature maps.
+    """The anchors that training will use, made by object_detection's own generator.
 
     Args:
       config: as ``pipeline.read`` returns it.
       image_wh: another input size than the config's.
-      grids_wh: (columns, rows) of the feature maps, as in ``Network``; the network is built if None.
+      grids_wh: (columns, rows) of the feature maps, as in ``Network``; the network is built if
+        None.
 
     Raises:
-      UserError: the generator refuses its values, or has another number of layers than the feature extractor.
+      UserError: the generator refuses its values, or has another number of layers than the feature
+        extractor.
     """
     tf = tensorflow1.load()
     from object_detection.builders import anchor_generator_builder
@@ -220,10 +225,11 @@ def augmented_boxes(
     seed: int = 0,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> List[np.ndarray]:
-    """The boxes that training sees after the config's random flips and crops, by object_detection's own preprocessor.
+    """The boxes that training sees after random flips and crops by object_detection's preprocessor.
 
-    The preprocessor gets black images of the right size, because pixels do not matter here, and steps that change only
-    pixels are left out. Every box has class 1, which only ``drop_label_probabilistically`` takes into account.
+    The preprocessor gets black images of the right size, because pixels do not matter here, and
+    steps that change only pixels are left out. Every box has class 1, which only
+    ``drop_label_probabilistically`` takes into account.
 
     Args:
       config: as ``pipeline.read`` returns it.
@@ -233,8 +239,8 @@ def augmented_boxes(
       progress: wraps the list of images, for a progress bar.
 
     Returns:
-      List of (N, 4) in pixels of the network's input, ``repeats`` times as long as ``images``. A crop may drop boxes
-      or cut them.
+      List of (N, 4) in pixels of the network's input, ``repeats`` times as long as ``images``. A
+      crop may drop boxes or cut them.
     """
     tf = tensorflow1.load()
     image_wh = pipeline.input_size(config)
@@ -256,7 +262,7 @@ def augmented_boxes(
 
 
 def _augmentation_graph(config: pipeline.Config, seed: int) -> Any:
-    """A GraphDef from placeholders "size_hw" and "boxes_yxyx" (normalised) to "augmented_yxyx" (normalised)."""
+    """A GraphDef from "size_hw" and normalised "boxes_yxyx" to normalised "augmented_yxyx"."""
     tf = tensorflow1.load()
     from object_detection.builders import preprocessor_builder
     from object_detection.core import preprocessor, standard_fields
@@ -287,7 +293,7 @@ def _augmentation_graph(config: pipeline.Config, seed: int) -> Any:
 
 
 def _with_seeded_crops(graph_def: Any, seed: int) -> Any:
-    """Seeds the random crops: tf.image.sample_distorted_bounding_box ignores the seed of the graph."""
+    """Seeds the crops: tf.image.sample_distorted_bounding_box ignores the seed of the graph."""
     crops = [node for node in graph_def.node if node.op.startswith("SampleDistortedBoundingBox")]
     for number, node in enumerate(crops, start=1):
         node.attr["seed"].i = seed + 1

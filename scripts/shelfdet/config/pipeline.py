@@ -1,7 +1,7 @@
-"""A training config (``pipeline.config``): reading it, its fields, and copies of it with other values.
+"""A training config (``pipeline.config``): reading it, and copies with other values.
 
-Everything here works on object_detection's protos and needs no TensorFlow. ``network`` builds what a config describes,
-``checks`` finds what is wrong with it.
+Everything here works on object_detection's protos and needs no TensorFlow. ``network`` builds what
+a config describes, ``checks`` finds what is wrong with it.
 """
 
 import difflib
@@ -11,11 +11,12 @@ import re
 from typing import Any, List, Tuple, Union
 
 from shelfdet import UserError
-from shelfdet.anchors import anchors
+from shelfdet.anchors import coverage
 from shelfdet.core import paths, text
 
 PathLike = Union[str, pathlib.Path]
-# A TrainEvalPipelineConfig. The class comes from object_detection, which is imported only when a config is parsed.
+# A TrainEvalPipelineConfig. The class comes from object_detection, which is imported only when a
+# config is parsed.
 Config = Any
 # (path of a block, lines of text proto): see ``with_changes``.
 Change = Tuple[str, str]
@@ -36,7 +37,8 @@ def read(path: PathLike) -> Config:
       object_detection.protos.pipeline_pb2.TrainEvalPipelineConfig.
 
     Raises:
-      UserError: the file is missing or not text, or has a syntax error; names line and column and shows the line.
+      UserError: the file is missing or not text, or has a syntax error; names line and column and
+        shows the line.
     """
     return parse(text.read_text(path, "a training config"), path)
 
@@ -79,7 +81,7 @@ def _syntax_error(path: PathLike, content: str, error: Exception) -> str:
 
 
 def _remedy(reason: str) -> str:
-    """What to do about the parser's ``reason``; recognises misspelt keys and keys in the wrong block."""
+    """What to do about the parser's ``reason``, which may be a misspelt or misplaced key."""
     from google.protobuf import descriptor_pool
     from object_detection.protos import pipeline_pb2
 
@@ -102,9 +104,10 @@ def with_changes(config: Config, changes: List[Change]) -> Config:
 
     Args:
       config: as ``read`` returns it.
-      changes: list of (path of a block, lines). The lines are written as in a .config; they replace the fields of the
-        same names in the block, a repeated field as a whole. A path is "model.ssd.loss", or
-        "train_config.data_augmentation_options[4]" for one element of a repeated block; "" is the whole config.
+      changes: list of (path of a block, lines). The lines are written as in a .config; they replace
+        the fields of the same names in the block, a repeated field as a whole. A path is
+        "model.ssd.loss", or "train_config.data_augmentation_options[4]" for one element of a
+        repeated block; "" is the whole config.
 
     Raises:
       UserError: there is no such block, or the lines do not belong in it.
@@ -144,7 +147,7 @@ def _block(config: Config, path: str) -> Any:
 
 
 def record_changes(folder: PathLike) -> List[Change]:
-    """The changes with which a config trains and validates on the records that step 04 wrote to ``folder``."""
+    """The changes for training and validation on the records that step 04 wrote to ``folder``."""
     readers = (("train_input_reader", "train.record"), ("eval_input_reader[0]", "val.record"))
     changes = []
     for reader, name in readers:
@@ -154,7 +157,9 @@ def record_changes(folder: PathLike) -> List[Change]:
 
 
 def starting_from(config: Config, start: PathLike) -> Config:
-    """A copy of the config whose training starts with all weights of another detector, its box predictors included.
+    """A copy of the config whose training starts with all weights of another detector.
+
+    The weights of the box predictors are included.
 
     Args:
       config: as ``read`` returns it.
@@ -187,8 +192,8 @@ def input_size(config: Config) -> Tuple[int, int]:
     """(width, height) of the network's input.
 
     Raises:
-      UserError: the model is no SSD, or its resizer is no ``fixed_shape_resizer``; without it neither feature maps
-        nor anchors have a fixed size.
+      UserError: the model is no SSD, or its resizer is no ``fixed_shape_resizer``; without it
+        neither feature maps nor anchors have a fixed size.
     """
     kind = config.model.WhichOneof("model")
     if kind != "ssd":
@@ -207,8 +212,8 @@ def input_size(config: Config) -> Tuple[int, int]:
 def with_input_size(config: Config, image_wh: Tuple[int, int], num_layers: int) -> Config:
     """A copy of the config for another input size and number of feature maps.
 
-    Its anchor generator makes one anchor per cell with a placeholder's size, so that the network can be built whatever
-    the config's own generator says.
+    Its anchor generator makes one anchor per cell with a placeholder's size, so that the network
+    can be built whatever the config's own generator says.
     """
     copy = _copy(config)
     resizer = copy.model.ssd.image_resizer.fixed_shape_resizer
@@ -224,12 +229,12 @@ def with_input_size(config: Config, image_wh: Tuple[int, int], num_layers: int) 
     return copy
 
 
-def matcher(config: Config) -> anchors.Matcher:
-    """The config's argmax_matcher as an anchors.Matcher."""
+def matcher(config: Config) -> coverage.Matcher:
+    """The config's argmax_matcher as a coverage.Matcher."""
     fields = config.model.ssd.matcher.argmax_matcher
     matched = None if fields.ignore_thresholds else fields.matched_threshold
     unmatched = None if fields.ignore_thresholds else fields.unmatched_threshold
-    return anchors.Matcher(
+    return coverage.Matcher(
         matched,
         unmatched,
         fields.force_match_for_each_row,

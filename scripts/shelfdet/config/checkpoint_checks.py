@@ -1,0 +1,136 @@
+"""Checks of the checkpoint that training starts from: whether it exists and fits the network."""
+
+import glob
+import os
+from typing import Dict, Optional, Tuple
+
+from shelfdet.config import pipeline
+from shelfdet.config.findings import Findings
+from shelfdet.config.network import Network
+from shelfdet.core import tensorflow1
+from shelfdet.core.files import PathLike
+
+CHECKPOINT = "train_config.fine_tune_checkpoint"
+
+
+def check(
+    config: pipeline.Config, network: Optional[Network], root: PathLike, findings: Findings
+) -> None:
+    """Checks the fine-tuning fields of train_config and the checkpoint they name.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      network: of the config, or None if it cannot be built.
+      root: the folder that the config's paths are relative to.
+      findings: for the problems.
+    """
+    train = config.train_config
+    kind = train.fine_tune_checkpoint_type
+    if not kind and train.from_detection_checkpoint:
+        kind = "detection"
+    if not train.fine_tune_checkpoint:
+        if kind:
+            findings.warning(
+                CHECKPOINT,
+                found="nothing, though its type is given: training starts from scratch",
+                expected="the prefix of a checkpoint, or neither",
+                write="delete fine_tune_checkpoint_type and from_detection_checkpoint, "
+                "or name a checkpoint",
+            )
+        return
+    if kind not in ("detection", "classification"):
+        findings.error(
+            CHECKPOINT + "_type",
+            found=kind
+            or "nothing: object_detection then searches the checkpoint for the variables "
+            "of a classifier and restores none of a detector's",
+            expected='"detection" for the checkpoint of a detector, "classification" for that of a '
+            "classifier",
+            write='fine_tune_checkpoint_type: "detection"',
+        )
+    prefix = os.path.join(str(root), train.fine_tune_checkpoint)
+    if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
+        _report_missing(train.fine_tune_checkpoint, prefix, findings)
+    elif prefix.endswith((".index", ".meta")) or ".data-" in os.path.basename(prefix):
+        findings.error(
+            CHECKPOINT,
+            found=f"{train.fine_tune_checkpoint}, one file of a checkpoint",
+            expected="its prefix, without .index, .meta or .data-...",
+            write=f'fine_tune_checkpoint: "{train.fine_tune_checkpoint.rsplit(".", 1)[0]}"',
+        )
+    elif network is not None and kind == "detection":
+        _check_variables(prefix, network, train.load_all_detection_checkpoint_vars, findings)
+
+
+def _report_missing(written: str, prefix: str, findings: Findings) -> None:
+    """Names the checkpoints that are in the folder, if there are any.
+
+    Args:
+      written: the path as it is in the config.
+      prefix: the same, absolute.
+      findings: for the problem.
+    """
+    indexes = glob.glob(os.path.join(glob.escape(os.path.dirname(prefix)), "*.index"))
+    available = sorted(os.path.basename(path)[: -len(".index")] for path in indexes)
+    found = f"{written} ({prefix}.index does not exist"
+    write = "run `make pretrained`, or delete fine_tune_checkpoint to train from scratch"
+    if available:
+        found += f"; in that folder: {', '.join(available)}"
+        suggested = os.path.join(os.path.dirname(written), available[0])
+        write = f'fine_tune_checkpoint: "{suggested}"'
+    findings.error(
+        CHECKPOINT,
+        found=found + ")",
+        expected="the prefix of a checkpoint: the path of its .index file without .index",
+        write=write,
+    )
+
+
+def _check_variables(prefix: str, network: Network, load_all: bool, findings: Findings) -> None:
+    """Compares names and shapes of the variables that training restores with the checkpoint's.
+
+    load_all: all variables of the network are restored, not only the feature extractor's.
+    """
+    stored = _stored_variables(prefix, findings)
+    if stored is None:
+        return
+    restored = {
+        name: shape
+        for name, shape in network.variables.items()
+        if load_all or name.startswith("FeatureExtractor")
+    }
+    fitting = [name for name, shape in restored.items() if stored.get(name) == shape]
+    if len(fitting) == len(restored):
+        return
+    example = ""
+    for name in sorted(restored):
+        if name in stored and stored[name] != restored[name]:
+            example = f"; {name} is {stored[name]} there and {restored[name]} here"
+            break
+    # A few misfits are those of other predictors, which a detector for other classes has.
+    report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
+    part = "network" if load_all else "feature extractor"
+    report(
+        CHECKPOINT,
+        found=f"{len(fitting)} of the {part}'s {len(restored)} variables are in it with this shape"
+        f"{example}",
+        expected="a checkpoint of the same network: same type, depth_multiplier and num_layers"
+        + (", and num_classes" if load_all else ""),
+        write="the model block of the config that the checkpoint was trained with, most often the "
+        "pipeline.config beside it; or name another checkpoint, or none",
+    )
+
+
+def _stored_variables(prefix: str, findings: Findings) -> Optional[Dict[str, Tuple[int, ...]]]:
+    """Shapes of the checkpoint's variables by name, or None if it cannot be read."""
+    tf = tensorflow1.load()
+    try:
+        return {name: tuple(shape) for name, shape in tf.train.list_variables(prefix)}
+    except (tf.errors.OpError, ValueError) as error:
+        findings.error(
+            CHECKPOINT,
+            found=f"{prefix} cannot be read ({str(error).splitlines()[0]})",
+            expected="a complete checkpoint",
+            write="run `make pretrained`",
+        )
+        return None

@@ -1,0 +1,289 @@
+"""Checks of a training config against its data: agreement of the files, limits, batches, memory."""
+
+import collections
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from shelfdet.config import pipeline
+from shelfdet.config.file_checks import (
+    RECORD_LINES,
+    RUN_STEP_04,
+    STEP_04,
+    TRAIN_READER,
+    SplitSummary,
+    readers,
+)
+from shelfdet.config.findings import DELETE_LINE, Findings, field_text
+from shelfdet.core import paths
+from shelfdet.data import MAX_SIDE
+
+NMS = "model.ssd.post_processing.batch_non_max_suppression"
+COCO_MAX_DETECTIONS = 100  # pycocotools' largest maxDets, which validation during training uses
+
+# Fields of train_config and of the input readers that must be at least 1, with a usual value. With
+# 0 TensorFlow fails while it builds the input.
+POSITIVE_FIELDS = {
+    "batch_size": 4,
+    "shuffle_buffer_size": 256,
+    "num_readers": 1,
+    "num_parallel_batches": 1,
+    "read_block_length": 32,
+}
+
+LARGE_BUFFER = 512 << 20  # bytes; the shuffle buffer holds whole records in memory
+# Images larger than this many times the network's input take time to decode without any benefit.
+LARGE_IMAGE = 3
+
+# What a limit allows beyond the fullest image of the data: some for images to come, more for
+# detections because false positives count, too.
+BOXES_MARGIN = 1.1
+DETECTIONS_MARGIN = 1.5
+
+
+class FullestImage(NamedTuple):
+    """The image with the most products."""
+
+    products: int
+    name: str
+
+
+def check_counts(config: pipeline.Config, findings: Findings) -> None:
+    """Reports batch sizes, buffers and numbers of readers below 1."""
+    blocks = [("train_config", config.train_config)]
+    blocks += [(reader.key, reader.fields) for reader in readers(config)]
+    for key, block in blocks:
+        for name, usual in POSITIVE_FIELDS.items():
+            if name not in block.DESCRIPTOR.fields_by_name:
+                continue
+            if name == "shuffle_buffer_size" and not block.shuffle:
+                continue
+            value = getattr(block, name)
+            if value < 1:
+                findings.error(
+                    f"{key}.{name}",
+                    found=str(value),
+                    expected="at least 1",
+                    write=f"{name}: {usual}",
+                )
+
+
+def check_consistency(
+    records: Dict[str, SplitSummary], label_files: Dict[str, SplitSummary], findings: Findings
+) -> None:
+    """Checks the records against each other and against the label files they were made from.
+
+    Args:
+      records: by key of the reader.
+      label_files: by split.
+      findings: for the problems.
+    """
+    train = records.get(TRAIN_READER)
+    for key, summary in records.items():
+        path_key = key + ".tf_record_input_reader.input_path"
+        if key == TRAIN_READER:
+            _check_same_contents(path_key, summary, label_files.get("train"), findings)
+            continue
+        if train is not None:
+            _check_no_train_images(path_key, summary, train, findings)
+        test = label_files.get("test")
+        if test is not None and set(summary.names) & set(test.names):
+            findings.warning(
+                path_key,
+                found="test images: the best checkpoint would be chosen on them",
+                expected="validation images",
+                write=RECORD_LINES["val"],
+            )
+        else:
+            _check_same_contents(path_key, summary, label_files.get("val"), findings)
+
+
+def _check_no_train_images(
+    key: str, summary: SplitSummary, train: SplitSummary, findings: Findings
+) -> None:
+    shared = set(train.names) & set(summary.names)
+    if shared:
+        findings.error(
+            key,
+            found=f"{len(shared)} of its {len(summary.names)} images are in the training record, "
+            f"too, such as {min(shared)}",
+            expected="images that training does not use",
+            write=RECORD_LINES["val"],
+        )
+
+
+def _check_same_contents(
+    key: str, summary: SplitSummary, label_file: Optional[SplitSummary], findings: Findings
+) -> None:
+    if label_file is None or _contents(summary) == _contents(label_file):
+        return
+    findings.warning(
+        key,
+        found=f"{len(summary.names)} images with {sum(summary.product_counts)} products, but "
+        f"{paths.shown(label_file.path)} has {len(label_file.names)} with "
+        f"{sum(label_file.product_counts)}, or others",
+        expected="the same images and products in both",
+        write=RUN_STEP_04,
+    )
+
+
+def _contents(summary: SplitSummary) -> List[Tuple[str, int]]:
+    return sorted(zip(summary.names, summary.product_counts))
+
+
+def check_limits(
+    config: pipeline.Config,
+    label_files: Dict[str, SplitSummary],
+    records: Dict[str, SplitSummary],
+    findings: Findings,
+) -> None:
+    """Checks the limits of readers and detections against the most products in one image.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      label_files: by split.
+      records: by key of the reader.
+      findings: for the problems.
+    """
+    fullest = _fullest_images(label_files, records)
+    if not fullest:
+        return
+    for reader in readers(config):
+        if reader.split in fullest:
+            _check_reader_limit(reader.key, reader.fields, fullest[reader.split], findings)
+    suppression = config.model.ssd.post_processing.batch_non_max_suppression
+    most = max(fullest.values())
+    for name in ("max_detections_per_class", "max_total_detections"):
+        if getattr(suppression, name) < most.products:
+            findings.error(
+                f"{NMS}.{name}",
+                found=field_text(suppression, name),
+                expected=f"more than the {most.products} products in {most.name}",
+                write=f"{name}: {_with_margin(most.products, DETECTIONS_MARGIN)}",
+            )
+    if "val" in fullest:
+        _check_validation_limits(config.eval_config, fullest["val"], findings)
+
+
+def _fullest_images(
+    label_files: Dict[str, SplitSummary], records: Dict[str, SplitSummary]
+) -> Dict[str, FullestImage]:
+    """The image with the most products in the label file or the records of each split."""
+    by_split = collections.defaultdict(list)
+    for split, summary in label_files.items():
+        by_split[split].append(summary)
+    for key, summary in records.items():
+        by_split["train" if key == TRAIN_READER else "val"].append(summary)
+    fullest = {}
+    for split, summaries in by_split.items():
+        fullest[split] = max(
+            FullestImage(count, name)
+            for summary in summaries
+            for count, name in zip(summary.product_counts, summary.names)
+        )
+    return fullest
+
+
+def _check_reader_limit(key: str, fields: Any, fullest: FullestImage, findings: Findings) -> None:
+    if fields.max_number_of_boxes >= fullest.products:
+        return
+    findings.error(
+        key + ".max_number_of_boxes",
+        found=field_text(fields, "max_number_of_boxes"),
+        expected=f"at least {fullest.products}, the products in {fullest.name}: "
+        "those beyond the limit are dropped and become background",
+        write=f"max_number_of_boxes: {_with_margin(fullest.products, BOXES_MARGIN)}",
+    )
+
+
+def _check_validation_limits(eval_config: Any, fullest: FullestImage, findings: Findings) -> None:
+    if eval_config.max_num_boxes_to_visualize < fullest.products:
+        findings.warning(
+            "eval_config.max_num_boxes_to_visualize",
+            found=field_text(eval_config, "max_num_boxes_to_visualize"),
+            expected=f"at least {fullest.products}, the products in {fullest.name}: "
+            "TensorBoard's images omit the others",
+            write=f"max_num_boxes_to_visualize: {_with_margin(fullest.products, BOXES_MARGIN)}",
+        )
+    if fullest.products > COCO_MAX_DETECTIONS:
+        findings.note(
+            "eval_config.metrics_set",
+            found=f"{fullest.products} products in {fullest.name}",
+            expected="no change, only note: COCO's AP during training counts the "
+            f"{COCO_MAX_DETECTIONS} best detections of an image; step 09 counts all",
+        )
+
+
+def _with_margin(count: int, factor: float) -> int:
+    """``count`` times ``factor``, rounded up to a multiple of 50."""
+    return -(-int(count * factor) // 50) * 50
+
+
+def check_training_input(
+    config: pipeline.Config,
+    image_wh: Optional[Tuple[int, int]],
+    train: SplitSummary,
+    findings: Findings,
+) -> None:
+    """Checks how training reads its record: batch size, epochs, shuffle buffer, size of the images.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      image_wh: the network's input, or None if the network cannot be built.
+      train: of the training record.
+      findings: for the problems.
+    """
+    reader = config.train_input_reader
+    batch_size = config.train_config.batch_size
+    images = len(train.names)
+    if batch_size > images:
+        findings.warning(
+            "train_config.batch_size",
+            found=f"{batch_size}, more than the {images} images",
+            expected="fewer than there are images",
+            write=f"batch_size: {max(1, images // 4)}",
+        )
+    if reader.num_epochs:
+        steps = reader.num_epochs * images // max(1, batch_size)
+        findings.warning(
+            TRAIN_READER + ".num_epochs",
+            found=f"{reader.num_epochs}: training ends after {steps} steps, whatever num_steps is",
+            expected="nothing: num_steps ends the training",
+            write=DELETE_LINE,
+        )
+    if reader.sample_1_of_n_examples > 1:
+        findings.warning(
+            TRAIN_READER + ".sample_1_of_n_examples",
+            found=f"{reader.sample_1_of_n_examples}: the other images are never used",
+            expected="1",
+            write=DELETE_LINE,
+        )
+    _check_shuffle_buffer(reader, train, findings)
+    if image_wh is not None:
+        _check_image_sizes(image_wh, train, findings)
+
+
+def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) -> None:
+    images = len(train.names)
+    buffered_images = min(images, reader.shuffle_buffer_size)
+    buffered_bytes = train.record_bytes * buffered_images / images
+    if reader.shuffle and buffered_bytes > LARGE_BUFFER:
+        fitting = int(buffered_images * LARGE_BUFFER / buffered_bytes)
+        findings.warning(
+            TRAIN_READER + ".shuffle_buffer_size",
+            found=f"{reader.shuffle_buffer_size}: {buffered_bytes / 2**30:.1f} GB of records in "
+            "memory",
+            expected="a buffer that fits, or smaller images (step 04, --max-side)",
+            write=f"shuffle_buffer_size: {max(8, fitting)}",
+        )
+
+
+def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings: Findings) -> None:
+    width, height = max(train.sizes_wh, key=max)
+    if max(width, height) > LARGE_IMAGE * max(image_wh):
+        findings.warning(
+            TRAIN_READER + ".tf_record_input_reader.input_path",
+            found=f"images of up to {width} x {height} px for an input of "
+            f"{image_wh[0]} x {image_wh[1]}",
+            expected=f"images at most {LARGE_IMAGE} times as large: decoding takes time and memory "
+            "at every step",
+            write=f"run {STEP_04} --max-side {MAX_SIDE}",
+        )
