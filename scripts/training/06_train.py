@@ -1,17 +1,20 @@
 #!/usr/bin/env python
-"""Step 06: train with object_detection's own model_main.py, in a process of its own, and show progress.
+"""Step 06: train with object_detection's own model_main.py, and show progress.
 
-Reads   a training/*.config, and what it names: the records and the label map (paths from the repository root).
-Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for TensorBoard,
-        pipeline.config (a copy of the config), trained_on.json (names of the images), train.log (all that
-        model_main.py printed), evaluations.jsonl (COCO AP on validation) and best/ (the checkpoint with the highest).
+Reads   a training/*.config, and what it names: the records and the label map (paths from the
+        repository root).
+Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for
+        TensorBoard, pipeline.config (a copy of the config), trained_on.json (names of the images),
+        train.log (all that model_main.py printed), evaluations.jsonl (COCO AP on validation) and
+        best/ (the checkpoint with the highest).
 
-The same command resumes from the last checkpoint, however the training ended. Shown are the loss, steps/s, the time
-left and the latest validation AP; train.log holds the rest. Step 05, which `make train` runs first, checks the config.
+The same command resumes from the last checkpoint, however the training ended. Shown are the loss,
+steps/s, the time left and the latest validation AP; train.log holds the rest. Step 05, which `make
+train` runs first, checks the config.
 
     python scripts/training/06_train.py
-    python scripts/training/06_train.py --config workspace/training_demo/training/mine.config --run-dir /data/runs/mine
-    python scripts/training/06_train.py --config workspace/training_demo/training/mine.config \
+    python scripts/training/06_train.py --config mine.config --run-dir /data/runs/mine
+    python scripts/training/06_train.py --config mine.config \\
         --start-from workspace/training_demo/trained-inference-graphs/ssd_inception_v2_shelf
 """
 

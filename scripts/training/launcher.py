@@ -1,40 +1,39 @@
 #!/usr/bin/env python
-"""Runs models/research/object_detection/model_main.py unchanged, with what it has no flag for. Step 06 starts it.
+"""Runs object_detection's model_main.py, unchanged, with settings that it has no flag for.
 
-model_main.py saves every 600 s, evaluates at most every 600 s, logs every 100 steps and keeps no best checkpoint, and none of
-this can be set from outside. Here tf.estimator's RunConfig and EvalSpec are replaced by ones with other defaults, and then
-model_main.py runs as it stands. Started by hand, it resumes and is resumed by plain model_main.py on the same folder.
+Step 06 starts it.
 
-    python scripts/training/launcher.py --save-seconds 300 -- --model_dir=RUN --pipeline_config_path=CONFIG
+Reads   the config and the run's folder that model_main.py's own flags name.
+Writes  what model_main.py writes, and in the run's folder evaluations.jsonl, one line an
+        evaluation, and best/, the checkpoint with the highest COCO AP on validation.
 
-In RUN it adds evaluations.jsonl, one line an evaluation, and best/, the checkpoint with the highest COCO AP on validation.
+model_main.py saves every 600 s, evaluates at most every 600 s, logs every 100 steps and keeps no
+best checkpoint, and has no flag for any of this. This script replaces tf.estimator's RunConfig and
+EvalSpec by ones with other defaults and then runs model_main.py. Plain model_main.py can resume
+what it started, and the reverse.
+
+    python scripts/training/launcher.py --save-seconds 300 -- \\
+        --model_dir=RUN --pipeline_config_path=CONFIG
 """
 
 import argparse
 import ctypes
 import functools
-import json
 import logging
 import os
 import pathlib
 import runpy
-import shutil
 import signal
 import sys
 
-sys.path.insert(
-    0, str(pathlib.Path(__file__).resolve().parents[1])
-)  # scripts/, where shelfdet lives
-from shelfdet.core import files, paths
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
+from shelfdet.core import command_line, paths
+from shelfdet.training import best_checkpoint
 
-METRICS = {
-    "AP": "DetectionBoxes_Precision/mAP",
-    "AP50": "DetectionBoxes_Precision/mAP@.50IOU",
-    "AP75": "DetectionBoxes_Precision/mAP@.75IOU",
-}
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def parse(argv):
+def parse(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,7 +64,7 @@ def parse(argv):
         "--parent",
         type=int,
         metavar="PID",
-        help="end with this process, which must be the one that starts this one",
+        help="end when this process ends; it must be the one that starts this script",
     )
     parser.add_argument("model_main", nargs="+", metavar="-- FLAG", help="flags for model_main.py")
     return parser.parse_args(argv)
@@ -74,11 +73,12 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.parent:
-        end_with(args.parent)
+        end_with_parent(args.parent)
     sys.path[:0] = [str(paths.RESEARCH), str(paths.RESEARCH / "slim")]
     import tensorflow as tf
 
-    logging.getLogger("tensorflow").propagate = False  # else absl prints every line a second time
+    # absl, which TensorFlow imports, would otherwise print every line a second time.
+    logging.getLogger("tensorflow").propagate = False
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.INFO)
     tf.estimator.RunConfig = functools.partial(
         tf.estimator.RunConfig,
@@ -87,66 +87,42 @@ def main(argv=None):
         log_step_count_steps=args.log_steps,
         tf_random_seed=args.seed,
     )
-    tf.estimator.EvalSpec = with_best_checkpoint(tf, tf.estimator.EvalSpec, args.eval_seconds)
+    tf.estimator.EvalSpec = with_best_checkpoint(tf, args.eval_seconds)
     sys.argv = ["model_main.py"] + args.model_main
     runpy.run_path(str(paths.OBJECT_DETECTION / "model_main.py"), run_name="__main__")
 
 
-def with_best_checkpoint(tf, eval_spec, eval_seconds):
-    """tf.estimator.EvalSpec, evaluating as often as asked and keeping the best checkpoint in place of a SavedModel."""
+def with_best_checkpoint(tf, eval_seconds):
+    """A tf.estimator.EvalSpec with this interval, which keeps the best checkpoint."""
+    eval_spec = tf.estimator.EvalSpec
 
     class BestCheckpoint(tf.estimator.Exporter):
-        """Called by the estimator after each evaluation, while the checkpoint is surely there."""
+        """The estimator calls it after each evaluation, before it can remove the checkpoint."""
 
         name = "best"
 
         def export(self, estimator, export_path, checkpoint_path, eval_result, is_the_final_export):
-            keep_best(pathlib.Path(estimator.model_dir), pathlib.Path(checkpoint_path), eval_result)
+            best_checkpoint.keep_best(
+                pathlib.Path(estimator.model_dir), pathlib.Path(checkpoint_path), eval_result
+            )
 
-    def make(*args, **kwargs):
+    def make_eval_spec(*args, **kwargs):
         kwargs.update(exporters=BestCheckpoint(), throttle_secs=eval_seconds, start_delay_secs=0)
         return eval_spec(*args, **kwargs)
 
-    return make
+    return make_eval_spec
 
 
-def keep_best(run, checkpoint, eval_result):
-    """Logs one evaluation, and copies its checkpoint to ``run``/best if none had as high an AP.
+def end_with_parent(parent):
+    """Has Linux end this process when step 06 is killed.
 
-    Args:
-      run: the run's folder.
-      checkpoint: prefix of the checkpoint's files, .../model.ckpt-STEP.
-      eval_result: dict of metric name to value, from the estimator.
+    It would otherwise train on, and a second training in the folder would damage its checkpoints.
     """
-    if METRICS["AP"] not in eval_result:
-        sys.exit(
-            "eval_config.metrics_set: gave no COCO AP; expected coco_detection_metrics, by which the best checkpoint is chosen. "
-            'Write metrics_set: "coco_detection_metrics".'
-        )
-    result = {"step": int(eval_result["global_step"])}
-    result.update((name, round(float(eval_result[key]), 5)) for name, key in METRICS.items())
-    with open(str(run / "evaluations.jsonl"), "a") as file:
-        file.write(json.dumps(result) + "\n")
-    best = files.settled(run / "best")
-    kept = best / "evaluation.json"
-    if kept.exists() and json.loads(kept.read_text())["AP"] >= result["AP"]:
-        return
-    with files.replacing(best) as partial:
-        partial.mkdir()
-        for path in checkpoint.parent.glob(checkpoint.name + ".*"):
-            shutil.copy2(str(path), str(partial))
-        (partial / "checkpoint").write_text(f'model_checkpoint_path: "{checkpoint.name}"\n')
-        (partial / "evaluation.json").write_text(json.dumps(result) + "\n")
-
-
-def end_with(parent):
-    """Has the kernel end this process when step 06 is killed: two trainings in one folder would spoil each other."""
     if sys.platform.startswith("linux"):
-        parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel was told
-            sys.exit("the starting process is gone")
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before prctl took effect
+            sys.exit("the starting process has ended")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

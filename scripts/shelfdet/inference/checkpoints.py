@@ -1,0 +1,100 @@
+"""Finds checkpoints in a run's folder: the newest, the best on validation, or one that is named.
+
+A checkpoint is several files with a common prefix, such as model.ckpt-2300.index; a prefix is how
+TensorFlow, and everything here, names one.
+"""
+
+import pathlib
+import re
+from typing import NamedTuple, Optional
+
+from shelfdet import UserError
+from shelfdet.core import files, paths
+
+STATE_FILE = "checkpoint"  # TensorFlow's note of which checkpoint is the newest
+BEST_FOLDER = "best"  # in a run's folder
+EVALUATION_FILE = "evaluation.json"  # in BEST_FOLDER: step, AP, AP50, AP75 on validation
+BEST = "best"
+NEWEST = "newest"
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint to export.
+
+    Attributes:
+      prefix: of the checkpoint's files.
+      config: the pipeline.config it was trained with.
+    """
+
+    prefix: pathlib.Path
+    config: pathlib.Path
+
+
+def newest(folder: pathlib.Path) -> Optional[pathlib.Path]:
+    """Prefix of the checkpoint in ``folder`` from which TensorFlow would resume, or None.
+
+    The state file may name another folder, where the run was before it was moved; only the name
+    counts here.
+    """
+    state = folder / STATE_FILE
+    if not state.is_file():
+        return None
+    found = re.search(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)
+    return folder / pathlib.Path(found.group(1)).name if found else None
+
+
+def newest_step(run: pathlib.Path) -> Optional[int]:
+    """The step of the newest checkpoint in ``run``, or None."""
+    prefix = newest(run)
+    if prefix is None:
+        return None
+    found = re.match(r"model\.ckpt-(\d+)$", prefix.name)
+    return int(found.group(1)) if found else None
+
+
+def find(run: pathlib.Path, which: str) -> Checkpoint:
+    """The checkpoint that ``which`` names, and the config it was trained with.
+
+    Args:
+      run: the run's folder (step 06).
+      which: "best", "newest", or the prefix of a checkpoint in any folder.
+
+    Raises:
+      UserError: there is no such run, checkpoint or config; the message names those there are.
+    """
+    prefix = _listed_in_run(run, which) if which in (BEST, NEWEST) else pathlib.Path(which)
+    if not pathlib.Path(f"{prefix}.index").is_file():
+        raise UserError(
+            f"{prefix}.index: no such file; expected best, newest, or the prefix of a checkpoint, "
+            f"such as {run}/model.ckpt-1200, without .index, .meta or .data."
+        )
+    # The config is in the run's folder: beside the checkpoint, or one folder up for one in best/.
+    for folder in (prefix.parent, prefix.parent.parent):
+        if (folder / paths.CONFIG_FILE).is_file():
+            return Checkpoint(prefix, folder / paths.CONFIG_FILE)
+    raise UserError(
+        f"{prefix.parent}: holds no {paths.CONFIG_FILE}; expected the config that the checkpoint "
+        "was trained with, which step 06 puts there. Copy it there."
+    )
+
+
+def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:
+    folder = files.readable_folder(run / BEST_FOLDER) if which == BEST else run
+    prefix = newest(folder)
+    if prefix is not None:
+        return prefix
+    remedy = "Train first (`make train`, step 06), or name the run with --run-dir."
+    if any(run.glob("model.ckpt-*.index")):
+        remedy = (
+            "No evaluation has ended yet. Use --checkpoint newest "
+            "(`make export CHECKPOINT=newest`)."
+        )
+    raise UserError(f"{run}: holds no {which} checkpoint. {remedy}")
+
+
+def run_of(which: str, default: pathlib.Path) -> pathlib.Path:
+    """The run's folder that --checkpoint implies: ``default``, or that of a checkpoint's prefix."""
+    if which in (BEST, NEWEST):
+        return default
+    folder = pathlib.Path(which).resolve().parent
+    return folder.parent if folder.name == BEST_FOLDER else folder

@@ -1,0 +1,221 @@
+"""Exports a checkpoint as a frozen graph with export_inference_graph.py, and tests the result."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from shelfdet import UserError
+from shelfdet.config import pipeline
+from shelfdet.core import files, paths, text
+from shelfdet.inference import checkpoints, folding
+
+EXPORTER = paths.OBJECT_DETECTION / "export_inference_graph.py"
+# Of a checkpoint. Its third file, .meta, holds a training graph, which a training that starts from
+# it builds itself.
+WEIGHT_FILES = (
+    f"{paths.CHECKPOINT_PREFIX}.index",
+    f"{paths.CHECKPOINT_PREFIX}.data-00000-of-00001",
+)
+# What is kept of the output of export_inference_graph.py
+EXPORTED_FILES = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHT_FILES
+# All that the folder of a graph may hold; step 09 adds metrics.json.
+GRAPH_FOLDER_FILES = EXPORTED_FILES + (paths.TRAINED_ON_FILE, paths.METRICS.name)
+# Folding changes the order of sums. Differences of up to 1e-6 of a score, or of the image's side,
+# were measured.
+ROUNDING = 1e-5
+LOG_LINES = 12  # of export_inference_graph.py's output, shown when it fails
+USE_UNFOLDED = "Export with --unfolded (`make export UNFOLDED=1`)"
+
+
+def check_target(target: pathlib.Path) -> None:
+    """Refuses a folder that an exported graph must not replace; it would be replaced as a whole.
+
+    Raises:
+      UserError: the folder is that of a shipped graph, or it holds anything but an exported graph.
+    """
+    target = files.restore_interrupted(target)
+    if target.resolve() in [shipped.resolve() for shipped in paths.SHIPPED_GRAPHS]:
+        raise UserError(
+            f"{paths.shown(target)}: holds a graph that ships with this repository, which no "
+            "training of yours may replace; expected a folder of your own. Export under another "
+            f"name: `make export` with GRAPH=my_{target.name}, or --name my_{target.name}."
+        )
+    if not target.is_dir():
+        return
+    others = sorted(path.name for path in target.iterdir() if path.name not in GRAPH_FOLDER_FILES)
+    if others:
+        raise UserError(
+            f"{target}: holds {text.listed(others, 5)}, which is no part of an exported graph and "
+            "would be removed with the folder. Move it, or choose another --name."
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that would lead out of the folder of graphs, or be hidden in it.
+
+    Raises:
+      UserError: ``name`` is empty, is a path, or starts with a dot.
+    """
+    if not name or pathlib.Path(name).name != name or name.startswith("."):
+        raise UserError(
+            f"--name {name!r}: expected the plain name of a folder, such as mine; --output names "
+            "the folder that holds it."
+        )
+
+
+def check_config(config: pathlib.Path, trained_with: pathlib.Path) -> None:
+    """Refuses a config whose ``model`` differs from the trained one in more than post_processing.
+
+    The weights might fit all the same; but the anchors, for example, would not be those for which
+    the boxes were learned.
+
+    Args:
+      config: the config to export with.
+      trained_with: the config of the checkpoint.
+
+    Raises:
+      UserError: they differ, or one cannot be read.
+    """
+    if config == trained_with:
+        return
+    models = []
+    for path in (config, trained_with):
+        model = pipeline.read(path).model
+        model.ssd.ClearField("post_processing")
+        models.append(model)
+    if models[0] != models[1]:
+        raise UserError(
+            f"--config {config}: its `model` differs from that of {trained_with}, with which the "
+            "checkpoint was trained, in more than post_processing; expected the same. Undo the "
+            "other changes, or train with it."
+        )
+
+
+def export(
+    checkpoint: checkpoints.Checkpoint,
+    config: pathlib.Path,
+    target: pathlib.Path,
+    folded: bool = True,
+) -> None:
+    """Writes the folder of a graph: frozen graph, config, weights, names of the training images.
+
+    Args:
+      checkpoint: what to export.
+      config: the config to export with, as ``check_config`` accepts it.
+      target: the folder; an older one is replaced once the new graph has been tested.
+      folded: whether batch norms and the first depthwise convolution are folded (module
+        ``folding``).
+
+    Raises:
+      UserError: the checkpoint cannot be exported, or the graph does not give finite numbers.
+    """
+    trained_on = checkpoint.config.with_name(paths.TRAINED_ON_FILE)
+    with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
+        exported = pathlib.Path(scratch)
+        run_exporter(checkpoint.prefix, config, exported)
+        partial.mkdir()
+        for name in EXPORTED_FILES:
+            shutil.copy2(str(exported / name), str(partial))
+        if trained_on.is_file():
+            shutil.copy2(str(trained_on), str(partial))
+        if folded:
+            fold(exported / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
+        check_graph(partial / paths.GRAPH_FILE)
+
+
+def run_exporter(prefix: pathlib.Path, config: pathlib.Path, folder: pathlib.Path) -> None:
+    """Runs export_inference_graph.py into ``folder``, which exists.
+
+    Raises:
+      UserError: it failed; the message holds the end of its output.
+    """
+    # Some editors put a byte order mark before the text, which protobuf does not read.
+    plain_config = folder / "read.config"
+    files.write_text(plain_config, text.read_text(config, "a training config"))
+    command = [
+        sys.executable,
+        str(EXPORTER),
+        "--input_type=image_tensor",
+        f"--pipeline_config_path={plain_config}",
+        f"--trained_checkpoint_prefix={prefix.resolve()}",
+        f"--output_directory={folder}",
+    ]
+    import_path = [str(paths.RESEARCH), str(paths.RESEARCH / "slim")]
+    if os.environ.get("PYTHONPATH"):
+        import_path.append(os.environ["PYTHONPATH"])
+    process = subprocess.run(
+        command,
+        cwd=str(paths.ROOT),
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(import_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if process.returncode or not all((folder / name).is_file() for name in EXPORTED_FILES):
+        end = "\n".join(process.stdout.splitlines()[-LOG_LINES:])
+        raise UserError(
+            f"{prefix}: cannot be exported with {config} (status {process.returncode}). Was the "
+            f"checkpoint trained with this config? export_inference_graph.py printed:\n\n{end}"
+        )
+
+
+def fold(exported: pathlib.Path, target: pathlib.Path) -> None:
+    """Folds the graph ``exported`` into ``target``, and compares the two on a noise image.
+
+    Compared are the boxes and scores of all anchors, before NMS.
+
+    Raises:
+      UserError: they differ by more than rounding or are not finite, or the graph cannot be folded.
+    """
+    from shelfdet.inference import detector
+
+    folding.fold_file(exported, target)
+    try:
+        before = detector.all_anchors(exported, noise_image())
+        after = detector.all_anchors(target, noise_image())
+    except UserError as error:
+        raise UserError(f"{error} {USE_UNFOLDED}, which needs none of these.") from error
+    if not all(np.isfinite(values).all() for values in before):
+        raise UserError(
+            "The checkpoint gives boxes or scores that are not finite numbers. Were the losses in "
+            "train.log finite to the end? Export an earlier checkpoint (--checkpoint)."
+        )
+    difference = np.max([np.abs(one - other).max() for one, other in zip(before, after)])
+    if not difference <= ROUNDING:  # written so that NaN is refused, too
+        raise UserError(
+            f"The folded graph's boxes and scores differ by up to {difference:.2g} from those of "
+            "the graph that export_inference_graph.py wrote; expected at most "
+            f"{ROUNDING:g}. {USE_UNFOLDED}, which keeps that graph."
+        )
+
+
+def check_graph(graph: pathlib.Path) -> None:
+    """Loads the frozen graph and runs it on a noise image.
+
+    Raises:
+      UserError: it does not load or run, or does not give as many finite boxes as scores and
+        classes.
+    """
+    from shelfdet.inference import detector
+
+    boxes_yxyx, scores, class_ids = detector.Detector(graph).detect(noise_image())
+    # NMS drops every box whose score is NaN. Where it leaves no box at all, the anchors' own scores
+    # show whether they are numbers.
+    values = (boxes_yxyx, scores) if len(scores) else detector.all_anchors(graph, noise_image())
+    same_length = len(boxes_yxyx) == len(scores) == len(class_ids)
+    if not same_length or not all(np.isfinite(value).all() for value in values):
+        raise UserError(
+            f"{graph.name}: runs, but gives {len(boxes_yxyx)} boxes, {len(scores)} scores and "
+            f"{len(class_ids)} classes; expected as many of each, all finite. Were the losses in "
+            "train.log finite to the end?"
+        )
+
+
+def noise_image() -> np.ndarray:
+    """The same uint8 RGB noise in every run, of shape (480, 640, 3)."""
+    return np.random.RandomState(0).randint(0, 256, (480, 640, 3)).astype(np.uint8)

@@ -1,0 +1,209 @@
+"""Progress of a training, read from model_main.py's log lines, and advice when it fails."""
+
+import collections
+import pathlib
+import re
+import sys
+import time
+from typing import Deque, List, NamedTuple, Optional, Union
+
+import tqdm
+
+KILLED = -9  # status of a process that SIGKILL ended
+LINES_KEPT = 15  # of the end of the log, shown when a failed training printed no traceback
+MESSAGE_LINES = 12  # of an exception's own message; a longer one is cut
+SECONDS_BETWEEN_LINES = 60  # of progress, where standard error is no terminal
+
+LOSS_LINE = re.compile(r"INFO:tensorflow:loss = ([\d.e+-]+|nan), step = (\d+)")
+STATE_LINE = re.compile(r"INFO:tensorflow:Starting (evaluation|training)")
+EVALUATION_LINE = re.compile(r"INFO:tensorflow:Saving dict for global step (\d+)")
+VALIDATION_AP = re.compile(r"DetectionBoxes_Precision/mAP = ([\d.e-]+)")
+
+
+class Advice(NamedTuple):
+    """What to do about a failure.
+
+    Attributes:
+      pattern: regular expression that the traceback matches.
+      text: the remedy, as sentences.
+    """
+
+    pattern: str
+    text: str
+
+
+OUT_OF_MEMORY = Advice(
+    r"OOM when allocating|Cannot allocate memory|MemoryError|std::bad_alloc",
+    "Memory ran out. Lower batch_size, or shuffle_buffer_size and num_parallel_batches of the "
+    "train_input_reader.",
+)
+# The first whose pattern matches is shown.
+ADVICE = (
+    Advice(
+        r"NaN loss|loss is Inf or Nan|LossTensor is inf or nan",
+        "The loss became NaN. Run step 05; then lower the learning rate or lengthen its warm-up.",
+    ),
+    Advice(
+        r"No space left on device|ResourceExhausted.*(write|append)|File too large",
+        "The disk is full. Free some space and run the same command again, which resumes; or put "
+        "the run elsewhere with --run-dir.",
+    ),
+    OUT_OF_MEMORY,
+    Advice(
+        r"shapes of both tensors to match|not found in checkpoint",
+        "The run's folder, or fine_tune_checkpoint, holds another network than the config "
+        "describes. Use another --run-dir.",
+    ),
+    Advice(
+        r"DataLossError|truncated record|corrupted record",
+        "A record or checkpoint is damaged. Run step 04 again; if it is a checkpoint, remove its "
+        "files and its line in `checkpoint`.",
+    ),
+)
+OTHER_ADVICE = "Step 05 finds the common mistakes."
+
+
+class CrashReport:
+    """Keeps the first traceback of a stream of lines, and the end of the stream.
+
+    After the first traceback TensorFlow prints pages of follow-up errors ("Object was never used",
+    exceptions raised while handling the first), which hide the cause.
+    """
+
+    def __init__(self) -> None:
+        self.traceback: List[str] = []
+        self.tail: Deque[str] = collections.deque(maxlen=LINES_KEPT)
+        self._inside = False
+
+    def read(self, line: str) -> None:
+        """Takes the next line of the log."""
+        self.tail.append(line)
+        if line.startswith("Traceback (most recent call last)") and not self.traceback:
+            self._inside = True
+        if not self._inside:
+            return
+        # The message of an exception may have several lines; an empty line ends it.
+        message_lines = sum(not text.startswith(" ") for text in self.traceback)
+        if not line.strip() or message_lines > MESSAGE_LINES:
+            self._inside = False
+        else:
+            self.traceback.append(line)
+
+    def message(self, status: int, log_path: Union[str, pathlib.Path]) -> str:
+        """The error message for a training that ended with ``status``.
+
+        Args:
+          status: exit status of model_main.py; negative for the signal that ended it.
+          log_path: the complete log, named in the message.
+        """
+        shown = "".join(self.traceback or self.tail).rstrip()
+        return (
+            f"{log_path}: model_main.py ended with status {status}. {self._advice(status, shown)}\n"
+            f"\n{shown}\n\n"
+            "The newest checkpoint is kept; the same command resumes from it."
+        )
+
+    def _advice(self, status: int, shown: str) -> str:
+        if status == KILLED and not self.traceback:
+            # The kernel kills a process without a traceback when memory runs out.
+            return OUT_OF_MEMORY.text.replace(
+                "Memory ran out",
+                "Another process killed it, most often the kernel because memory ran out",
+            )
+        for advice in ADVICE:
+            if re.search(advice.pattern, shown):
+                return advice.text
+        return OTHER_ADVICE
+
+
+class Progress:
+    """Shows log lines as a progress bar or, without a terminal, as one line a minute."""
+
+    def __init__(self, start: int, target: int) -> None:
+        """Shows the first state.
+
+        Args:
+          start: step from which training starts.
+          target: step at which it ends.
+        """
+        self._first_step = start
+        self._step = start
+        self._target = target
+        self._state = "building the graph"
+        self._loss: Optional[float] = None
+        self._validation = ""
+        self._first_time: Optional[float] = None  # of the first loss, from which the rate is read
+        self._printed_time: Optional[float] = None
+        self._bar = tqdm.tqdm(
+            total=target,
+            initial=start,
+            unit="step",
+            smoothing=0.05,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._show()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the progress bar, so that other text can follow it."""
+        self._bar.close()
+
+    def read(self, line: str) -> None:
+        """Takes the next line of the log, and shows it if it tells of progress."""
+        loss = LOSS_LINE.search(line)
+        state = STATE_LINE.search(line)
+        evaluation = EVALUATION_LINE.search(line)
+        if loss:
+            self._read_loss(float(loss.group(1)), int(loss.group(2)))
+        elif state:
+            self._state = "evaluating" if state.group(1) == "evaluation" else "training"
+        elif evaluation:
+            average_precision = VALIDATION_AP.search(line)
+            self._validation = ""
+            if average_precision:
+                value = float(average_precision.group(1))
+                self._validation = f"validation AP {value:.3f} at step {evaluation.group(1)}"
+            self._printed_time = None  # an evaluation is shown at once
+        else:
+            return
+        self._show()
+
+    def _read_loss(self, loss: float, step: int) -> None:
+        self._loss = loss
+        self._state = "training"
+        if self._first_time is None:
+            self._first_step = step
+            self._first_time = time.time()
+        self._bar.update(max(0, step - self._step))
+        self._step = max(step, self._step)
+
+    def _show(self) -> None:
+        loss = "" if self._loss is None else f"loss {self._loss:.2f}"
+        if not self._bar.disable:
+            self._bar.set_description(self._state)
+            self._bar.set_postfix_str(_joined(loss, self._validation))
+            return
+        now = time.time()
+        if self._printed_time is None or now - self._printed_time > SECONDS_BETWEEN_LINES:
+            self._printed_time = now
+            position = f"{self._state}: step {self._step} of {self._target}"
+            line = _joined(position, loss, self._rate(now), self._validation)
+            print(f"  {line}", flush=True)
+
+    def _rate(self, now: float) -> str:
+        if self._first_time is None or self._step == self._first_step:
+            return ""
+        rate = (self._step - self._first_step) / (now - self._first_time)
+        minutes, seconds = divmod(int((self._target - self._step) / rate), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{rate:.2f} steps/s, {hours}:{minutes:02d}:{seconds:02d} left"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

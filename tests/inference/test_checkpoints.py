@@ -1,0 +1,83 @@
+"""Which checkpoint of a run is meant."""
+
+import pytest
+
+from shelfdet import UserError
+from shelfdet.inference import checkpoints
+
+
+def make_run(folder, step=10):
+    folder.mkdir()
+    (folder / f"model.ckpt-{step}.index").write_text("")
+    (folder / "checkpoint").write_text(
+        f'model_checkpoint_path: "model.ckpt-{step}"\n'
+        'all_model_checkpoint_paths: "model.ckpt-7"\n'
+        f'all_model_checkpoint_paths: "model.ckpt-{step}"\n'
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text, step",
+    [
+        (
+            'model_checkpoint_path: "model.ckpt-2300"\n'
+            'all_model_checkpoint_paths: "model.ckpt-0"\n',
+            2300,
+        ),
+        ('model_checkpoint_path: "/some/where/model.ckpt-12"\n', 12),
+        ("", None),
+    ],
+)
+def test_the_newest_step_is_the_one_from_which_tensorflow_resumes(tmp_path, text, step):
+    (tmp_path / "checkpoint").write_text(text)
+    assert checkpoints.newest_step(tmp_path) == step
+
+
+def test_a_run_without_checkpoints_has_no_newest_step(tmp_path):
+    assert checkpoints.newest_step(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "run, which, message",
+    [
+        ("none", "best", "holds no best checkpoint. Train first"),
+        ("run", "best", "No evaluation has ended yet. Use --checkpoint newest"),
+        (
+            "run",
+            "{}/run/model.ckpt-99",
+            r"model.ckpt-99.index: no such file; expected best, newest, or the prefix",
+        ),
+        ("run", "newest", "holds no pipeline.config"),
+    ],
+)
+def test_a_missing_checkpoint_or_config_is_reported(tmp_path, run, which, message):
+    make_run(tmp_path / "run")
+    with pytest.raises(UserError, match=message):
+        checkpoints.find(tmp_path / run, which.format(tmp_path))
+
+
+def test_a_named_checkpoint_comes_with_the_config_of_its_own_run(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "pipeline.config").write_text("")
+    found = checkpoints.find(tmp_path / "another run", str(run / "model.ckpt-10"))
+    assert found == (run / "model.ckpt-10", run / "pipeline.config")
+
+
+def test_the_best_checkpoint_is_read_while_it_is_replaced(tmp_path):
+    # Replacing a folder moves the old one away first: this is its name until the new one is there.
+    old = tmp_path / ".best.old"
+    old.mkdir()
+    (old / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
+    (old / "model.ckpt-7.index").write_text("")
+    (tmp_path / "pipeline.config").write_text("")
+    found = checkpoints.find(tmp_path, "best")
+    assert found.prefix == old / "model.ckpt-7"
+    assert (old / "model.ckpt-7.index").is_file(), "reading moves nothing"
+
+
+def test_the_run_that_a_checkpoint_belongs_to(tmp_path):
+    assert checkpoints.run_of("best", tmp_path) == tmp_path
+    run = tmp_path / "run"
+    assert checkpoints.run_of(str(run / "model.ckpt-7"), tmp_path) == run
+    assert checkpoints.run_of(str(run / "best" / "model.ckpt-7"), tmp_path) == run

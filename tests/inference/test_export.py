@@ -1,0 +1,149 @@
+"""Step 07: what it exports, tests and refuses. tests/test_walkthrough.py exports for real."""
+
+import re
+import types
+
+import numpy as np
+import pytest
+
+import toy_graph
+from conftest import load_script
+from shelfdet import UserError
+from shelfdet.core import paths
+from shelfdet.inference import export, folding
+
+tf = pytest.importorskip("tensorflow")
+GRAPH = paths.SHIPPED_GRAPH / paths.GRAPH_FILE
+CONFIG = paths.SHIPPED_GRAPH / paths.CONFIG_FILE
+
+
+@pytest.fixture(scope="module")
+def step_07():
+    return load_script("07_export_inference_graph")
+
+
+@pytest.mark.parametrize("name", [".", "", "..", "a/b", ".hidden"])
+def test_only_plain_names_are_accepted(step_07, tmp_path, name):
+    (tmp_path / "precious").write_text("")
+    with pytest.raises(UserError, match="--name .*expected the plain name of a folder"):
+        step_07.main(["--name", name, "--output", str(tmp_path)])
+
+
+def test_a_folder_of_other_files_is_not_replaced(step_07, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "precious.JPG").write_text("")
+    expected = "photos: holds precious.JPG, which is no part of an exported graph"
+    with pytest.raises(UserError, match=expected):
+        step_07.main(["--name", "photos", "--output", str(tmp_path)])
+
+
+@pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
+def test_a_shipped_graph_is_not_replaced(step_07, graph):
+    run = paths.TRAINING / graph.name  # the run of `make train CONFIG=...` with a shipped config
+    expected = (
+        f"{graph.name}: holds a graph that ships with this repository, .* "
+        f"GRAPH=my_{graph.name}, or --name my_{graph.name}"
+    )
+    for options in (["--run-dir", str(run)], ["--name", graph.name]):
+        with pytest.raises(UserError, match=expected):
+            step_07.main(options)
+
+
+def test_the_name_of_a_shipped_graph_is_free_in_another_folder(tmp_path):
+    export.check_target(tmp_path / paths.SHIPPED_GRAPH.name)
+
+
+def test_another_nms_is_exported_but_not_other_anchors(tmp_path):
+    text = CONFIG.read_text()
+    nms = re.sub(r"(batch_non_max_suppression \{[^}]*iou_threshold): [\d.]+", r"\1: 0.3", text)
+    assert nms != text
+    (tmp_path / "nms.config").write_text(re.sub(r"num_steps: \d+", "num_steps: 7", nms))
+    export.check_config(tmp_path / "nms.config", CONFIG)
+    (tmp_path / "anchors.config").write_text(text.replace("scales: 0.098", "scales: 0.2"))
+    expected = "--config .*anchors.config: its `model` differs .* in more than post_processing"
+    with pytest.raises(UserError, match=expected):
+        export.check_config(tmp_path / "anchors.config", CONFIG)
+
+
+def replace_detector(monkeypatch, detections, anchors):
+    """Has every graph find ``detections``, and give ``anchors`` before NMS."""
+    from shelfdet.inference import detector
+
+    fake = types.SimpleNamespace(detect=lambda pixels: detections)
+    monkeypatch.setattr(detector, "Detector", lambda path: fake)
+    monkeypatch.setattr(detector, "all_anchors", lambda path, pixels: anchors)
+
+
+NO_DETECTION = (np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+FINITE_ANCHORS = (np.zeros((5, 4)), np.full((5, 2), 0.1))
+NAN_ANCHORS = (np.zeros((5, 4)), np.full((5, 2), np.nan))
+
+
+def test_a_graph_that_finds_nothing_in_noise_is_accepted(monkeypatch):
+    """A score_threshold in the config may leave no box in a noise image."""
+    replace_detector(monkeypatch, NO_DETECTION, FINITE_ANCHORS)
+    export.check_graph(GRAPH)
+
+
+@pytest.mark.parametrize(
+    "detections, anchors, count",
+    [
+        ((np.full((1, 4), np.nan), np.zeros(1), np.ones(1, int)), FINITE_ANCHORS, 1),
+        ((np.zeros((1, 4)), np.full(1, np.inf), np.ones(1, int)), FINITE_ANCHORS, 1),
+        (NO_DETECTION, NAN_ANCHORS, 0),  # NMS drops NaN, and no box is left
+    ],
+)
+def test_a_graph_without_finite_numbers_is_refused(monkeypatch, detections, anchors, count):
+    replace_detector(monkeypatch, detections, anchors)
+    expected = (
+        f"gives {count} boxes, {count} scores and {count} classes; "
+        "expected as many of each, all finite"
+    )
+    with pytest.raises(UserError, match=expected):
+        export.check_graph(GRAPH)
+
+
+def write_changed_graph(path, value):
+    """Writes the shipped graph with ``value`` added to the scores of its first feature map."""
+    definition = tf.compat.v1.GraphDef()
+    definition.ParseFromString(GRAPH.read_bytes())
+    nodes = {node.name: node for node in definition.node}
+    bias = nodes["BoxPredictor_0/ClassPredictor/biases"].attr["value"].tensor
+    changed = tf.make_ndarray(bias) + np.float32([0, value])
+    bias.CopyFrom(tf.make_tensor_proto(changed))
+    path.write_bytes(definition.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    "value, difference", [(0.05, r"[\d.e-]+"), (float("nan"), "nan")], ids=["score", "nan"]
+)
+def test_a_folded_graph_that_differs_is_refused(tmp_path, monkeypatch, value, difference):
+    monkeypatch.setattr(
+        folding, "fold_file", lambda source, target: write_changed_graph(target, value)
+    )
+    expected = (
+        rf"differ by up to {difference} from .*; expected at most 1e-05. "
+        r"Export with --unfolded \(`make export UNFOLDED=1`\)"
+    )
+    with pytest.raises(UserError, match=expected):
+        export.fold(GRAPH, tmp_path / "other.pb")
+
+
+def test_the_shipped_graph_folds_to_the_same_outputs(tmp_path):
+    export.fold(GRAPH, tmp_path / "same.pb")
+    assert (tmp_path / "same.pb").is_file()
+
+
+def test_a_graph_without_raw_outputs_is_refused_with_a_remedy(tmp_path):
+    graph = toy_graph.write(tmp_path / "toy.pb")
+    expected = "without raw_detection_boxes:0, raw_detection_scores:0; .* Export with --unfolded"
+    with pytest.raises(UserError, match=expected):
+        export.fold(graph, tmp_path / "folded.pb")
+
+
+def test_a_checkpoint_of_nan_is_refused(tmp_path):
+    graph = write_changed_graph(tmp_path / "nan.pb", float("nan"))
+    expected = "gives boxes or scores that are not finite numbers. Were the losses"
+    with pytest.raises(UserError, match=expected):
+        export.fold(graph, tmp_path / "folded.pb")
