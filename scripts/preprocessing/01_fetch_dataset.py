@@ -171,6 +171,7 @@ def fetch_images(url: str, folder: pathlib.Path) -> pathlib.Path:
 
     archive = folder / "ShelfImages.tar.gz"
     unpacked = folder / "unpacked"
+    # An earlier run may have been stopped between downloading and unpacking.
     if fetch(url, archive) or not unpacked.is_dir():
         print(f"unpacking {paths.shown(archive)}")
         download.extract(archive, unpacked)

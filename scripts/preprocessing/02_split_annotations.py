@@ -165,6 +165,7 @@ def add_checking_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
+    # `make data` asks first, because step 01 may take long and changes what is in place.
     if args.check_options:
         return
     from shelfdet.data import dataset, images, splits, validation

@@ -1,4 +1,4 @@
-"""A local HTTP server for tests of downloads: it resumes, breaks off and refuses as told."""
+"""A local HTTP server for tests of downloads: it resumes, breaks off and refuses on request."""
 
 import contextlib
 import hashlib

@@ -30,7 +30,8 @@ ANNOTATION_NAMES = {
 class Annotations(NamedTuple):
     """Where annotations are.
 
-    format: a name of ``formats.ANNOTATION_FORMATS``. files: one CSV or JSON file, or all XML files.
+    format: a name of ``formats.ANNOTATION_FORMATS``.
+    files: one CSV or JSON file, or all XML files.
     """
 
     format: str
@@ -40,9 +41,11 @@ class Annotations(NamedTuple):
 class Findings(NamedTuple):
     """What ``verify`` found.
 
-    infos: the images that can be decoded. broken: file name to reason, of those that cannot.
-    without_image: annotated names that have no image. without_annotations: images that the
-    annotations do not name. boxes: file name to number of annotated boxes.
+    infos: the images that can be decoded.
+    broken: file name to reason, of those that cannot.
+    without_image: annotated names that have no image.
+    without_annotations: images that the annotations do not name.
+    boxes: file name to number of annotated boxes.
     """
 
     infos: Dict[str, images.ImageInfo]
@@ -63,9 +66,10 @@ class Dataset(NamedTuple):
 class Selection(NamedTuple):
     """Which images of a dataset to use.
 
-    left_out: names of the images that cannot be used. notes: sentences about what was recognised.
-    problems: sentences about what is incomplete; empty if nothing is. unannotated: whether images
-    without annotations are among the problems.
+    left_out: names of the images that cannot be used.
+    notes: sentences about what was recognised.
+    problems: sentences about what is incomplete; empty if nothing is.
+    unannotated: whether images without annotations are among the problems.
     """
 
     left_out: Set[str]
@@ -170,6 +174,7 @@ def find_annotations(folder: pathlib.Path, image_paths: ImagePaths) -> Annotatio
     """
     folder = pathlib.Path(folder)
     homes = [folder]
+    # A user may name the folder of the images: its parent then holds the annotations.
     if folder.name == "ShelfImages":
         homes.append(folder.parent)
     subfolders = [home / name for home in homes for name in ("annotations", "Annotations")]
@@ -267,6 +272,7 @@ def verify(image_paths: ImagePaths, annotations: Annotations) -> Findings:
       UserError: annotations that cannot be read, by line.
     """
     boxes = _count_boxes(annotations, image_paths)
+    # To the end of each file: a truncated image opens without an error and would stop a training.
     infos, broken = validation.inspect_all(image_paths)
     return Findings(
         infos=infos,
@@ -318,7 +324,8 @@ def select(dataset: Dataset, empty_images: str = "refuse") -> Selection:
         if empty_images == "keep":
             action = "kept, as images without products (give --empty-images keep to step 02, too)"
         notes.append(f"{len(empty)} images without annotations are {action}: {listed(empty)}")
-        empty = []
+        empty = []  # no problem: the user decided
+    # Broken images are counted: they exist.
     total = len(findings.infos) + len(findings.broken)
     problems += _missing("annotated but do not exist", findings.without_image, len(findings.boxes))
     problems += _missing("not annotated", empty, total)
@@ -336,6 +343,7 @@ def is_grocery_dataset(image_names: Iterable[str], annotated_names: Iterable[str
     image_names = set(image_names)
     annotated_names = set(annotated_names)
     complete = GROCERY_TRAIN + GROCERY_TEST
+    # One count may be lower: with files missing it is still the Grocery Dataset, but incomplete.
     if complete not in (len(image_names), len(annotated_names)):
         return False
     return all(splits.scene(name) for name in image_names | annotated_names)

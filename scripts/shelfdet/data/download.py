@@ -117,7 +117,7 @@ def _attempt(url, partial, timeout):
     have = _size(partial)
     validator = _read_validator(partial)
     if not validator:
-        have = 0  # nothing tells whether the server's file is still the same
+        have = 0  # it is unknown whether the server's file is still the same
     try:
         response = _open(url, have, validator, timeout)
     except urllib.error.HTTPError as error:

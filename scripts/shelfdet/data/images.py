@@ -35,8 +35,9 @@ warnings.filterwarnings("ignore", module="PIL.TiffImagePlugin")
 class ImageInfo(NamedTuple):
     """What a completely decoded image is.
 
-    size_wh: (width, height) of the raw pixels, EXIF orientation not applied. orientation: the EXIF
-    orientation, 1 to 8 (1 if it has none). format: "JPEG", "PNG", ... by content, not by name.
+    size_wh: (width, height) of the raw pixels, EXIF orientation not applied.
+    orientation: the EXIF orientation, 1 to 8 (1 if it has none).
+    format: "JPEG", "PNG", ... by content, not by name.
     mode: Pillow's ("RGB", "L", "CMYK", "I;16", ...).
     """
 
@@ -49,9 +50,10 @@ class ImageInfo(NamedTuple):
 class LoadedImage(NamedTuple):
     """An image's pixels.
 
-    pixels: uint8 RGB (height, width, 3), after shrinking. size_wh: (width, height) before
-    shrinking, but rotated if the EXIF orientation was applied. orientation: the EXIF orientation, 1
-    to 8.
+    pixels: uint8 RGB (height, width, 3), after shrinking.
+    size_wh: (width, height) before shrinking, of the upright image if the EXIF orientation was
+      applied.
+    orientation: the EXIF orientation, 1 to 8.
     """
 
     pixels: np.ndarray

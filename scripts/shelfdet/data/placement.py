@@ -51,6 +51,7 @@ def place(
         if out / name != annotations_target
     ]
     try:
+        # Nothing is changed before everything is checked.
         changes = [root for root, plan in plans.items() if not _in_place(root, plan, copy)]
         for path in changes + outdated:
             _refuse_to_replace(path)

@@ -22,7 +22,14 @@ Size = Tuple[int, int]
 
 
 class Written(NamedTuple):
-    """One record: path, number of images, of shrunk ones, of boxes, most boxes in an image."""
+    """One record that was written.
+
+    path: the TFRecord.
+    images: number of images.
+    shrunk: number of images that were stored smaller than they are.
+    boxes: number of boxes.
+    most_boxes: number of boxes in the image with most of them.
+    """
 
     path: pathlib.Path
     images: int
@@ -56,6 +63,7 @@ def write_records(
       UserError: labels, label map or images with mistakes; a disk that is full; a record that reads
         back differently.
     """
+    # Everything that can be wrong in small files is read before the first image is encoded.
     label_map = read_label_map(label_map_path)
     labelled = {split: labels.read_labels(annotations / f"{split}_labels.csv") for split in splits}
     image_paths = {
@@ -145,6 +153,7 @@ def encode_image(path: pathlib.Path, size_wh: Size, max_side: int, exif: str) ->
     if tuple(found_wh) != tuple(size_wh):
         raise UserError(_size_differs(path, found_wh, size_wh, info.orientation))
     stored_wh = images.shrunk_size(found_wh, max_side)
+    # Encoding a JPEG a second time would lose quality.
     as_it_is = stored_wh == tuple(found_wh) and not rotated
     if as_it_is and info.format == "JPEG" and info.mode in ("RGB", "L"):
         with open(str(path), "rb") as file:
@@ -266,6 +275,7 @@ def check(
                     raise _not_decoded(path, image.filename, len(labelled), error) from error
                 _compare(path, image, stored_wh, label_map, example)
                 yield len(image.boxes_xyxy)
+            # One more read has to fail: the record would hold more images than the labels.
             try:
                 session.run(decoded)
             except tf.errors.OutOfRangeError:

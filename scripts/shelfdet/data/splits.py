@@ -29,9 +29,9 @@ Split = Dict[str, List[str]]
 class Overlap(NamedTuple):
     """How many test images resemble images of train or val.
 
-    shelves: test images of a shelf that train or val shows too. scenes: test images that share
-    camera and planogram with one of them. outside_scheme: test images whose name states neither;
-    they count in no other field.
+    shelves: test images of a shelf that train or val shows too.
+    scenes: test images that share camera and planogram with one of train or val.
+    outside_scheme: test images whose name states neither; they count in no other field.
     """
 
     shelves: int
@@ -213,6 +213,7 @@ def _take_groups(
     # the others' order.
     wanted = math.ceil(share * len(names))
     taken = set()
+    # Whole groups: photographs of one shelf are too similar to train on one and test on another.
     for group in sorted(groups, key=digest):
         if len(taken) >= wanted:
             break

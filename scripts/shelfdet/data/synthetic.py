@@ -79,10 +79,12 @@ class Drawing(NamedTuple):
 
 
 class Shelving(NamedTuple):
-    """How a shelf is laid out, in pixels.
+    """Where the products of an image are, in pixels.
 
-    left, right: where products may stand. pitch: from one board to the next. columns: products on
-    each board. assortment: indices of BRANDS.
+    left, right: limits of the boards.
+    pitch: from one board to the next.
+    columns: number of products on each board.
+    assortment: indices of BRANDS.
     """
 
     left: float
