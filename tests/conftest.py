@@ -1,5 +1,13 @@
-"""What the tests share: the scripts as modules, and the real photographs where there are any."""
+"""What the tests share: scripts as modules, and the real photographs where there are any.
 
+Fixtures:
+  script: loads a script by name, for tests of its options and output. Tests of logic import
+    shelfdet instead.
+  shelf_data, shelf_data_original: the Grocery Dataset; tests that need it are skipped without it.
+  real_train_images: its training images as LabelledImages.
+"""
+
+import csv
 import importlib.util
 import os
 import pathlib
@@ -8,7 +16,8 @@ import sys
 import hypothesis
 import pytest
 
-# Made-up cases differ from run to run, and a new one may find an old mistake; where CI is set they are always the same.
+# Random cases differ from run to run, so that a new one may find an old mistake. In CI they are
+# always the same.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
@@ -18,7 +27,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 
 def load_script(name):
-    """The script ``name`` (without .py) as a module: most names start with a digit, so `import` cannot."""
+    """The script ``name`` (without .py) as a module: most names start with a digit.
+
+    A fixture of module scope cannot use the fixture ``script`` and calls this.
+    """
     (path,) = list(ROOT.glob(f"scripts/**/{name}.py")) + list(
         ROOT.glob(f"workspace/*/evaluation/{name}.py")
     )
@@ -33,7 +45,7 @@ def script():
     return load_script
 
 
-def _data(variable):
+def _folder_from_environment(variable):
     folder = os.environ.get(variable)
     if not folder:
         pytest.skip(f"{variable} is not set: this test needs the real photographs")
@@ -43,10 +55,32 @@ def _data(variable):
 @pytest.fixture
 def shelf_data():
     """Folder with annotations.csv and ShelfImages/{train,test}, shorter side 640 px."""
-    return _data("SHELF_DATA")
+    return _folder_from_environment("SHELF_DATA")
 
 
 @pytest.fixture
 def shelf_data_original():
     """The same at full size, where only some of the annotated images are there."""
-    return _data("SHELF_DATA_ORIGINAL")
+    return _folder_from_environment("SHELF_DATA_ORIGINAL")
+
+
+@pytest.fixture
+def real_train_images(shelf_data):
+    """LabelledImages of the dataset's training images, read without the workspace's own reader."""
+    import numpy as np
+    from PIL import Image
+
+    from shelfdet.data import labels
+
+    folder = shelf_data / "ShelfImages" / "train"
+    boxes_by_name = {}
+    with open(str(shelf_data / "annotations.csv"), newline="") as file:
+        for row in csv.reader(file):
+            if (folder / row[0]).is_file():
+                boxes_by_name.setdefault(row[0], []).append([float(value) for value in row[1:5]])
+    images = []
+    for name, rows in boxes_by_name.items():
+        with Image.open(str(folder / name)) as image:
+            size_wh = image.size
+        images.append(labels.LabelledImage(name, size_wh, np.array(rows), ("product",) * len(rows)))
+    return images

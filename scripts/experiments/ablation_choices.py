@@ -14,7 +14,7 @@ from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.anchors import anchors, search
+from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import pipeline
 from shelfdet.config.network import Network, anchor_layers, build_network, generate_anchors
 from shelfdet.core import paths
@@ -244,7 +244,7 @@ def with_anchors(
     boxes_xyxy = np.concatenate(anchors.resized(images, image_wh))  # (N, 4)
     has_own_anchors = any(path == ANCHOR_GENERATOR for path, _ in CHOICES[name].changes)
     if not has_own_anchors:
-        advice = search.ssd(boxes_xyxy, network.grids_wh, image_wh)
+        advice = search.best_anchors(boxes_xyxy, network.grids_wh, image_wh)
         lines = "\n".join(search.generator_lines(advice))
         built = pipeline.with_changes(built, [("model.ssd", lines)])
     anchors_xyxy, layer, per_cell = generate_anchors(built, image_wh, network.grids_wh)
@@ -253,5 +253,5 @@ def with_anchors(
             f"{name}: {per_cell} anchors per cell; expected one. Correct its changes in "
             f"{paths.shown(__file__)}."
         )
-    best_iou, _ = anchors.best_iou(boxes_xyxy, anchor_layers(anchors_xyxy, layer, network))
-    return built, network, float(np.mean(best_iou >= search.THRESHOLD))
+    best_iou, _ = coverage.best_iou(boxes_xyxy, anchor_layers(anchors_xyxy, layer, network))
+    return built, network, float(np.mean(best_iou >= coverage.COVERED_IOU))

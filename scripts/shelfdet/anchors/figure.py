@@ -1,52 +1,64 @@
-"""One page of plots about anchors: how large products are, what the anchors meet, and where they fail."""
+"""One page of plots about anchors: sizes of products, coverage, and the least covered images."""
 
-import collections
+import pathlib
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import matplotlib
 
-matplotlib.use("Agg")  # no screen is needed, and none may be there
+matplotlib.use("Agg")  # writes files; needs no screen
 import numpy as np
 from matplotlib import figure, lines, ticker
 from matplotlib.backends import backend_agg
+from PIL import Image
 
-from shelfdet.anchors import anchors
+from shelfdet import UserError
+from shelfdet.anchors import anchors, coverage
 from shelfdet.core import boxes, drawing
+from shelfdet.data import images as image_files
+from shelfdet.data import labels
 
-MET = 0.5  # IoU from which a product counts as met
-SHOWN_BOXES = 4000  # more dots only make a darker cloud
-GRID = np.geomspace(
-    1.0 / 200, 1.5, 240
-)  # box sides at which contours are worked out, in shares of the input
-IMAGE_SIDE = 900
-PAPER = 245  # grey of an image that is drawn without its photograph
+COVERED_IOU = coverage.COVERED_IOU
+SHOWN_BOXES = 4000  # of the scatter plot; more points only make a darker cloud
+IMAGE_SIDE = 900  # longer side of the images in the last row, in pixels
+BLANK_GREY = 245  # of an image that is drawn without its photograph
+SHOWN_IMAGES = 3
 
-# Okabe and Ito's colours, for colour-blind readers; and each layer has a mark, each curve a dash of its own.
+# Widths and heights at which the contours are computed, in shares of the input's sides.
+CONTOUR_SIDES = np.geomspace(1 / 200, 1.5, 240)
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart. Each layer also has a marker,
+# each curve a dash pattern, and each bar a hatch.
 LAYER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-LAYER_MARKS = ("s", "D", "^", "v", "o", "P")
-CURVES = (
-    ("#000000", "-"),
-    ("#0072B2", "--"),
-    ("#D55E00", "-."),
-    ("#009E73", ":"),
-    ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))),
-)
-FITTING, MISSING = "#9a9a9a", "#E69F00"
-
-Page = collections.namedtuple("Page", "title image_wh images layers coverage by_image curves")
-Page.__doc__ = """What the page shows.
-
-title: its first line. image_wh: the network's input. images: LabelledImages. layers: the config's anchors, list of
-anchors.Layer. coverage: anchors.Coverage of them. by_image: their resized boxes, list of (N, 4). curves: list of
-(name, best IoU of each box)."""
+LAYER_MARKERS = ("s", "D", "^", "v", "o", "P")
+CURVE_STYLES = (("#000000", "-"), ("#0072B2", "--"))
+COVERED_COLOUR = "#9a9a9a"
+UNCOVERED_COLOUR = "#E69F00"
 
 
-def draw(page, path, pictures):
+class Page(NamedTuple):
+    """What the page shows.
+
+    title: its first line. image_wh: size of the network's input. images: the training images.
+    layers: the config's anchors. coverage: of these anchors. boxes_by_image: (N, 4) for each image,
+    resized. curves: (name, best IoU of each box) for each set of anchors to compare, at most two.
+    """
+
+    title: str
+    image_wh: Tuple[int, int]
+    images: Sequence[labels.LabelledImage]
+    layers: Sequence[anchors.Layer]
+    coverage: coverage.Coverage
+    boxes_by_image: Sequence[np.ndarray]
+    curves: Sequence[Tuple[str, np.ndarray]]
+
+
+def draw(page: Page, path: pathlib.Path, photographs: Optional[pathlib.Path] = None) -> None:
     """Draws the page as a PNG.
 
     Args:
-      page: Page.
+      page: what to show.
       path: the file to write.
-      images: list of (title, PIL.Image) for the last row, as ``worst_images`` gives it.
+      photographs: folder of the training images; None draws their boxes on blank paper.
     """
     sheet = figure.Figure(figsize=(16, 16), dpi=100)
     backend_agg.FigureCanvasAgg(sheet)
@@ -61,204 +73,228 @@ def draw(page, path, pictures):
         hspace=0.3,
         wspace=1.6,
     )
+    width, height = page.image_wh
     sheet.suptitle(page.title, x=0.05, y=0.985, ha="left", fontsize=17, weight="bold")
     sheet.text(
         0.05,
         0.955,
+        f"A product is covered if an anchor overlaps it by IoU {COVERED_IOU:g} or more (IoU: "
+        "shared area / joint area). Sizes are in pixels after resizing the images to "
+        f"{width} x {height}.",
         fontsize=11.5,
-        s=(
-            "A product is learned well where an anchor box overlaps it by at least half (IoU 0.5: shared area over joint "
-            f"area). All sizes are after the image was squashed to {page.image_wh[0]} x {page.image_wh[1]} pixels."
-        ),
     )
-    _sizes(sheet.add_subplot(grid[0, :7]), page)
-    _curves(sheet.add_subplot(grid[0, 7:]), page)
-    raw, raw_wh = _raw(page.images)
-    squashed = np.concatenate(page.by_image)
-    marks = np.array([[0, 0, *layer.anchor_wh] for layer in page.layers])
-    shorter = min(page.image_wh)
-    _histogram(
-        sheet.add_subplot(grid[1, :4]),
-        "How large: size over shorter side",
-        "square root of the area, in shares of the image's shorter side",
-        _size(raw) / raw_wh.min(axis=1),
-        _size(squashed) / shorter,
-        _size(marks) / shorter,
-    )
-    _histogram(
-        sheet.add_subplot(grid[1, 4:8]),
-        "What shape: width over height",
-        "width / height (1 is a square, under 1 is upright)",
-        _ratio(raw),
-        _ratio(squashed),
-        _ratio(marks),
-    )
-    _layers(sheet.add_subplot(grid[1, 8:]), page)
-    for number, (title, picture) in enumerate(pictures[:3]):
+    _draw_sizes(sheet.add_subplot(grid[0, :7]), page)
+    _draw_curves(sheet.add_subplot(grid[0, 7:]), page)
+    _draw_size_histogram(sheet.add_subplot(grid[1, :4]), page)
+    _draw_ratio_histogram(sheet.add_subplot(grid[1, 4:8]), page)
+    _draw_layers(sheet.add_subplot(grid[1, 8:]), page)
+    for number, (title, image) in enumerate(least_covered_images(page, photographs)):
         axes = sheet.add_subplot(grid[2, number * 4 : number * 4 + 4])
-        axes.imshow(np.asarray(picture))
+        axes.imshow(np.asarray(image))
         axes.set_title(title, fontsize=11, loc="left")
         axes.set_axis_off()
     sheet.savefig(str(path), format="png")
 
 
-def worst_images(page, load, count=3):
-    """The images of which the anchors meet the smallest share, worst first, with their boxes drawn.
+def least_covered_images(
+    page: Page, photographs: Optional[pathlib.Path] = None, count: int = SHOWN_IMAGES
+) -> List[Tuple[str, Image.Image]]:
+    """The images with the smallest coverage, smallest first, with their boxes drawn.
 
     Args:
-      page: Page.
-      load: function of a file name that gives the image's pixels (uint8 RGB), or None for a blank sheet.
-      count: how many.
+      page: as of ``draw``.
+      photographs: folder of the training images; None draws on blank paper, as is done for an image
+        that is not there.
+      count: number of images.
 
     Returns:
-      list of (title, PIL.Image).
+      list of (title, image).
     """
-    covered = page.coverage.best_iou >= MET
+    is_covered = page.coverage.best_iou >= COVERED_IOU
     shares = [
-        (np.mean(covered[page.coverage.images == number]), number)
-        for number in np.unique(page.coverage.images)
+        (np.mean(is_covered[page.coverage.image_index == index]), index)
+        for index in np.unique(page.coverage.image_index)
     ]
     drawn = []
-    for share, number in sorted(shares)[:count]:
-        image, met = page.images[number], covered[page.coverage.images == number]
-        pixels = load(image.filename) if load else None
+    for share, index in sorted(shares)[:count]:
+        image = page.images[index]
+        covered = is_covered[page.coverage.image_index == index]
+        pixels = _photograph(photographs, image.filename)
         if pixels is None:
-            scale = IMAGE_SIDE / max(image.size_wh)
-            pixels = np.full(
-                (int(image.size_wh[1] * scale), int(image.size_wh[0] * scale), 3),
-                PAPER,
-                dtype=np.uint8,
-            )
-        picture = drawing.draw_coverage(
-            pixels, image.boxes_xyxy[met], image.boxes_xyxy[~met], image.size_wh
+            pixels = _blank(image.size_wh)
+        coverage_drawn = drawing.draw_coverage(
+            pixels, image.boxes_xyxy[covered], image.boxes_xyxy[~covered], image.size_wh
         )
-        drawn.append((f"{image.filename}: {share:.0%} of its boxes met", picture))
+        drawn.append((f"{image.filename}: {share:.0%} of its boxes covered", coverage_drawn))
     return drawn
 
 
-def _sizes(axes, page):
-    """Width against height of all boxes, each layer's anchor and the region that it meets."""
-    squashed = np.concatenate(page.by_image)
-    chosen = np.random.RandomState(0).permutation(len(squashed))[:SHOWN_BOXES]
-    width, height = (squashed[:, 2:] - squashed[:, :2]).T
-    met = page.coverage.best_iou >= MET
-    for mask, colour, mark, size in ((met, FITTING, "o", 9), (~met, MISSING, "x", 16)):
+def _photograph(folder, filename):
+    """Pixels of a training image, or None if there is no such file."""
+    if folder is None:
+        return None
+    try:
+        (path,) = image_files.locate(folder, [filename], "train")
+    except UserError:
+        return None
+    return image_files.load(path, max_side=IMAGE_SIDE).pixels
+
+
+def _blank(size_wh):
+    scale = IMAGE_SIDE / max(size_wh)
+    return np.full(
+        (int(size_wh[1] * scale), int(size_wh[0] * scale), 3), BLANK_GREY, dtype=np.uint8
+    )
+
+
+def _draw_sizes(axes, page):
+    """Width against height of all boxes, each layer's anchor and the sizes that it covers."""
+    resized = np.concatenate(page.boxes_by_image)
+    width, height = (resized[:, 2:] - resized[:, :2]).T
+    is_covered = page.coverage.best_iou >= COVERED_IOU
+    chosen = np.random.RandomState(0).permutation(len(resized))[:SHOWN_BOXES]
+    for mask, colour, marker, size in (
+        (is_covered, COVERED_COLOUR, "o", 9),
+        (~is_covered, UNCOVERED_COLOUR, "x", 16),
+    ):
         shown = chosen[mask[chosen]]
         axes.scatter(
-            width[shown], height[shown], s=size, c=colour, marker=mark, alpha=0.45, linewidths=0.8
+            width[shown], height[shown], s=size, c=colour, marker=marker, alpha=0.45, linewidths=0.8
         )
-    across, down = np.meshgrid(GRID * page.image_wh[0], GRID * page.image_wh[1])
     for number, layer in enumerate(page.layers):
-        for shift, style in (
-            (0.0, "-"),
-            (0.5, "--"),
-        ):  # product and cell share a centre, or it lies on a corner
-            away = [np.full_like(across, shift * stride) for stride in layer.stride_wh]
-            axes.contour(
-                across,
-                down,
-                anchors.iou_at(np.stack([across, down] + away), layer.anchor_wh),
-                levels=[MET],
-                colors=[_colour(number)],
-                linestyles=[style],
-                linewidths=2.0,
-            )
+        _draw_covered_sizes(axes, page.image_wh, layer, LAYER_COLOURS[number])
         axes.plot(
             *layer.anchor_wh,
-            marker=_mark(number),
-            color=_colour(number),
+            marker=LAYER_MARKERS[number],
+            color=LAYER_COLOURS[number],
             markersize=11,
             markeredgecolor="white",
             linestyle="none",
             zorder=5,
         )
-    widths, heights = (
-        np.append(sides, anchor_sides)
-        for sides, anchor_sides in zip(
-            (width, height), np.array([layer.anchor_wh for layer in page.layers]).T
-        )
-    )
+    anchors_wh = np.array([layer.anchor_wh for layer in page.layers])  # (layers, 2)
+    all_widths = np.append(width, anchors_wh[:, 0])
+    all_heights = np.append(height, anchors_wh[:, 1])
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(max(widths.min(), 1) * 0.8, widths.max() * 1.4)
-    axes.set_ylim(max(heights.min(), 1) * 0.8, heights.max() * 4)  # room for the legend
-    _plain_ticks(axes.xaxis, (1, 2, 5))
-    _plain_ticks(axes.yaxis, (1, 2, 5))
+    axes.set_xlim(max(all_widths.min(), 1) * 0.8, all_widths.max() * 1.4)
+    axes.set_ylim(max(all_heights.min(), 1) * 0.8, all_heights.max() * 4)  # room for the legend
+    _set_plain_ticks(axes.xaxis, (1, 2, 5))
+    _set_plain_ticks(axes.yaxis, (1, 2, 5))
     axes.set_xlabel("box width, pixels of the network's input")
     axes.set_ylabel("box height, pixels of the network's input")
-    axes.legend(handles=_size_legend(page, met), fontsize=9.5, loc="upper left", ncol=2)
+    axes.legend(handles=_size_legend(page, is_covered), fontsize=9.5, loc="upper left", ncol=2)
     axes.grid(alpha=0.25)
-    _title(axes, "Every product's size, and the sizes that each anchor meets")
+    _set_title(axes, "Sizes of the products, and the sizes that each anchor covers")
 
 
-def _size_legend(page, met):
-    def handle(label, **look):
-        return lines.Line2D([], [], label=label, **look)
+def _draw_covered_sizes(axes, image_wh, layer, colour):
+    """Contours around the box sizes that the layer's anchor covers.
 
-    return (
-        [
-            handle(
-                f"product that an anchor meets: {met.mean():.0%}",
-                marker="o",
-                color=FITTING,
-                linestyle="none",
-            ),
-            handle(
-                f"product that none meets: {(~met).mean():.0%}",
-                marker="x",
-                color=MISSING,
-                linestyle="none",
-            ),
+    Solid for boxes in the centre of a cell, where the distance to the nearest anchor is 0; dashed
+    for boxes on the corner of four cells, where it is half a stride in both directions.
+    """
+    widths, heights = np.meshgrid(CONTOUR_SIDES * image_wh[0], CONTOUR_SIDES * image_wh[1])
+    for stride_share, style in ((0.0, "-"), (0.5, "--")):
+        distances = [
+            np.full_like(widths, stride_share * layer.stride_wh[0]),
+            np.full_like(widths, stride_share * layer.stride_wh[1]),
         ]
-        + [
-            handle(
-                "anchor {:.0f} x {:.0f} px in each of {} x {} cells".format(
-                    *layer.anchor_wh + layer.grid_wh
-                ),
-                marker=_mark(number),
-                color=_colour(number),
-                linestyle="none",
-            )
-            for number, layer in enumerate(page.layers)
-        ]
-        + [
-            handle(
-                "meets at IoU 0.5, product in the middle of a cell", color="#444444", linestyle="-"
-            ),
-            handle(
-                "meets at IoU 0.5, product on a corner of cells", color="#444444", linestyle="--"
-            ),
-        ]
-    )
+        ious = coverage.iou_at(np.stack([widths, heights] + distances), layer.anchor_wh)
+        if ious.max() < COVERED_IOU:
+            continue  # with wide strides, no box on a corner is covered
+        axes.contour(
+            widths,
+            heights,
+            ious,
+            levels=[COVERED_IOU],
+            colors=[colour],
+            linestyles=[style],
+            linewidths=2.0,
+        )
 
 
-def _curves(axes, page):
+def _size_legend(page, is_covered):
+    entries = [
+        (f"covered product: {is_covered.mean():.0%}", "o", COVERED_COLOUR, "none"),
+        (f"product not covered: {(~is_covered).mean():.0%}", "x", UNCOVERED_COLOUR, "none"),
+    ]
+    for number, layer in enumerate(page.layers):
+        columns, rows = layer.grid_wh
+        width, height = layer.anchor_wh
+        text = f"anchor {width:.0f} x {height:.0f} px, one in each of {columns} x {rows} cells"
+        entries.append((text, LAYER_MARKERS[number], LAYER_COLOURS[number], "none"))
+    entries += [
+        ("covered if in the centre of a cell", "", "#444444", "-"),
+        ("covered if on the corner of four cells", "", "#444444", "--"),
+    ]
+    return [
+        lines.Line2D([], [], label=text, marker=marker, color=colour, linestyle=style)
+        for text, marker, colour, style in entries
+    ]
+
+
+def _draw_curves(axes, page):
+    """Coverage against the IoU that is required, for each set of anchors."""
     thresholds = np.linspace(0.2, 0.95, 76)
-    for (name, best_iou), (colour, style) in zip(page.curves, CURVES):
+    for (name, best_iou), (colour, style) in zip(page.curves, CURVE_STYLES):
         axes.plot(
             thresholds,
-            anchors.shares(best_iou, thresholds),
+            coverage.shares(best_iou, thresholds),
             color=colour,
             linestyle=style,
             linewidth=2.4,
-            label=f"{name}: {np.mean(best_iou >= MET):.1%}",
+            label=f"{name}: {np.mean(best_iou >= COVERED_IOU):.1%}",
         )
-    axes.axvline(MET, ymax=1 / 1.5, color="#777777", linewidth=1)
-    axes.text(MET + 0.005, 0.02, "the matcher's threshold", fontsize=9, color="#555555")
-    axes.set_ylim(0, 1.5)  # room for the legend
+    top = 1.3  # room for the legend
+    axes.axvline(COVERED_IOU, ymax=1 / top, color="#777777", linewidth=1)
+    axes.text(COVERED_IOU + 0.005, 0.02, f"IoU {COVERED_IOU:g}", fontsize=9, color="#555555")
+    axes.set_ylim(0, top)
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
-    axes.set_xlabel("overlap asked for (IoU)")
-    axes.set_ylabel("share of the products that some anchor meets")
-    axes.legend(fontsize=9.5, loc="upper left", title="share at IoU 0.5", title_fontsize=9)
+    axes.set_xlabel("required IoU of product and anchor")
+    axes.set_ylabel("share of the products")
+    axes.legend(
+        fontsize=9.5,
+        loc="upper left",
+        title=f"coverage at IoU {COVERED_IOU:g}",
+        title_fontsize=9,
+    )
     axes.grid(alpha=0.25)
-    _title(axes, "Which anchors meet how many products")
+    _set_title(axes, "Anchor coverage against the required IoU")
 
 
-def _histogram(axes, title, label, raw, squashed, marks):
-    """Raw and squashed values over one logarithmic axis, the anchors' as vertical lines."""
-    everything = np.concatenate([raw, squashed, marks])
+def _draw_size_histogram(axes, page):
+    shorter_sides = np.concatenate(
+        [np.full(len(image.boxes_xyxy), min(image.size_wh)) for image in page.images]
+    )
+    shorter_input_side = min(page.image_wh)
+    resized = np.concatenate(page.boxes_by_image)
+    _draw_histogram(
+        axes,
+        "Size of the products",
+        "square root of the area / shorter side of the image",
+        np.sqrt(boxes.areas(_raw_boxes(page))) / shorter_sides,
+        np.sqrt(boxes.areas(resized)) / shorter_input_side,
+        np.sqrt(boxes.areas(_anchor_boxes(page))) / shorter_input_side,
+    )
+
+
+def _draw_ratio_histogram(axes, page):
+    _draw_histogram(
+        axes,
+        "Aspect ratio of the products",
+        "width / height",
+        _ratios(_raw_boxes(page)),
+        _ratios(np.concatenate(page.boxes_by_image)),
+        _ratios(_anchor_boxes(page)),
+    )
+
+
+def _draw_histogram(axes, title, label, raw, resized, anchor_values):
+    """Values of the boxes before and after resizing; the anchors' values as vertical lines."""
+    everything = np.concatenate([raw, resized, anchor_values])
     everything = everything[everything > 0]
     edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 45)
     axes.hist(
@@ -268,117 +304,99 @@ def _histogram(axes, title, label, raw, squashed, marks):
         color="#555555",
         linestyle="--",
         linewidth=1.8,
-        label="in the photograph",
+        label="in the original image",
     )
     axes.hist(
-        squashed,
+        resized,
         edges,
         color="#b9d6ea",
         edgecolor="#0072B2",
         linewidth=0.6,
-        label="as the network sees it",
+        label="resized to the input",
     )
     top = axes.get_ylim()[1]
-    for number, mark in enumerate(marks):
-        style = ("-", (0, (4, 4)))[
-            number % 2
-        ]  # one ratio for both layers: the second must show, too
+    for number, value in enumerate(anchor_values):
+        # The layers share one aspect ratio: dashes let the first line show through the second.
+        style = "-" if number % 2 == 0 else (0, (4, 4))
         axes.plot(
-            [mark, mark],
+            [value, value],
             [0, top],
-            color=_colour(number),
+            color=LAYER_COLOURS[number],
             linewidth=2.4,
             linestyle=style,
-            label=f"anchor {number + 1}: {mark:.3g}",
+            label=f"anchor {number + 1}: {value:.3g}",
         )
     axes.set_ylim(0, top * 1.28)  # room for the legend
     axes.set_xscale("log")
-    _plain_ticks(axes.xaxis, (1, 1.5, 2, 3, 5, 7))
+    _set_plain_ticks(axes.xaxis, (1, 1.5, 2, 3, 5, 7))
     axes.set_xlabel(label)
-    axes.set_ylabel("products")
+    axes.set_ylabel("number of products")
     axes.legend(fontsize=9, loc="upper left", ncol=2)
-    _title(axes, title)
+    _set_title(axes, title)
 
 
-def _layers(axes, page):
-    """How many products each feature map serves, and how well."""
-    covered = page.coverage
-    unmatched = (
-        covered.unserved & ~covered.lost
-    )  # only where the config leaves the forced match out
-    left = np.zeros(len(page.layers))
-    for name, mask, colour, hatch in (
-        (
-            "met at the matcher's threshold",
-            ~(covered.forced | covered.lost | unmatched),
-            "#56B4E9",
-            None,
-        ),
-        ("forced match only", covered.forced, "#E69F00", "//"),
-        ("best anchor lost to another box", covered.lost, "#D55E00", "xx"),
-        ("no anchor matched", unmatched, "#999999", ".."),
-    ):
-        if mask is unmatched and not mask.any():
-            continue
-        count = np.bincount(covered.layer[mask], minlength=len(left))
+def _draw_layers(axes, page):
+    """Number of products by the feature map of their best anchor, and how they are matched."""
+    measured = page.coverage
+    # Without the forced match a box may have no anchor although no other box took its best one.
+    no_match = measured.unmatched & ~measured.collided
+    by_threshold = ~(measured.forced_only | measured.collided | no_match)
+    groups = [
+        ("matched at the threshold", by_threshold, "#56B4E9", None),
+        ("forced match alone", measured.forced_only, "#E69F00", "//"),
+        ("best anchor matched to another box", measured.collided, "#D55E00", "xx"),
+    ]
+    if no_match.any():
+        groups.append(("no anchor", no_match, "#999999", ".."))
+    rows = np.arange(len(page.layers))
+    left = np.zeros(len(rows))
+    for name, mask, colour, hatch in groups:
+        counts = np.bincount(measured.layer[mask], minlength=len(rows))
         axes.barh(
-            np.arange(len(left)),
-            count,
+            rows,
+            counts,
             0.5,
             left=left,
             color=colour,
             edgecolor="#333333",
             hatch=hatch,
             linewidth=0.6,
-            label=f"{name}: {count.sum():,}",
+            label=f"{name}: {counts.sum():,}",
         )
-        left += count
+        left += counts
     for number, layer in enumerate(page.layers):
-        axes.text(
-            0,
-            number - 0.3,
-            "{} x {} cells, anchor {:.0f} x {:.0f} px".format(*layer.grid_wh + layer.anchor_wh),
-            fontsize=10,
-            va="bottom",
-        )
+        columns, lines_of_cells = layer.grid_wh
+        width, height = layer.anchor_wh
+        text = f"{columns} x {lines_of_cells} cells, anchor {width:.0f} x {height:.0f} px"
+        axes.text(0, number - 0.3, text, fontsize=10, va="bottom")
     axes.set_yticks([])
-    axes.set_ylim(len(left) - 0.5, -1.1)  # the finest on top, and room for the legend
-    axes.set_xlabel("products whose best anchor is on this feature map")
+    axes.set_ylim(len(rows) - 0.5, -1.1)  # the finest map at the top, and room for the legend
+    axes.set_xlabel("number of products with their best anchor on this map")
     axes.legend(fontsize=9, loc="upper right")
-    _title(axes, "Which feature map serves them")
+    _set_title(axes, "Matches in training, by feature map")
 
 
-def _title(axes, text):
+def _set_title(axes, text):
     axes.set_title(text, fontsize=12.5, loc="left", weight="bold")
 
 
-def _plain_ticks(axis, steps):
+def _set_plain_ticks(axis, steps):
+    """Ticks at ``steps`` times powers of ten, as plain numbers instead of powers."""
     axis.set_major_locator(ticker.LogLocator(10, subs=steps))
     axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _colour(number):
-    return LAYER_COLOURS[number % len(LAYER_COLOURS)]
+def _raw_boxes(page):
+    """All boxes as labelled, (N, 4)."""
+    return np.concatenate([image.boxes_xyxy for image in page.images])
 
 
-def _mark(number):
-    return LAYER_MARKS[number % len(LAYER_MARKS)]
+def _anchor_boxes(page):
+    """One box of each anchor's size, (layers, 4)."""
+    return np.array([[0, 0, *layer.anchor_wh] for layer in page.layers])
 
 
-def _raw(images):
-    """All boxes as labelled, (N, 4), and each one's image size, (N, 2)."""
-    sizes_wh = [
-        np.tile(np.array(image.size_wh, dtype=float), (len(image.boxes_xyxy), 1))
-        for image in images
-    ]
-    return np.concatenate([image.boxes_xyxy for image in images]), np.concatenate(sizes_wh)
-
-
-def _size(boxes_xyxy):
-    return np.sqrt(boxes.areas(boxes_xyxy))
-
-
-def _ratio(boxes_xyxy):
+def _ratios(boxes_xyxy):
     width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
     return width / height
