@@ -1,16 +1,18 @@
-"""The numbered scripts in sequence on a tiny drawn dataset, each started from elsewhere as a person starts it.
+"""The pipeline steps in their order on a tiny synthetic dataset, in a copy of the repository.
 
-The tests of this file are one walk: each takes the road up where the one before it ended. Run the whole file.
+Each test continues where the one before it ended: run the whole file. Steps are started through
+`make` as a user starts them, or as scripts from another folder. At the end git shows which tracked
+files a user's training changes.
 """
 
 import collections
 import csv
-import hashlib
 import json
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -18,201 +20,188 @@ import pytest
 
 from shelfdet.core import paths
 
-PREPROCESSING = paths.ROOT / "scripts" / "preprocessing"
-TRAINING = paths.ROOT / "scripts" / "training"
-EVALUATION = paths.EVALUATION
-FIRST_STEPS, ALL_STEPS = 6, 9
-SLOW = {"DepthwiseConv2dNative", "FusedBatchNormV3"}  # what step 07 folds
-SIDE = 128  # pixels of the network's input: 8 x 8 and 4 x 4 cells
+FIRST_STEPS = 6
+ALL_STEPS = 9
+FOLDED_OPERATIONS = {"DepthwiseConv2dNative", "FusedBatchNormV3"}
+SIDE = 128  # pixels of the network's input: feature maps of 8 x 8 and 4 x 4 cells
+NAME = paths.DEFAULT_CONFIG.stem
+SECONDS = 900  # after which a step is taken to hang
 
 
-class Road:
-    """A folder outside the repository, and how to start scripts in it."""
+class Workspace:
+    """A copy of the repository in which `make setup` has been run, and how to start steps in it."""
 
     def __init__(self, folder):
-        self.folder = folder
-        self.config = folder / "tiny.config"
-        self.labels = folder / "annotations"
-        self.pictures = folder / "images" / "ShelfImages"
+        self.elsewhere = folder
+        self.root = folder / "a repository"
+        self.training_demo = self.root / paths.WORKSPACE.relative_to(paths.ROOT)
+        self.config = self.root / paths.DEFAULT_CONFIG.relative_to(paths.ROOT)
+        self.run_folder = self.training_demo / "training" / NAME
+        self.graph = self.training_demo / "trained-inference-graphs" / NAME
+        self.images = self.training_demo / "images" / "ShelfImages"
 
-    def run(self, script, *options, status=0):
-        """Runs a script to its end and returns what it printed, both streams."""
-        process = subprocess.run(
-            [sys.executable, str(script)] + [str(option) for option in options],
-            cwd=str(self.folder),
-            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
+    def copy_repository(self):
+        """Copies the files that are, or would be, committed, and commits them in the copy."""
+        for name in tracked_files():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(str(paths.ROOT / name), str(self.root / name))
+        (self.root / "scripts" / "setup.sh").write_text("exit 0\n")
+        (self.root / "models" / "research").symlink_to(paths.RESEARCH)
+        self.git("init", "--quiet")
+        self.git("add", "--all")
+        self.git("-c", "user.name=a", "-c", "user.email=a", "commit", "--quiet", "--message", "a")
+
+    def git(self, *options):
+        done = subprocess.run(
+            ["git"] + list(options), cwd=str(self.root), stdout=subprocess.PIPE, check=True
         )
-        assert process.returncode == status, process.stdout
-        if status:
-            assert "Traceback" not in process.stdout, process.stdout
-        return process.stdout
+        return done.stdout.decode()
 
-    def write_config(self, steps):
-        """demo.config made tiny, with its records in this folder."""
-        text = (paths.TRAINING / "demo.config").read_text()
-        for pattern, line in (
-            (r"height: \d+", f"height: {SIDE}"),
-            (r"width: \d+", f"width: {SIDE}"),
-            (r"depth_multiplier: [\d.]+", "depth_multiplier: 0.1"),
-            (r"batch_size: \d+", "batch_size: 2"),
-            (r"num_steps: \d+", f"num_steps: {steps}"),
-            (r"total_steps: \d+", f"total_steps: {steps}"),
-            (r"warmup_steps: \d+", "warmup_steps: 1"),
-            (r"workspace/training_demo/demo/annotations/", str(self.labels) + "/"),
-        ):
-            text, count = re.subn(pattern, lambda _: line, text)
+    def changed_files(self):
+        """What `git status --porcelain` lists, without the two columns of the status."""
+        return {line[3:] for line in self.git("status", "--porcelain").splitlines()}
+
+    def make(self, *arguments, status=0):
+        """Runs a target to its end and returns what it printed, both streams."""
+        command = ["make", "--no-print-directory", f"PYTHON_HERE={sys.executable}"]
+        return run(command + list(arguments), self.root, status)
+
+    def script(self, name, *options, status=0):
+        """Runs a script, from a folder outside the repository."""
+        (path,) = self.root.glob(f"*/**/{name}.py")
+        return run([sys.executable, str(path)] + list(map(str, options)), self.elsewhere, status)
+
+    def edit_config(self, *replacements):
+        """Edits the user's config as by hand: each regular expression must be there."""
+        text = self.config.read_text()
+        for pattern, new in replacements:
+            text, count = re.subn(pattern, new, text)
             assert count, pattern
         self.config.write_text(text)
 
-    def split(self, name):
-        """{image: number of its boxes} of a label file."""
-        with open(str(self.labels / f"{name}_labels.csv"), newline="") as file:
+    def boxes_per_image(self, split):
+        """Counter of image to the number of its boxes in a label file."""
+        path = self.training_demo / "annotations" / f"{split}_labels.csv"
+        with open(str(path), newline="") as file:
             return collections.Counter(row["filename"] for row in csv.DictReader(file))
 
 
-def fingerprints():
-    """What no walk in another folder may change."""
-    tracked = [paths.METRICS, paths.IMAGE_TO_PRODUCTS] + [
-        paths.labels(split) for split in ("train", "val", "test")
-    ]
-    return {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in tracked if path.exists()
-    }
+def tracked_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=str(paths.ROOT),
+        capture_output=True,
+    )
+    if listed.returncode:
+        pytest.skip("no git repository: this test cannot know which files are tracked")
+    names = listed.stdout.decode().split("\0")
+    return [name for name in names if name and (paths.ROOT / name).is_file()]
+
+
+def run(command, folder, status):
+    process = subprocess.run(
+        command,
+        cwd=str(folder),
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert bool(process.returncode) == bool(status), process.stdout
+    assert "Traceback" not in process.stdout, process.stdout
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory):
-    before = fingerprints()
-    yield Road(tmp_path_factory.mktemp("road with spaces"))
-    assert fingerprints() == before
+def workspace(tmp_path_factory):
+    copy = Workspace(tmp_path_factory.mktemp("walkthrough"))
+    copy.copy_repository()
+    return copy
 
 
-def test_00_draws_shelves(road):
-    assert "drew 6 train and 2 test images" in road.run(
-        PREPROCESSING / "00_make_demo_shelves.py", "--out", "shelves", "--train", 6, "--test", 2
+def test_00_draws_shelves(workspace):
+    printed = workspace.script(
+        "00_make_demo_shelves", "--out", "shelves", "--train", 6, "--test", 2
     )
+    assert "drew 6 train and 2 test images" in printed
 
 
-def test_01_adopts_them(road):
-    printed = road.run(
-        PREPROCESSING / "01_fetch_dataset.py", "--from", "shelves", "--out", "images"
-    )
+def test_01_02_and_04_make_the_data(workspace):
+    printed = workspace.make("data", f"FROM={workspace.elsewhere / 'shelves'}", "VAL_SHARE=0.3")
     assert "found 6 train and 2 test images" in printed
-    assert len(list(road.pictures.rglob("*.JPG"))) == 8
-
-
-def test_02_splits_them(road):
-    road.run(
-        PREPROCESSING / "02_split_annotations.py",
-        "--images",
-        "images",
-        "--out",
-        "annotations",
-        "--val-share",
-        0.3,
-    )
-    splits = [road.split(name) for name in ("train", "val", "test")]
-    assert len(splits[0]) + len(splits[1]) == 6 and len(splits[1]) >= 2 and len(splits[2]) == 2
-    with open(str(road.folder / "shelves" / "annotations.csv"), newline="") as file:
-        assert sum(splits, collections.Counter()) == collections.Counter(
-            row[0] for row in csv.reader(file)
-        )
-
-
-def test_03_advises_on_anchors(road):
-    road.write_config(FIRST_STEPS)
-    printed = road.run(
-        PREPROCESSING / "03_estimate_anchors.py",
-        "--labels",
-        "annotations/train_labels.csv",
-        "--config",
-        road.config,
-        "--images",
-        road.pictures,
-        "--output",
-        "results",
-        "--no-table",
-        "--repeats",
-        1,
-    )
-    assert "scales:" in printed and "aspect_ratios:" in printed
-    assert (road.folder / "results" / "anchors.png").stat().st_size > 10000
-
-
-def test_04_writes_records(road):
-    printed = road.run(
-        PREPROCESSING / "04_generate_tfrecords.py",
-        "--annotations",
-        "annotations",
-        "--images",
-        road.pictures,
-    )
+    assert len(list(workspace.images.rglob("*.JPG"))) == 8
+    train, val, test = map(workspace.boxes_per_image, ("train", "val", "test"))
+    assert len(train) + len(val) == 6
+    assert len(val) >= 2
+    assert len(test) == 2
+    with open(str(workspace.elsewhere / "shelves" / "annotations.csv"), newline="") as file:
+        assert train + val + test == collections.Counter(row[0] for row in csv.reader(file))
     assert printed.count("read back and equal") == 3
-    assert all(
-        (road.labels / (split + ".record")).stat().st_size > 10000
-        for split in ("train", "val", "test")
+    for split in ("train", "val", "test"):
+        record = workspace.training_demo / "annotations" / f"{split}.record"
+        assert record.stat().st_size > 10000
+
+
+def test_03_proposes_anchors(workspace):
+    printed = workspace.script(
+        "03_estimate_anchors", "--output", "results", "--no-table", "--repeats", 1
     )
+    assert "scales:" in printed
+    assert "aspect_ratios:" in printed
+    assert (workspace.elsewhere / "results" / "anchors.png").stat().st_size > 10000
 
 
-def check(road, status=0):
-    return road.run(
-        TRAINING / "05_check_config.py",
-        "--config",
-        road.config,
-        *(
-            part
-            for split in ("train", "val", "test")
-            for part in (f"--{split}-labels", f"annotations/{split}_labels.csv")
-        ),
-        status=status,
+def test_08_predicts_with_the_shipped_graph_until_there_is_another(workspace):
+    printed = workspace.make("predict", f"IMAGES={workspace.images / 'test'}")
+    assert f"graph: {paths.SHIPPED_GRAPH.name} " in printed
+    assert f"trained-inference-graphs/{NAME}/ does not exist until `make export`" in printed
+    assert not workspace.changed_files()
+
+
+def test_05_refuses_a_second_anchor(workspace):
+    key = "reduce_boxes_in_lowest_layer"
+    workspace.edit_config((f"{key}: false", f"{key}: true"))
+    assert key in workspace.make("check", status=1)
+    workspace.edit_config((f"{key}: true", f"{key}: false"))
+
+
+def logged_steps(workspace):
+    """The steps at which the run was evaluated."""
+    lines = (workspace.run_folder / "evaluations.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def test_06_trains_with_the_edited_config(workspace):
+    workspace.edit_config(
+        (r"height: \d+", f"height: {SIDE}"),
+        (r"width: \d+", f"width: {SIDE}"),
+        (r"depth_multiplier: [\d.]+", "depth_multiplier: 0.1"),
+        (r"batch_size: \d+", "batch_size: 2"),
+        (r"(num_steps|total_steps): \d+", rf"\1: {FIRST_STEPS}"),
+        (r"warmup_steps: \d+", "warmup_steps: 1"),
     )
+    printed = workspace.make("train")
+    assert f"training from step 0 to {FIRST_STEPS} in " in printed
+    assert f"done: step {FIRST_STEPS} in workspace/training_demo/training/{NAME};" in printed
+    assert "next: make export\n" in printed
+    assert logged_steps(workspace) == [FIRST_STEPS]
 
 
-def test_05_refuses_a_second_anchor_and_passes_one(road):
-    text = road.config.read_text()
-    road.config.write_text(
-        text.replace("reduce_boxes_in_lowest_layer: false", "reduce_boxes_in_lowest_layer: true")
-    )
-    assert "reduce_boxes_in_lowest_layer" in check(road, status=1)
-    road.config.write_text(text)
-    check(road)
-
-
-def train(road):
-    return road.run(TRAINING / "06_train.py", "--config", road.config, "--run-dir", "run")
-
-
-def evaluations(road):
-    return [
-        json.loads(line)["step"]
-        for line in (road.folder / "run" / "evaluations.jsonl").read_text().splitlines()
-    ]
-
-
-def test_06_trains(road):
-    printed = train(road)
-    assert f"done: step {FIRST_STEPS}" in printed
-    assert evaluations(road) == [FIRST_STEPS]
-
-
-def test_06_says_that_a_finished_run_is_finished(road):
-    printed = train(road)
+def test_06_reports_that_a_run_is_finished(workspace):
+    printed = workspace.script("06_train")
     assert f"already at step {FIRST_STEPS} of {FIRST_STEPS}" in printed
-    assert evaluations(road) == [FIRST_STEPS]
+    assert logged_steps(workspace) == [FIRST_STEPS]
 
 
-def test_06_goes_on_to_a_higher_step(road):
-    road.write_config(ALL_STEPS)
-    printed = train(road)
-    assert f"going on from step {FIRST_STEPS} to {ALL_STEPS}" in printed
+def test_06_resumes_up_to_a_higher_step(workspace):
+    workspace.edit_config((r"(num_steps|total_steps): \d+", rf"\1: {ALL_STEPS}"))
+    printed = workspace.script("06_train")
+    assert f"resuming from step {FIRST_STEPS} to {ALL_STEPS}" in printed
     assert f"done: step {ALL_STEPS}" in printed
-    assert evaluations(road)[-1] == ALL_STEPS
-    assert (road.folder / "run" / "best" / "evaluation.json").exists()
+    assert logged_steps(workspace)[-1] == ALL_STEPS
+    assert (workspace.run_folder / "best" / "evaluation.json").exists()
 
 
 def operations(graph):
@@ -223,105 +212,63 @@ def operations(graph):
     return {node.op for node in definition.node}
 
 
-def test_07_exports_the_newest_checkpoint(road):
-    road.run(
-        TRAINING / "07_export_inference_graph.py",
-        "--run-dir",
-        "run",
-        "--checkpoint",
-        "newest",
-        "--name",
-        "tiny",
-        "--output",
-        "graphs",
-    )
-    names = {path.name for path in (road.folder / "graphs" / "tiny").iterdir()}
-    assert names == {
+def test_07_exports_the_run(workspace):
+    printed = workspace.make("export")
+    assert f"trained-inference-graphs/{NAME}/frozen_inference_graph.pb: " in printed
+    assert {path.name for path in workspace.graph.iterdir()} == {
         "frozen_inference_graph.pb",
         "pipeline.config",
         "trained_on.json",
         "model.ckpt.index",
         "model.ckpt.data-00000-of-00001",
     }
-    road.run(
-        TRAINING / "07_export_inference_graph.py",
-        "--run-dir",
-        "run",
-        "--checkpoint",
-        "newest",
-        "--name",
-        "unfolded",
-        "--output",
-        "graphs",
-        "--unfolded",
+    assert not FOLDED_OPERATIONS & operations(workspace.graph)
+
+
+def test_07_exports_the_newest_checkpoint_unfolded(workspace):
+    workspace.script(
+        "07_export_inference_graph",
+        *("--checkpoint", "newest", "--name", "unfolded", "--output", "graphs", "--unfolded"),
     )
-    assert not SLOW & operations(road.folder / "graphs" / "tiny")
-    assert SLOW <= operations(road.folder / "graphs" / "unfolded")
+    assert FOLDED_OPERATIONS <= operations(workspace.elsewhere / "graphs" / "unfolded")
 
 
-def test_08_detects_in_every_image(road):
+def test_08_and_09_score_the_exported_graph(workspace):
+    # So few steps find nothing; the figures only have to be there.
+    printed = workspace.make("eval")
+    assert printed.count(f"graph: {NAME}") == 3, "two of step 08, one of step 09"
+    results = workspace.training_demo / "evaluation" / "results"
     for split in ("val", "test"):
-        output = road.folder / "results" / f"{split}_detections.json"
-        road.run(
-            EVALUATION / "08_detect.py",
-            "--graph",
-            "graphs/tiny",
-            "--labels",
-            f"annotations/{split}_labels.csv",
-            "--images",
-            road.pictures,
-            "--output",
-            output,
-        )
-        assert {image["file_name"] for image in json.loads(output.read_text())["images"]} == set(
-            road.split(split)
-        )
-
-
-def test_09_scores(road):
-    # So few steps find nothing on purpose: the threshold is given, and the figures need only be there.
-    road.run(
-        EVALUATION / "09_score.py",
-        "--ground-truth",
-        "annotations/test_labels.csv",
-        "--detections",
-        "results/test_detections.json",
-        "--threshold",
-        0.5,
-        "--graph-dir",
-        "graphs/tiny",
-        "--output",
-        "metrics.json",
-        "--counts-output",
-        "image2products.json",
-    )
-    metrics = json.loads((road.folder / "metrics.json").read_text())
-    test = road.split("test")
+        found = json.loads((results / f"{split}_detections.json").read_text())
+        names = {image["file_name"] for image in found["images"]}
+        assert names == set(workspace.boxes_per_image(split))
+    test = workspace.boxes_per_image("test")
+    metrics = json.loads((workspace.root / "metrics.json").read_text())
     assert 0 <= metrics["mAP"] <= 1
     assert metrics["TP"] + metrics["FN"] == sum(test.values())
-    assert set(json.loads((road.folder / "image2products.json").read_text())) == set(test)
+    assert json.loads((workspace.graph / "metrics.json").read_text()) == metrics
+    counts = json.loads((workspace.root / "image2products.json").read_text())
+    assert set(counts) == set(test)
 
 
-def test_08_draws_boxes_for_a_plain_folder(road):
-    road.run(
-        EVALUATION / "08_detect.py",
-        "--graph",
-        "graphs/tiny",
-        "--images",
-        road.pictures / "test",
-        "--draw",
-        "drawings",
-        "--output",
-        "results/predictions.json",
-        "--threshold",
-        0.5,
-    )
-    drawn = [
-        path
-        for path in (road.folder / "drawings").iterdir()
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png")
-    ]
-    assert len(drawn) == 2
+def test_10_reports_on_the_exported_graph(workspace):
+    printed = workspace.make("report")
+    assert f"graph: {NAME}" in printed
+    report = workspace.training_demo / "evaluation" / "results" / "report.html"
+    assert NAME in report.read_text()
+
+
+def test_08_draws_the_boxes_of_the_exported_graph(workspace):
+    drawn = workspace.elsewhere / "drawn"
+    images = workspace.images / "test"
+    printed = workspace.make("predict", f"IMAGES={images}", f"DRAW={drawn}")
+    assert f"graph: {NAME}" in printed
+    assert len(list(drawn.glob("*.[jJ][pP][gG]"))) == 2
+
+
+def test_only_the_config_and_the_latest_evaluation_are_changed(workspace):
+    config = str(workspace.config.relative_to(workspace.root))
+    assert workspace.changed_files() == {config, "metrics.json", "image2products.json"}
 
 
 def demo_commands():
@@ -335,28 +282,16 @@ def demo_commands():
 @pytest.mark.parametrize(
     "command", demo_commands(), ids=lambda command: pathlib.Path(command[0]).stem
 )
-def test_the_demo_knows_its_scripts(road, command):
-    """Each option in demo.sh is one that its script has, and each file it names lies in the demo's own folder."""
-    printed = road.run(paths.ROOT / command[0], "--help")
+def test_the_demo_uses_options_that_its_scripts_have(command, tmp_path):
+    """Each option in demo.sh is one of its script, and each file is in the demo's own folder."""
+    help_text = run([sys.executable, str(paths.ROOT / command[0]), "--help"], tmp_path, status=0)
     for option in command[1:]:
         if option.startswith("--"):
-            assert re.search(rf"{option}\b", printed), option
+            assert re.search(rf"{option}\b", help_text), option
         elif "/" in option:
             assert re.match(r"\$(demo|images|labels|results)\b", option), option
 
 
-def test_the_demo_walks_every_step():
-    assert [pathlib.Path(command[0]).name[:2] for command in demo_commands()] == [
-        "00",
-        "01",
-        "02",
-        "03",
-        "04",
-        "05",
-        "06",
-        "07",
-        "08",
-        "09",
-        "08",
-        "10",
-    ]
+def test_the_demo_runs_every_step():
+    steps = [pathlib.Path(command[0]).name[:2] for command in demo_commands()]
+    assert " ".join(steps) == "00 01 02 03 04 05 06 07 08 09 08 10"

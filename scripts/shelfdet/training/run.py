@@ -28,6 +28,10 @@ LOG_STEPS = 10
 TRAIN = "train"
 VAL = "val"
 BEFORE = "before"
+NEW_RUN = (
+    "Start a new run: save the config under another name and use that (`make train CONFIG=name`), "
+    "or name another folder (`make train RUN_DIR=folder`, --run-dir)"
+)
 
 
 class Plan(NamedTuple):
@@ -154,8 +158,8 @@ def check_same_network(
     if own is not None and own.model != config.model:
         raise UserError(
             f"{run}: its checkpoints were trained with another `model` than {config_path} "
-            f"describes now (compare {run / paths.CONFIG_FILE}). Undo the change of the config, or "
-            "start a new run with --run-dir (`make train RUN_DIR=folder`)."
+            f"describes now (compare {run / paths.CONFIG_FILE}). {NEW_RUN}, or undo the change of "
+            "the config."
         )
 
 
@@ -172,8 +176,8 @@ def check_same_images(config: pipeline.Config, run: pathlib.Path) -> None:
     if changed:
         raise UserError(
             f"{run}: its checkpoints were trained on another split: {' and '.join(changed)} images "
-            f"differ from those of the label files beside the records ({noted}). Make that split "
-            "again with step 02, or start a new run with --run-dir (`make train RUN_DIR=folder`)."
+            f"differ from those of the label files beside the records ({noted}). {NEW_RUN}, or "
+            "make that split again with step 02."
         )
 
 
@@ -192,16 +196,16 @@ def check_same_first_weights(
     if start_from and first != config.train_config.fine_tune_checkpoint:
         raise UserError(
             f"--start-from {start_from}: the run in {run} started from "
-            f"{first or 'random weights'}; expected the same. Leave out --start-from to resume it, "
-            "or start a new run with --run-dir."
+            f"{first or 'random weights'}; expected the same. {NEW_RUN}, or leave out --start-from "
+            "to resume this one."
         )
 
 
 def with_first_weights_of_run(config: pipeline.Config, run: pathlib.Path) -> pipeline.Config:
     """The config with the first weights of the run that it resumes, if it names none itself.
 
-    They are left out where their files are gone: model_main.py opens them although it no longer
-      needs them.
+    They are left out where their files are gone, because model_main.py opens them although it no
+    longer needs them.
     """
     own = _own_config(run)
     if own is None or config.train_config.fine_tune_checkpoint:

@@ -41,6 +41,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     add_drawing_options(parser)
     args = parser.parse_args(argv)
     check_options(parser, args)
+    args.graph_is_default = args.graph is None
     args.graph = graph_file(args.graph or paths.default_graph())
     args.output = args.output or default_output(args.labels)
     return args
@@ -188,6 +189,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     predict.check_targets(args.output, args.draw, inputs)
     class_names = predict.read_class_names(args.label_map)
     print(f"graph: {args.graph.resolve().parent.name} ({paths.shown(args.graph)})")
+    if args.graph_is_default and args.graph.parent == paths.SHIPPED_GRAPH:
+        own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem
+        print(
+            f"  the shipped one: {paths.shown(own)}/ does not exist until `make export` writes it"
+        )
     # Loads TensorFlow, which takes seconds: after the checks that need no TensorFlow.
     from shelfdet.inference import detector
 
