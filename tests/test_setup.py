@@ -1,7 +1,8 @@
-"""scripts/setup.sh against stand-ins for pyenv, conda, uv, pip and a clone of tensorflow/models: nothing is fetched.
+"""scripts/setup.sh with fakes of pyenv, conda, uv, pip and a clone of tensorflow/models.
 
-Each test has a machine of its own: a folder with a workspace, a home and a PATH that holds only the tools set-up needs.
-The real thing, with the real packages, is what `make test` does before any of this runs.
+Nothing is downloaded. Each test has its own folder with a workspace, a home and a PATH that holds
+only the tools that set-up needs. `make test` runs the real set-up, with the real packages, before
+any of these tests.
 """
 
 import os
@@ -15,12 +16,15 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-TOOLS = "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env ln".split()
+TOOLS = (
+    "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env ln"
+).split()
 
 GOOD = f'exec "{sys.executable}" "$@"'  # a Python 3.7 that runs
 BROKEN_SHIM = 'echo "pyenv: python3.7: command not found" >&2; exit 127'
 
-# A Python that makes an "environment" (itself, copied) and takes down what pip is asked for, and leaves all else to the real one.
+# A Python that creates an "environment" (a copy of itself) and records the calls of pip; it passes
+# everything else to the real Python.
 WITHOUT_NETWORK = """
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" "$3/lib/python3.7/site-packages"; cp "$0" "$3/bin/python" ;;
@@ -39,24 +43,24 @@ esac
 
 
 class Machine:
-    """A machine of stand-ins below ``folder``."""
+    """A machine of fake programs below ``folder``."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.root = folder / "work space"  # a blank in the path is no reason to fail
+        self.root = folder / "work space"  # a blank in the path must not matter
         self.research = self.root / "models" / "research"
         self.log = self.root / ".setup.log"
         self.calls = folder / "calls"
         self.broken = folder / "the-network-is-broken"
-        for made in (self.root / "scripts", self.root / "models", folder / "bin", folder / "home"):
-            made.mkdir(parents=True)
+        for new in (self.root / "scripts", self.root / "models", folder / "bin", folder / "home"):
+            new.mkdir(parents=True)
         shutil.copy(str(ROOT / "scripts" / "setup.sh"), str(self.root / "scripts"))
         shutil.copy(str(ROOT / "requirements.txt"), str(self.root))
         for tool in TOOLS:
             (folder / "bin" / tool).symlink_to(shutil.which(tool))
 
     def program(self, path, body):
-        """Writes a program at ``path`` (below the machine's folder), and gives its absolute path as text."""
+        """Writes a program at ``path``, below the machine's folder; returns its absolute path."""
         path = self.folder / path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"#!{self.folder / 'bin' / 'sh'}\n{body}\n")
@@ -86,7 +90,7 @@ class Machine:
                 wheel.writestr(name, name)
 
     def setup(self, *arguments, **environment):
-        """Runs setup.sh; gives (exit status, stdout, stderr)."""
+        """Runs setup.sh; returns (exit status, stdout, stderr)."""
         environment = dict(
             {"PATH": str(self.folder / "bin"), "HOME": str(self.folder / "home")}, **environment
         )
@@ -94,8 +98,7 @@ class Machine:
             ["bash", str(self.root / "scripts" / "setup.sh")] + list(arguments),
             env=environment,
             cwd=str(self.folder),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
         return done.returncode, done.stdout, done.stderr
@@ -111,17 +114,17 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-# --- which Python ----------------------------------------------------------------------------------------------------
+# --- which Python ---------------------------------------------------------------------------------
 
 
-def test_a_python37_that_answers_is_taken(machine):
+def test_a_working_python37_is_used(machine):
     python = machine.program("bin/python3.7", GOOD)
     machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
     assert machine.found() == python
 
 
 @pytest.mark.parametrize("pyenv_is_on_the_path", [True, False])
-def test_pyenvs_failing_shim_is_passed_over_for_pyenvs_own_python(machine, pyenv_is_on_the_path):
+def test_pyenvs_failing_shim_is_skipped_for_pyenvs_own_python(machine, pyenv_is_on_the_path):
     machine.program("bin/python3.7", BROKEN_SHIM)
     if pyenv_is_on_the_path:
         machine.program("bin/pyenv", f'echo "{machine.folder / "elsewhere"}"')
@@ -131,21 +134,21 @@ def test_pyenvs_failing_shim_is_passed_over_for_pyenvs_own_python(machine, pyenv
     assert machine.found() == python
 
 
-def test_the_workspaces_own_environment_cannot_make_itself(machine):
+def test_the_workspaces_own_environment_is_skipped(machine):
     inside = machine.program("work space/.venv/bin/python3.7", GOOD)
     outside = machine.program("home/.pyenv/versions/3.7.16/bin/python", GOOD)
     path = f"{os.path.dirname(inside)}:{machine.folder / 'bin'}"
     assert machine.found(PATH=path) == outside
 
 
-def test_condas_environments_are_looked_through(machine):
+def test_condas_environments_are_searched(machine):
     machine.program("bin/conda", f'echo "{machine.folder / "conda"}"')
     machine.program("conda/bin/python", "echo it is cpython 3.12 >&2; exit 1")
     python = machine.program("conda/envs/old/bin/python", GOOD)
     assert machine.found() == python
 
 
-def test_conda_makes_one_where_there_is_none(machine):
+def test_conda_downloads_one_where_there_is_none(machine):
     good = machine.program("good", GOOD)
     machine.program(
         "bin/conda",
@@ -163,15 +166,15 @@ esac
 """
 
 
-def test_uv_fetches_one_where_there_is_none(machine):
+def test_uv_downloads_one_where_there_is_none(machine):
     machine.program("bin/uv", UV.format(good=machine.program("good", GOOD)))
     fetched = str(machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7")
     assert machine.found() == fetched
     (machine.folder / "bin" / "uv").unlink()
-    assert machine.found() == fetched, "what was fetched once is found again"
+    assert machine.found() == fetched, "what was downloaded once is found again"
 
 
-def test_a_uv_that_no_longer_offers_it_gives_way_to_the_pinned_one(machine):
+def test_the_pinned_uv_replaces_one_that_no_longer_offers_it(machine):
     pinned = machine.program("pinned-uv", UV.format(good=machine.program("good", GOOD)))
     machine.program(
         "bin/uv", "echo 'error: No download found for request: cpython-3.7-linux' >&2; exit 2"
@@ -179,15 +182,19 @@ def test_a_uv_that_no_longer_offers_it_gives_way_to_the_pinned_one(machine):
     machine.program(
         "bin/python3",
         f'''
-        case "$*" in *"pip install"*uv==0.6.17*) while [ "$1" != --target ]; do shift; done
-            mkdir -p "$2/bin"; cp "{pinned}" "$2/bin/uv" ;; *) echo it is cpython 3.11 >&2; exit 1 ;; esac''',
+        case "$*" in
+            *"pip install"*uv==0.6.17*)
+                while [ "$1" != --target ]; do shift; done
+                mkdir -p "$2/bin"; cp "{pinned}" "$2/bin/uv" ;;
+            *) echo it is cpython 3.11 >&2; exit 1 ;;
+        esac''',
     )
     assert machine.found() == str(
         machine.root / ".python3.7" / "cpython-3.7.9" / "bin" / "python3.7"
     )
 
 
-def test_without_any_python37_there_is_one_message_with_the_ways_to_get_it(machine):
+def test_without_any_python37_one_message_lists_the_ways_to_install_it(machine):
     shim = machine.program("bin/python3.7", BROKEN_SHIM)
     newer = machine.program("bin/python3", "echo it is cpython 3.11 >&2; exit 1")
     status, out, err = machine.setup()
@@ -207,20 +214,20 @@ def test_without_any_python37_there_is_one_message_with_the_ways_to_get_it(machi
     assert not (machine.root / ".venv").exists()
 
 
-def test_the_python_that_is_named_is_the_one(machine):
+def test_the_named_python_is_used(machine):
     machine.program("bin/python3.7", GOOD)
     named = machine.program("my python", GOOD)
     assert machine.found(PYTHON=named) == named
 
 
-def test_a_named_python_that_is_none_is_an_error(machine):
+def test_a_named_python_that_does_not_work_is_an_error(machine):
     machine.program("bin/python3.7", GOOD)
     status, _, err = machine.setup("--find-python", PYTHON="/no/such/python")
     assert status == 1
     assert "PYTHON=/no/such/python is not a working Python 3.7" in err
 
 
-# --- the whole run ---------------------------------------------------------------------------------------------------
+# --- all steps ------------------------------------------------------------------------------------
 
 
 def test_first_run_second_run_and_change_of_cpu(machine):
@@ -239,14 +246,14 @@ def test_first_run_second_run_and_change_of_cpu(machine):
     assert "\ntensorflow==1.15.5\n" in wanted.read_text()
 
     machine.calls.unlink()
-    assert machine.setup() == (0, "", ""), "a second run has nothing to do, and says nothing"
+    assert machine.setup() == (0, "", ""), "a second run has nothing to do and prints nothing"
     assert not machine.calls.exists()
 
     assert machine.setup(CPU="intel")[0] == 0
     assert "\nintel-tensorflow==1.15.2\n" in wanted.read_text()
     assert not re.search("^tensorflow==", wanted.read_text(), re.MULTILINE)
     assert "uninstall -y -q tensorflow intel-tensorflow" in machine.calls.read_text()
-    assert machine.setup() == (0, "", ""), "the choice stays until another is made"
+    assert machine.setup() == (0, "", ""), "the choice is kept until another is made"
 
     with open(str(machine.root / "requirements.txt"), "a") as requirements:
         requirements.write("one-more==1.0\n")
@@ -261,7 +268,7 @@ def test_an_unknown_cpu_is_refused_before_anything_is_done(machine):
     assert not (machine.root / ".venv").exists()
 
 
-def test_a_set_up_that_broke_off_says_why_and_goes_on_next_time(machine):
+def test_an_interrupted_set_up_prints_the_cause_and_resumes(machine):
     machine.python_without_network("bin/python3.7")
     machine.broken.touch()
     status, _, err = machine.setup()
@@ -273,10 +280,10 @@ def test_a_set_up_that_broke_off_says_why_and_goes_on_next_time(machine):
     half.touch()
     machine.broken.unlink()
     assert machine.setup()[0] == 0
-    assert not half.exists(), "half an environment is not built upon"
+    assert not half.exists(), "an incomplete environment is not reused"
 
 
-def test_an_environment_of_other_making_is_not_touched(machine):
+def test_an_environment_that_set_up_did_not_make_is_not_changed(machine):
     machine.python_without_network("bin/python3.7")
     (machine.root / ".venv").mkdir()
     (machine.root / ".venv" / "mine").touch()
@@ -285,7 +292,7 @@ def test_an_environment_of_other_making_is_not_touched(machine):
     assert [path.name for path in (machine.root / ".venv").iterdir()] == ["mine"]
 
 
-# --- models/research -------------------------------------------------------------------------------------------------
+# --- models/research ------------------------------------------------------------------------------
 
 
 def tree(folder):
@@ -296,7 +303,7 @@ def tree(folder):
 
 
 def clone(folder, compiled):
-    """What stands in for the research folder of a clone of tensorflow/models."""
+    """A fake of the research folder of a clone of tensorflow/models."""
     for name in (
         "object_detection/model_main.py",
         "object_detection/export_inference_graph.py",
@@ -310,7 +317,7 @@ def clone(folder, compiled):
     return folder
 
 
-def test_the_packages_folders_take_the_places_they_have_in_tensorflow_models(machine):
+def test_the_packages_folders_go_where_tensorflow_models_has_them(machine):
     machine.python_without_network("work space/.venv/bin/python")
     status, out, err = machine.setup("--models")
     assert status == 0, err
@@ -328,7 +335,7 @@ def test_the_packages_folders_take_the_places_they_have_in_tensorflow_models(mac
     assert tree(machine.research) == before
 
 
-def test_another_version_of_the_package_replaces_what_set_up_put_there(machine):
+def test_another_version_of_the_package_replaces_the_installed_one(machine):
     machine.python_without_network("work space/.venv/bin/python")
     assert machine.setup("--models")[0] == 0
     marker = machine.research / ".made-by-make-setup"
@@ -341,7 +348,7 @@ def test_another_version_of_the_package_replaces_what_set_up_put_there(machine):
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_your_own_clone_is_used_and_left_as_it_is(machine, linked):
+def test_your_own_clone_is_used_and_not_changed(machine, linked):
     machine.python_without_network("bin/python3.7")
     if linked:
         machine.research.symlink_to(clone(machine.folder / "my clone", compiled=True))
@@ -350,13 +357,13 @@ def test_your_own_clone_is_used_and_left_as_it_is(machine, linked):
     before = tree(machine.research)
     status, out, err = machine.setup()
     assert status == 0, err
-    assert "your own clone of tensorflow/models, left as it is" in out
+    assert "your own clone of tensorflow/models, not changed" in out
     assert tree(machine.research) == before
     assert machine.research.is_symlink() == linked
     assert machine.setup() == (0, "", "")
 
 
-def test_a_clone_that_takes_our_place_is_noticed(machine):
+def test_a_clone_that_replaces_the_installed_package_is_checked(machine):
     machine.python_without_network("bin/python3.7")
     assert machine.setup()[0] == 0
     assert machine.setup() == (0, "", "")
@@ -376,7 +383,7 @@ def test_a_clone_that_takes_our_place_is_noticed(machine):
     assert "your own clone" in machine.setup()[1]
 
 
-def test_the_proto_files_of_a_clone_are_compiled_where_that_is_missing(machine):
+def test_missing_proto_modules_of_a_clone_are_compiled(machine):
     machine.python_without_network("work space/.venv/bin/python")
     clone(machine.research, compiled=False)
     before = tree(machine.research)
@@ -387,29 +394,29 @@ def test_the_proto_files_of_a_clone_are_compiled_where_that_is_missing(machine):
     assert tree(machine.research) == dict(before, **{"object_detection/protos/a_pb2.py": b""})
 
 
-def test_a_folder_that_is_no_clone_is_an_error_and_stays(machine):
+def test_a_folder_that_is_not_a_clone_is_refused_and_not_changed(machine):
     machine.python_without_network("work space/.venv/bin/python")
     machine.research.mkdir()
     (machine.research / "thesis.txt").write_text("mine")
     status, _, err = machine.setup("--models")
     assert status == 1
-    assert str(machine.research) in err and "holds no object_detection" in err
+    assert str(machine.research) in err and "contains no object_detection" in err
     assert tree(machine.research) == {"thesis.txt": b"mine"}
 
 
-def test_a_clone_that_is_not_whole_is_named(machine):
+def test_an_incomplete_clone_is_refused(machine):
     machine.python_without_network("bin/python3.7")
     clone(machine.research, compiled=True)
     shutil.rmtree(str(machine.research / "slim"))
     status, _, err = machine.setup()
     assert status == 1
-    assert str(machine.research / "slim" / "nets") in err and "not a whole clone" in err
+    assert str(machine.research / "slim" / "nets") in err and "not a complete clone" in err
 
 
-# --- the pins --------------------------------------------------------------------------------------------------------
+# --- the pins -------------------------------------------------------------------------------------
 
 
-def test_every_pin_stands_once():
+def test_every_package_is_pinned_once():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pins = [line.split("#")[0].strip() for line in lines if line and not line.startswith("#")]
     pins += [
@@ -423,4 +430,6 @@ def test_every_pin_stands_once():
     names = [re.sub("[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins]
     assert len(names) == len(set(names))
     for file in (ROOT / "Makefile", ROOT / "scripts" / "setup.sh"):
-        assert not re.findall(r"\w+==\d\S*", file.read_text()), "versions stand in requirements.txt"
+        assert not re.findall(r"\w+==\d\S*", file.read_text()), (
+            "versions belong in requirements.txt"
+        )
