@@ -1,143 +1,147 @@
-"""The detectors that ship are those that their metrics.json speaks of: scored again on the real photographs."""
+"""The detectors that ship: their figures are of their graphs, and the documents quote them."""
 
 import json
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, load_script
+from shelfdet.core import files, paths
+from shelfdet.evaluation import score
 
-GRAPHS = ROOT / "workspace" / "training_demo" / "trained-inference-graphs"
-METRICS = {
-    "ssd_inception_v2_shelf": ROOT / "metrics.json",
-    "ssd_inception_v2_shelf_fast": GRAPHS / "ssd_inception_v2_shelf_fast" / "metrics.json",
-}
-# TensorFlow's builds and processors differ in the last digits of a score; by how much each figure may, then.
+GRAPHS = {graph.name: graph for graph in paths.SHIPPED_GRAPHS}
+SHIPPED = paths.SHIPPED_GRAPH.name
+# Builds of TensorFlow and processors differ in the last digits of a score: tolerances for that.
 SHARES = dict.fromkeys(("mAP", "precision", "recall", "f1", "AP", "AP75", "threshold"), 0.002)
 NUMBERS = dict.fromkeys(("TP", "FP", "FN"), 5)
-COUNTS_OFF = 5  # products more or fewer, over all images
+TOLERANCES = dict(SHARES, mean_absolute_count_error=0.05, **NUMBERS)
+COUNTS_TOLERANCE = 5  # products more or fewer, over all images
 
 
-def committed(name):
-    return json.loads((ROOT / name).read_text())
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+def shipped_metrics(name=SHIPPED):
+    return read(GRAPHS[name] / paths.METRICS.name)
+
+
+@pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_metrics_are_of_the_shipped_graph_and_config(name):
-    from shelfdet.core import files
-
-    metrics = json.loads(METRICS[name].read_text())
-    assert metrics["graph_sha256"] == files.sha256(GRAPHS / name / "frozen_inference_graph.pb")
-    assert metrics["config_sha256"] == files.sha256(GRAPHS / name / "pipeline.config")
-    assert (metrics["images"], metrics["boxes"], metrics["labels_sha256"]) == (
-        71,
-        2648,
-        committed("metrics.json")["labels_sha256"],
-    )
+    figures = shipped_metrics(name)
+    assert score.graph_name(figures) == name
+    assert figures["graph_sha256"] == files.sha256(GRAPHS[name] / paths.GRAPH_FILE)
+    assert figures["config_sha256"] == files.sha256(GRAPHS[name] / paths.CONFIG_FILE)
+    assert (figures["images"], figures["boxes"]) == (71, 2648)
+    assert figures["labels_sha256"] == shipped_metrics()["labels_sha256"]
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_the_shipped_graph_is_folded(name):
     tf = pytest.importorskip("tensorflow")
     definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString((GRAPHS / name / "frozen_inference_graph.pb").read_bytes())
-    assert not {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"} & {
-        node.op for node in definition.node
-    }
+    definition.ParseFromString((GRAPHS[name] / paths.GRAPH_FILE).read_bytes())
+    operations = {node.op for node in definition.node}
+    assert not operations & {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"}
 
 
-ROWS = (
-    ("AP at IoU 0.5", "mAP", 4),
-    ("precision", "precision", 4),
-    ("recall", "recall", 4),
-    ("COCO AP (IoU 0.50", "AP", 4),
-    ("COCO AP at IoU 0.75", "AP75", 4),
-    ("mean absolute error of the count", "mean_absolute_count_error", 2),
+# ---- the latest evaluation at the root ---------------------------------------------------------
+
+
+def test_every_image_of_the_latest_evaluation_has_its_count():
+    counts = read(paths.IMAGE_TO_PRODUCTS)
+    figures = read(paths.METRICS)
+    assert len(counts) == figures["images"]
+    if figures["threshold"] is not None:
+        assert sum(counts.values()) == figures["TP"] + figures["FP"]
+
+
+# ---- what the documents quote ------------------------------------------------------------------
+
+
+def table_row(document, start):
+    """The cells of the one table row of a document that begins with ``start``."""
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    "start, key, digits",
+    [
+        ("AP at IoU 0.5 (`mAP`", "mAP", 4),
+        ("precision, at score", "precision", 4),
+        ("recall, at score", "recall", 4),
+        ("COCO AP (IoU 0.50", "AP", 4),
+        ("COCO AP at IoU 0.75", "AP75", 4),
+        ("count MAE |", "mean_absolute_count_error", 2),
+    ],
 )
+def test_the_results_table_quotes_the_shipped_metrics(start, key, digits):
+    figures = shipped_metrics()
+    low, high = figures["intervals_95"][key]
+    _, value, interval = table_row("docs/results.md", start)
+    assert value == f"{figures[key]:.{digits}f}"
+    assert interval == f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-@pytest.mark.parametrize("text, key, digits", ROWS)
-def test_readmes_table_says_what_metrics_json_says(text, key, digits):
-    official = (ROOT / "README.md").read_text().split("*Planograms never seen.*")[0]
-    (row,) = [line for line in official.splitlines() if line.startswith("| " + text)]
-    metrics = committed("metrics.json")
-    value, interval = [cell.strip() for cell in row.split("|")[2:4]]
-    assert value == "{:.{}f}".format(metrics[key], digits)
-    assert interval == "{:.{digits}f} to {:.{digits}f}".format(
-        *metrics["intervals_95"][key], digits=digits
-    )
+@pytest.mark.parametrize("name", sorted(GRAPHS))
+def test_the_readme_quotes_the_shipped_metrics(name):
+    figures = shipped_metrics(name)
+    keys = ("mAP", "AP75", "AP", "precision", "recall", "mean_absolute_count_error")
+    cells = table_row("README.md", f"`{name}`")[-len(keys) :]
+    quoted = [cell.split(" ")[0] for cell in cells]  # without the intervals
+    digits = (3, 3, 3, 3, 3, 2)
+    assert quoted == [f"{figures[key]:.{places}f}" for key, places in zip(keys, digits)]
 
 
-def test_readme_and_the_model_card_quote_the_threshold_and_the_errors():
-    metrics = committed("metrics.json")
-    readme, card = ((path / "README.md").read_text() for path in (ROOT, GRAPHS))
-    threshold = f"{metrics['threshold']:.4f}"
-    assert "score " + threshold in readme and "score " + threshold in card
+def test_the_documents_quote_the_threshold_and_the_errors():
+    figures = shipped_metrics()
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    card = (paths.GRAPHS / "README.md").read_text(encoding="utf-8")
+    threshold = f"score {figures['threshold']:.4f}"
+    assert threshold in results
+    assert threshold in card
     assert (
-        "{TP:,} products are hit and {FN} missed; of the {FP} false alarms".format(**metrics)
-        in readme
-    )
+        f"{figures['TP']:,} true positives, {figures['FP']} false positives and "
+        f"{figures['FN']} false negatives"
+    ) in results
 
 
-def test_every_test_image_has_its_count():
-    assert len(committed("image2products.json")) == committed("metrics.json")["images"] == 71
+# ---- scoring again -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
-def test_scored_again_the_figures_hold(name, shelf_data, script, tmp_path):
+@pytest.mark.parametrize("name", sorted(GRAPHS))
+def test_scored_again_the_figures_hold(name, shelf_data, tmp_path):
     pytest.importorskip("tensorflow")
-    script("02_split_annotations").main(["--images", str(shelf_data), "--out", str(tmp_path)])
+    load_script("02_split_annotations").main([f"--images={shelf_data}", f"--out={tmp_path}"])
     for split in ("val", "test"):
-        script("08_detect").main(
+        load_script("08_detect").main(
             [
-                "--graph",
-                str(GRAPHS / name),
-                "--labels",
-                str(tmp_path / f"{split}_labels.csv"),
-                "--images",
-                str(shelf_data / "ShelfImages"),
-                "--output",
-                str(tmp_path / f"{split}.json"),
+                f"--graph={GRAPHS[name]}",
+                f"--labels={tmp_path / f'{split}_labels.csv'}",
+                f"--images={shelf_data / 'ShelfImages'}",
+                f"--output={tmp_path / f'{split}.json'}",
             ]
         )
-    script("09_score").main(
+    load_script("09_score").main(
         [
-            "--ground-truth",
-            str(tmp_path / "test_labels.csv"),
-            "--ground-truth-format",
-            "csv",
-            "--detections",
-            str(tmp_path / "test.json"),
-            "--val-ground-truth",
-            str(tmp_path / "val_labels.csv"),
-            "--val-detections",
-            str(tmp_path / "val.json"),
-            "--graph-dir",
-            str(GRAPHS / name),
-            "--resamples",
-            "0",
-            "--output",
-            str(tmp_path / "metrics.json"),
-            "--counts-output",
-            str(tmp_path / "counts.json"),
+            f"--ground-truth={tmp_path / 'test_labels.csv'}",
+            f"--detections={tmp_path / 'test.json'}",
+            f"--val-ground-truth={tmp_path / 'val_labels.csv'}",
+            f"--val-detections={tmp_path / 'val.json'}",
+            f"--graph-dir={GRAPHS[name]}",
+            "--resamples=0",
+            f"--output={tmp_path / 'metrics.json'}",
+            f"--counts-output={tmp_path / 'counts.json'}",
         ]
     )
-    found, expected = (
-        json.loads((tmp_path / "metrics.json").read_text()),
-        json.loads(METRICS[name].read_text()),
-    )
-    for figure, tolerance in dict(SHARES, mean_absolute_count_error=0.05, **NUMBERS).items():
+    found = read(tmp_path / "metrics.json")
+    expected = shipped_metrics(name)
+    for figure, tolerance in TOLERANCES.items():
         assert found[figure] == pytest.approx(expected[figure], abs=tolerance), figure
-    assert (found["images"], found["boxes"], found["labels_sha256"]) == (
-        71,
-        2648,
-        expected["labels_sha256"],
-    )
-    if name == "ssd_inception_v2_shelf":
-        counts, expected_counts = (
-            json.loads((tmp_path / "counts.json").read_text()),
-            committed("image2products.json"),
-        )
-        assert sorted(counts) == sorted(expected_counts)
-        assert (
-            sum(abs(counts[picture] - expected_counts[picture]) for picture in counts) <= COUNTS_OFF
-        )
+    assert (found["images"], found["boxes"]) == (71, 2648)
+    assert found["labels_sha256"] == expected["labels_sha256"]
+    counts = read(tmp_path / "counts.json")
+    assert len(counts) == 71
+    expected_products = expected["TP"] + expected["FP"]
+    assert abs(sum(counts.values()) - expected_products) <= COUNTS_TOLERANCE

@@ -25,11 +25,14 @@ that was stopped resumes. --speed measures images/s, one graph after another, on
 import argparse
 import pathlib
 import sys
+from typing import Any, Dict, List, Optional, Sequence
 
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths
+
+Rows = Dict[str, Dict[str, Any]]  # the rows of ablations.json by choice
 
 FIGURE = paths.EVALUATION / "figures" / "ablations.png"
 STEPS = 250
@@ -49,7 +52,7 @@ COLUMNS = (
 )
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,7 +83,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from experiments import ablation_runs
@@ -113,7 +116,7 @@ def main(argv=None):
         )
 
 
-def print_table(rows):
+def print_table(rows: Rows) -> None:
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * len(COLUMNS))
     for row in rows.values():
@@ -122,7 +125,7 @@ def print_table(rows):
         print(f"\nimages/s on {machine}")
 
 
-def table_cells(row):
+def table_cells(row: Dict[str, Any]) -> List[str]:
     """The text of one row in each of COLUMNS; "-" where something was not measured."""
     width, height = row["input_wh"]
     minutes = "-" if row["cpu_seconds"] is None else str(round(row["cpu_seconds"] / 60))
@@ -142,7 +145,7 @@ def table_cells(row):
     ]
 
 
-def draw_figure(rows):
+def draw_figure(rows: Rows) -> None:
     from experiments import ablation_figure
     from experiments.ablation_choices import CHOICES
 

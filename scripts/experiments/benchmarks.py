@@ -25,7 +25,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from typing import NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -61,7 +61,7 @@ class Row(NamedTuple):
     peak_mib: Optional[float]
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +103,7 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.core import machine
 
@@ -122,7 +122,13 @@ def main(argv=None):
     print_table(rows)
 
 
-def bench_source(args, folder, source, dataset, size_wh):
+def bench_source(
+    args: argparse.Namespace,
+    folder: pathlib.Path,
+    source: str,
+    dataset: Optional[str],
+    size_wh: Tuple[int, int],
+) -> List[Row]:
     """The rows of steps 04 and 08 and of the graphs, on images of one size.
 
     Args:
@@ -154,16 +160,18 @@ def bench_source(args, folder, source, dataset, size_wh):
     return rows
 
 
-def records_command(images):
+def records_command(images: pathlib.Path) -> List[Any]:
     return [RECORDS, "--annotations", images, "--images", images, "--splits", "test"]
 
 
-def detect_command(graph, images):
+def detect_command(graph: pathlib.Path, images: pathlib.Path) -> List[Any]:
     options = ["--graph", graph, "--labels", images / "test_labels.csv", "--images", images]
     return [DETECT] + options + ["--output", images / "test_detections.json"]
 
 
-def bench_graphs(graphs, source, image_paths):
+def bench_graphs(
+    graphs: Sequence[pathlib.Path], source: str, image_paths: Sequence[pathlib.Path]
+) -> List[Row]:
     """The rows of the graphs alone."""
     from shelfdet.data import images
     from shelfdet.inference import detector
@@ -176,7 +184,7 @@ def bench_graphs(graphs, source, image_paths):
     ]
 
 
-def bench_score(folder, count):
+def bench_score(folder: pathlib.Path, count: int) -> Row:
     """The row of step 09, on synthetic boxes."""
     from experiments import benchmark_inputs
 
@@ -187,13 +195,15 @@ def bench_score(folder, count):
     return bench_step("09 score", source, count, score_command(every), score_command(one))
 
 
-def score_command(folder):
+def score_command(folder: pathlib.Path) -> List[Any]:
     truth = ["--ground-truth", folder / "labels.csv", "--ground-truth-format", "csv"]
     found = ["--detections", folder / "detections.json", "--threshold", "0.5"]
     return [SCORE] + truth + found + ["--output", folder / "metrics.json"]
 
 
-def bench_step(step, source, count, command_all, command_one):
+def bench_step(
+    step: str, source: str, count: int, command_all: List[Any], command_one: List[Any]
+) -> Row:
     """The row of a step, from a run over ``count`` images and one over a single image."""
     from experiments import measurement
 
@@ -204,7 +214,7 @@ def bench_step(step, source, count, command_all, command_one):
     return Row(step, source, count, full.seconds, start_up.seconds, rate, full.peak_mib)
 
 
-def print_table(rows):
+def print_table(rows: Sequence[Row]) -> None:
     print("\n| " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * len(COLUMNS))
     for row in rows:

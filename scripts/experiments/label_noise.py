@@ -29,6 +29,7 @@ wide, say) does not show; a detector can learn it.
 import argparse
 import pathlib
 import sys
+from typing import Any, Optional, Sequence
 
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -39,7 +40,7 @@ from shelfdet.core import command_line, paths
 FITS = (("mapped_xyxy", "fitted to all boxes"), ("leave_one_out_xyxy", "leave-one-out"))
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,7 +58,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from experiments import label_agreement, registration
     from shelfdet.data import labels
@@ -90,7 +91,8 @@ def main(argv=None):
             )
 
 
-def print_differences(found, fit):
+def print_differences(found: Any, fit: str) -> None:
+    """Prints a label_agreement.Differences (that module is heavy, so it is imported in ``main``)."""
     print(
         f"\n{fit}: the two labels of a product have a mean IoU of {found.mean_iou:.3f} "
         f"(median {found.median_iou:.3f})"

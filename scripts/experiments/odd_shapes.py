@@ -18,6 +18,7 @@ the shape does.
 import argparse
 import pathlib
 import sys
+from typing import Any, Dict, List, Optional, Sequence
 
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -32,7 +33,7 @@ CASES = (
 )
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -76,7 +77,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from experiments import odd_shape_images
@@ -102,7 +103,7 @@ def main(argv=None):
     print(f"\nprecision and recall at score {threshold:.4f}")
 
 
-def stored_threshold(graph):
+def stored_threshold(graph: pathlib.Path) -> float:
     """The score threshold in the metrics.json beside the graph."""
     path = graph / paths.METRICS.name
     if not path.is_file():
@@ -113,7 +114,14 @@ def stored_threshold(graph):
     return files.read_json(path)["threshold"]
 
 
-def score(folder, name, source, graph, threshold, options):
+def score(
+    folder: pathlib.Path,
+    name: str,
+    source: str,
+    graph: pathlib.Path,
+    threshold: float,
+    options: List[str],
+) -> Dict[str, Any]:
     """Detects in the images of ``source`` and scores; returns the figures that step 09 writes."""
     log = folder / f"{name}.log"
     labels = folder / f"{source}_labels.csv"

@@ -23,6 +23,7 @@ are printed beside the shipped ones, and are of other images.
 import argparse
 import pathlib
 import sys
+from typing import Optional, Sequence
 
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -32,7 +33,7 @@ GRAPH_NAME = "graph"  # of the folder in the run's folder
 FOLDS = range(4)
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,7 +70,7 @@ def parse(argv):
     return args
 
 
-def default_run(fold, seed):
+def default_run(fold: Optional[int], seed: int) -> pathlib.Path:
     name = "reproduced"
     if fold is not None:
         name += f"_fold{fold}"
@@ -78,7 +79,7 @@ def default_run(fold, seed):
     return paths.TRAINING / name
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from experiments import reproduction
