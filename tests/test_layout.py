@@ -39,7 +39,14 @@ LAYERS = ("evaluation", "training", "inference", "config", "anchors", "data", "c
 
 TENSORFLOW = {"tensorflow", "object_detection", "nets", "tf_slim"}
 # The other modules work without TensorFlow.
-MAY_IMPORT_TENSORFLOW = ("core/tensorflow1", "config/", "data/records", "inference/", "training/")
+MAY_IMPORT_TENSORFLOW = (
+    "core/tensorflow1",
+    "config/",
+    "data/label_map",
+    "data/records",
+    "inference/",
+    "training/",
+)
 HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}
 
 FIRST_LINES = 'import runpy, sys, json; sys.argv = [sys.argv[1], "--help"]\n'

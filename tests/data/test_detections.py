@@ -1,21 +1,29 @@
-"""Detections in every format, and what is said where they are wrong."""
+"""Detections of every format: what is read, written, clipped and refused."""
 
 import json
 
 import numpy as np
 import pytest
+from annotation_samples import (
+    DETECTIONS,
+    LABELS,
+    SCORED_HEADER,
+    coco,
+    coco_annotation,
+    coco_with,
+    scored_voc,
+    voc,
+    write_file,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shelfdet import UserError
-from shelfdet.data import detections, labels
+from shelfdet.data import detections
 from shelfdet.data.detections import Detections
 
-HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax,score\n"
-VOC = "<annotation><filename>a.jpg</filename><size><width>9</width><height>9</height></size>{}</annotation>"
 
-
-def made(name="a.jpg", boxes=((1, 2, 11, 22),), scores=(0.5,), classes=None, size_wh=(100, 50)):
+def detected(name="a.jpg", boxes=((1, 2, 11, 22),), scores=(0.5,), classes=None, size_wh=(100, 50)):
     return Detections(
         name,
         size_wh,
@@ -29,30 +37,19 @@ def assert_same(one, other):
     assert [image.filename for image in one] == [image.filename for image in other]
     for a, b in zip(one, other):
         assert a.size_wh == b.size_wh and a.classes == b.classes
-        assert (
-            a.boxes_xyxy == pytest.approx(b.boxes_xyxy, abs=1e-9)
-            and a.boxes_xyxy.shape == b.boxes_xyxy.shape
-        )
+        assert a.boxes_xyxy.shape == b.boxes_xyxy.shape
+        assert a.boxes_xyxy == pytest.approx(b.boxes_xyxy, abs=1e-9)
         assert list(a.scores) == list(b.scores)
 
 
-def coco(**changes):
-    content = {
-        "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 50}],
-        "categories": [{"id": 3, "name": "product"}],
-        "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20], "score": 0.5}],
-    }
-    content.update(changes)
-    return content
+def message_of(path, format="coco", **options):
+    with pytest.raises(UserError) as error:
+        detections.read_detections(path, format, **options)
+    assert str(path) in str(error.value)
+    return str(error.value)
 
 
-def annotation(**changes):
-    return [
-        dict({"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20], "score": 0.5}, **changes)
-    ]
-
-
-# ------------------------------------------------------------------------------------------------ there and back
+# --- reading and writing ------------------------------------------------------------------------
 
 
 @settings(max_examples=50, deadline=None)
@@ -72,18 +69,13 @@ def annotation(**changes):
         max_size=4,
     )
 )
-def test_what_is_written_is_read(tmp_path_factory, pictures):
+def test_detections_are_read_as_they_were_written(tmp_path_factory, rows_of_images):
     path = tmp_path_factory.mktemp("written") / "d.json"
     images = []
-    for number, rows in enumerate(pictures):
+    for number, rows in enumerate(rows_of_images):
         rows = sorted(rows, key=lambda row: -row[4])
-        images.append(
-            made(
-                f"{number}.jpg",
-                [(x, y, x + w, y + h) for x, y, w, h, _ in rows],
-                [row[4] for row in rows],
-            )
-        )
+        boxes = [(x, y, x + width, y + height) for x, y, width, height, _ in rows]
+        images.append(detected(f"{number}.jpg", boxes, [row[4] for row in rows]))
     detections.write_detections(images, path, {"graph": "g"})
     assert_same(detections.read_detections(path), images)
     assert detections.read_info(path) == {"graph": "g"}
@@ -91,13 +83,19 @@ def test_what_is_written_is_read(tmp_path_factory, pictures):
 
 def test_written_file_is_coco_and_the_same_each_time(tmp_path):
     images = [
-        made("Regal Süd 1.JPG", [(1, 2, 11, 22), (5, 5, 9, 9), (3, 3, 3, 9)], [0.25, 0.75, 0.5]),
-        made("empty.jpg", [], []),
+        detected(
+            "Regal Süd 1.JPG",
+            [(1, 2, 11, 22), (5, 5, 9, 9), (3, 3, 3, 9)],
+            [0.25, 0.75, 0.5],
+        ),
+        detected("empty.jpg", [], []),
     ]
     detections.write_detections(images, tmp_path / "a.json")
     detections.write_detections(images, tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text.count("\n") == 12  # one entry a line
+    content = json.loads(text)
     assert content["images"] == [
         {"id": 1, "file_name": "Regal Süd 1.JPG", "width": 100, "height": 50},
         {"id": 2, "file_name": "empty.jpg", "width": 100, "height": 50},
@@ -111,29 +109,24 @@ def test_written_file_is_coco_and_the_same_each_time(tmp_path):
 
 def test_every_format_gives_the_same(tmp_path):
     expected = [
-        made("a.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.25], ["big box", "tin"]),
-        made("b.jpg", [], []),
+        detected("a.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.25], ["big box", "tin"]),
+        detected("b.jpg", [], []),
     ]
     detections.write_detections(expected, tmp_path / "d.json")
-    (tmp_path / "d.csv").write_text(
-        HEADER + "a.jpg,100,50,tin,5,5,9,9,0.25\n"
-        "a.jpg,100,50,big box,1,2,11,22,0.75\nb.jpg,100,50,,,,,,\n"
+    write_file(
+        tmp_path / "d.csv",
+        SCORED_HEADER + "a.jpg,100,50,tin,5,5,9,9,0.25\n"
+        "a.jpg,100,50,big box,1,2,11,22,0.75\nb.jpg,100,50,,,,,,\n",
     )
-    for name in ("voc", "text"):
-        (tmp_path / name).mkdir()
-    xml = "<annotation><filename>{}</filename><size><width>100</width><height>50</height></size>{}</annotation>"
     box = (
-        "<object><name>{}</name><score>{}</score>"
-        "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+        "<object><name>{}</name><score>{}</score><bndbox><xmin>{}</xmin><ymin>{}</ymin>"
+        "<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
     )
-    (tmp_path / "voc" / "a.xml").write_text(
-        xml.format(
-            "a.jpg", box.format("tin", 0.25, 5, 5, 9, 9) + box.format("big box", 0.75, 1, 2, 11, 22)
-        )
-    )
-    (tmp_path / "voc" / "b.xml").write_text(xml.format("b.jpg", ""))
-    (tmp_path / "text" / "a.txt").write_text("tin 0.25 5 5 9 9\nbig box 0.75 1 2 11 22\n")
-    (tmp_path / "text" / "b.txt").write_text("")
+    objects = box.format("tin", 0.25, 5, 5, 9, 9) + box.format("big box", 0.75, 1, 2, 11, 22)
+    write_file(tmp_path / "voc" / "a.xml", voc("a.jpg", size=(100, 50), objects=objects))
+    write_file(tmp_path / "voc" / "b.xml", voc("b.jpg", size=(100, 50), objects=""))
+    write_file(tmp_path / "text" / "a.txt", "tin 0.25 5 5 9 9\nbig box 0.75 1 2 11 22\n")
+    write_file(tmp_path / "text" / "b.txt", "")
     assert_same(detections.read_detections(tmp_path / "d.json"), expected)
     assert_same(detections.read_detections(tmp_path / "d.csv", "csv"), expected)
     assert_same(detections.read_detections(tmp_path / "voc", "voc"), expected)
@@ -141,284 +134,134 @@ def test_every_format_gives_the_same(tmp_path):
 
 
 def test_ground_truth_has_no_scores(tmp_path):
-    unscored = [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]
-    (tmp_path / "t.json").write_text(json.dumps(coco(annotations=unscored)))
-    (tmp_path / "a.txt").write_text("product 1 2 11 22")
-    labels.write_labels(
-        [labels.LabelledImage("a.jpg", (100, 50), np.array([[1, 2, 11, 22]]), ("product",))],
-        tmp_path / "t.csv",
-    )
-    for path, format in (
-        (tmp_path / "t.json", "coco"),
-        (tmp_path, "text"),
-        (tmp_path / "t.csv", "csv"),
-    ):
-        (image,) = detections.read_detections(path, format, scored=False)
-        assert (
-            image.scores is None
-            and image.boxes_xyxy.tolist() == [[1, 2, 11, 22]]
-            and image.classes == ("product",)
-        )
+    path_of = {
+        "coco": write_file(tmp_path / "t.json", coco()),
+        "csv": write_file(tmp_path / "t.csv", LABELS + "b.jpg,100,80,,,,,\n"),
+        "voc": write_file(tmp_path / "voc" / "a.xml", voc()).parent,
+        "text": write_file(tmp_path / "text" / "a.txt", "product 1 2 30 40").parent,
+    }
+    for format, path in path_of.items():
+        image = detections.read_detections(path, format, scored=False)[0]
+        bottom = 40.5 if format == "coco" else 40
+        assert image.scores is None
+        assert image.boxes_xyxy.tolist() == [[1, 2, 30, bottom]]
+        assert image.classes == ("product",)
+
+
+def test_label_files_as_ground_truth_are_checked_as_label_files(tmp_path):
+    path = write_file(tmp_path / "t.csv", LABELS + LABELS.splitlines()[1])
+    assert "the same image, class and box" in message_of(path, "csv", scored=False)
 
 
 def test_a_bare_list_of_coco_results_needs_the_ground_truth(tmp_path):
-    (tmp_path / "list.json").write_text(json.dumps(annotation()))
-    (tmp_path / "truth.json").write_text(json.dumps(coco()))
-    assert_same(
-        detections.read_detections(
-            tmp_path / "list.json", coco_ground_truth=tmp_path / "truth.json"
-        ),
-        [made()],
-    )
-    with pytest.raises(UserError, match="bare list"):
-        detections.read_detections(tmp_path / "list.json")
+    results = write_file(tmp_path / "list.json", json.dumps([coco_annotation(score=0.5)]))
+    truth = write_file(tmp_path / "truth.json", coco())
+    first, second = detections.read_detections(results, coco_ground_truth=truth)
+    assert_same([first], [detected(boxes=[(1, 2, 30, 40.5)], size_wh=(100, 80))])
+    assert second.filename == "b.jpg" and second.classes == ()
+    assert "bare list" in message_of(results)
 
 
 def test_equal_scores_keep_their_order(tmp_path):
-    (tmp_path / "d.csv").write_text(
-        HEADER + "".join(f"a.jpg,100,50,{name},1,2,11,22,0.5\n" for name in "cab")
-    )
-    assert detections.read_detections(tmp_path / "d.csv", "csv")[0].classes == ("c", "a", "b")
+    rows = "".join(f"a.jpg,100,50,{name},1,2,11,22,0.5\n" for name in "cab")
+    path = write_file(tmp_path / "d.csv", SCORED_HEADER + rows)
+    assert detections.read_detections(path, "csv")[0].classes == ("c", "a", "b")
 
 
-# ------------------------------------------------------------------------------------------------ bad input
+@pytest.mark.parametrize("format, content", [("voc", scored_voc(size=(0, 0))), ("coco", None)])
+def test_sizes_that_are_not_stated_are_those_of_the_known_images(tmp_path, format, content):
+    known = [detected("a.jpg", size_wh=(25, 80))]
+    if format == "voc":
+        path = write_file(tmp_path / "a.xml", content).parent
+    else:
+        image = {"id": 5, "file_name": "a.jpg"}
+        annotation = coco_annotation(score=0.5)
+        path = write_file(tmp_path / "a", coco(images=[image], annotations=[annotation]))
+    assert detections.read_detections(path, format)[0].size_wh is None
+    assert "25 x 80 pixels" in message_of(path, format, known=known)
+    (image,) = detections.read_detections(path, format, known=known, clip=True)
+    assert image.size_wh == (25, 80) and image.boxes_xyxy[0, 2] == 25
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        ("", "no whole JSON"),
-        ('{"images": [{"id": 1', "no whole JSON"),
-        ('{"images": []}', "'annotations' is missing; expected a list"),
-        (coco(images=3), "'images' is int; expected a list"),
-        (
-            coco(images=[{"id": 7, "file_name": "a.jpg", "width": 100}]),
-            r"images\[0\]: 'height' is missing",
-        ),
-        (coco(images=coco()["images"] * 2), r"images\[1\]: the image a.jpg was there already"),
-        (
-            coco(
-                images=coco()["images"]
-                + [{"id": 7, "file_name": "b.jpg", "width": 100, "height": 50}]
-            ),
-            r"images\[1\]: id 7 was there already, of a.jpg",
-        ),
-        (
-            coco(categories=[{"id": 3, "name": "product"}, {"id": 3, "name": "tag"}]),
-            r"categories\[1\]: id 3 was there already, of product",
-        ),
-        (coco(categories=[{"id": 3, "name": " "}]), r"categories\[0\]: the class is empty"),
-        (coco(images=[], annotations=[]), "no image in it"),
-        (
-            coco(images=[{"id": 7, "file_name": "a.jpg", "width": 0, "height": 50}]),
-            r"images\[0\]: width is 0; expected pixels, at least 1",
-        ),
-        (
-            coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}]),
-            r"annotations\[0\]: 'score' is missing",
-        ),
-        (coco(annotations=["x"]), r"annotations\[0\]: 'bbox' is missing"),
-        (
-            coco(annotations=annotation(score="high")),
-            r"annotations\[0\]: score is 'high'; expected a finite number",
-        ),
-        (
-            coco(annotations=annotation(score=10**400)),
-            r"annotations\[0\]: score is 10{199}; expected a finite number",
-        ),
-        ('{"images": ' + "[" * 100000, "no whole JSON"),
-        (coco(annotations=annotation(score=True)), r"annotations\[0\]: score is True"),
-        (coco(annotations=annotation(score=float("nan"))), r"annotations\[0\]: score is nan"),
-        (
-            coco(annotations=annotation(bbox=[1, 2, 10])),
-            r"annotations\[0\]: bbox is \[1, 2, 10\]; expected \[x, y, width, height\]",
-        ),
-        (
-            coco(annotations=annotation(bbox=[1, 2, float("inf"), 3])),
-            r"annotations\[0\]: bbox is inf",
-        ),
-        (
-            coco(annotations=annotation(bbox=[11, 22, -10, -20])),
-            r"annotations\[0\]: the box .* has swapped corners or no area",
-        ),
-        (coco(annotations=annotation(bbox=[1, 2, 0, 20])), "swapped corners or no area"),
-        (
-            coco(annotations=annotation(bbox=[95, 2, 10, 20])),
-            r"annotations\[0\]: .* reaches outside its image of 100 x 50 pixels",
-        ),
-        (
-            coco(annotations=annotation(image_id=8)),
-            r"annotations\[0\]: image_id is 8, which is not in 'images'",
-        ),
-        (
-            coco(annotations=annotation(category_id=8)),
-            r"annotations\[0\]: category_id is 8, which is not in 'categories'",
-        ),
-        (coco(annotations=annotation(image_id=[7])), r"annotations\[0\]: image_id is \[7\]"),
-        (coco(annotations=annotation(iscrowd=1)), r"annotations\[0\]: is marked iscrowd"),
-    ],
-)
-def test_bad_coco_is_told_by_file_and_entry(tmp_path, content, message):
-    path = tmp_path / "d.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(UserError, match=message) as error:
-        detections.read_detections(path)
-    assert str(path) in str(error.value)
+# --- what is refused ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    "changes, expected",
     [
-        ("", "empty"),
-        (
-            "a.jpg,100,50,product,1,2,11,22,0.5\n",
-            "line 1: found .*; expected the header filename,width",
-        ),
-        (HEADER.replace(",score", ""), "line 1: .* expected the header .*,score"),
-        (HEADER + "a.jpg,100,50,product,1,2,11,22\n", "line 2: has 8 columns; expected 9"),
-        (HEADER + "a.jpg,100,50,product,1,2,11,22,\n", "line 2: score is ''"),
-        (HEADER + "a.jpg,100,50,product,1,2,nan,22,0.5\n", "line 2: xmax is 'nan'"),
-        (
-            HEADER + "a.jpg,100,50,product,1,2,11,22,0.5\na.jpg,50,100,product,1,2,11,22,0.5\n",
-            "line 3: a.jpg is 50 x 100 pixels here; expected 100 x 50",
-        ),
-        (
-            HEADER + "a.jpg,100,50,product,11,2,1,22,0.5\n",
-            "line 2: the box xmin 11, .* swapped corners",
-        ),
-        (HEADER, "no image in it"),
-        (HEADER + "a.jpg,100,50, ,1,2,11,22,0.5\n", "line 2: the class is empty"),
-        (HEADER + "a.jpg,100,-50,,,,,,\n", "line 2: height is '-50'; expected pixels, at least 1"),
-        (HEADER + ",100,50,product,1,2,11,22,0.5\n", "line 2: the image's file name is ''"),
-        (
-            HEADER + "x/a.jpg,100,50,product,1,2,11,22,0.5\ny/a.jpg,100,50,product,1,2,11,22,0.5\n",
-            "line 3: the image 'y/a.jpg' was there as 'x/a.jpg'; expected each under one name",
-        ),
+        ({"bbox": [11, 22, -10, -20]}, "the box xmin 11, ymin 22, xmax 1, ymax 2 has swapped"),
+        ({"bbox": [1, 2, 0, 20]}, "swapped corners or no area; expected xmin < xmax"),
+        ({"bbox": [95, 2, 10, 20]}, "reaches outside its image of 100 x 80 pixels"),
+        ({"iscrowd": 1}, "is marked iscrowd; expected boxes that all count"),
+        ({"score": None}, "score is missing"),
     ],
 )
-def test_bad_csv_is_told_by_file_and_line(tmp_path, content, message):
-    path = tmp_path / "d.csv"
-    path.write_text(content)
-    with pytest.raises(UserError, match=message) as error:
-        detections.read_detections(path, "csv")
-    assert str(path) in str(error.value)
+def test_bad_boxes_of_coco(tmp_path, changes, expected):
+    annotation = dict({"score": 0.5}, **changes)
+    path = write_file(tmp_path / "d.json", coco_with(**annotation))
+    message = message_of(path)
+    assert f"{path}: annotations[0] (id 1): " in message and expected in message
+
+
+def test_all_bad_boxes_are_in_one_message(tmp_path):
+    rows = "a.jpg,100,50,product,11,2,1,22,0.5\na.jpg,100,50,product,1,2,200,22,0.5\n"
+    path = write_file(tmp_path / "d.csv", SCORED_HEADER + rows + "a.jpg,100,50,product,x,2,3,4,1\n")
+    message = message_of(path, "csv")
+    assert "3 problems" in message
+    assert "line 2: the box xmin 11, ymin 2, xmax 1, ymax 22 has swapped corners" in message
+    assert "line 3: the box xmin 1, ymin 2, xmax 200" in message
+    assert "line 4: xmin is 'x'" in message
+
+
+def test_a_file_without_images(tmp_path):
+    assert "no image in it" in message_of(write_file(tmp_path / "d.csv", SCORED_HEADER), "csv")
+    path = write_file(tmp_path / "d.json", coco(images=[], annotations=[]))
+    assert "no image in it" in message_of(path)
 
 
 @pytest.mark.parametrize(
-    "line, message",
-    [
-        ("product 1 2 11 22", "line 1: is 'product 1 2 11 22'; expected 'class score x1 y1 x2 y2'"),
-        ("product x 1 2 11 22", "line 1: score is 'x'"),
-        ("product 0.5 1 2 11 nan", "line 1: y2 is 'nan'"),
-        ("product 0.5 -2 2 11 22", "line 1: the box xmin -2, .* starts outside its image"),
-        (
-            "product 0.5 1 -30 11 22",
-            "line 1: the box xmin 1, ymin -30, .* starts outside its image",
-        ),
-    ],
+    "line",
+    ["product 0.5 -2 2 11 22", "product 0.5 1 -30 11 22"],
 )
-def test_bad_text_is_told_by_file_and_line(tmp_path, line, message):
-    (tmp_path / "a.txt").write_text(line)
-    with pytest.raises(UserError, match=message) as error:
-        detections.read_detections(tmp_path, "text")
-    assert str(tmp_path / "a.txt") in str(error.value)
+def test_boxes_that_start_outside_an_image_of_unknown_size(tmp_path, line):
+    write_file(tmp_path / "a.txt", line)
+    message = message_of(tmp_path, "text")
+    assert "a.txt: line 1: the box xmin" in message and "starts outside its image" in message
+    assert "--clip" in message
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        ("<annotation><file", "no whole XML"),
-        ("<annotation><filename>a.jpg</filename></annotation>", "width is None"),
-        (VOC.format("<object><name>x</name></object>"), "object 1: xmin is None"),
-        (
-            VOC.format(
-                "<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>"
-            ),
-            "object 1: score is None",
-        ),
-        (
-            VOC.format(
-                "<object><score>0.5</score><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
-                "</object>"
-            ),
-            "object 1: the class is empty",
-        ),
-        (
-            VOC.format("").replace("<width>9", "<width>0"),
-            "width is '0'; expected pixels, at least 1",
-        ),
-        (
-            VOC.format("<object><difficult>1</difficult></object>"),
-            "object 1: is marked <difficult>",
-        ),
-    ],
-)
-def test_bad_voc_is_told_by_file_and_object(tmp_path, content, message):
-    (tmp_path / "a.xml").write_text(content)
-    with pytest.raises(UserError, match=message) as error:
-        detections.read_detections(tmp_path, "voc")
-    assert str(tmp_path / "a.xml") in str(error.value)
-
-
-def test_voc_names_are_stripped(tmp_path):
-    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
-    (tmp_path / "a.xml").write_text(
-        VOC.replace("a.jpg", "\n  a.jpg\n").format(
-            "<object><name> product\n</name><score>0.5</score>" + box + "</object>"
-        )
-    )
-    (image,) = detections.read_detections(tmp_path, "voc")
-    assert (image.filename, image.classes) == ("a.jpg", ("product",))
-
-
-def test_detections_read_as_ground_truth_are_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("7 1 2 11 22\nbig box 1 2 11 22\n")
-    assert detections.read_detections(tmp_path, "text", scored=False)[0].classes == ("7", "big box")
-    (tmp_path / "a.txt").write_text("product 0.9 1 2 11 22\n")
-    with pytest.raises(
-        UserError, match="line 1: the class 'product 0.9' ends in a number"
-    ) as error:
-        detections.read_detections(tmp_path, "text", scored=False)
-    assert str(tmp_path / "a.txt") in str(error.value)
-
-
-def test_clip_without_a_size_cuts_at_zero(tmp_path):
-    (tmp_path / "a.txt").write_text("product 0.5 -5 2 11 22\nproduct 0.4 -9 2 -3 22\n")
-    (image,) = detections.read_detections(tmp_path, "text", clip=True)
-    assert image.boxes_xyxy.tolist() == [[0, 2, 11, 22]]
+def test_difficult_objects_and_objects_without_a_class_are_refused(tmp_path):
+    content = scored_voc().replace("<difficult>0", "<difficult>1")
+    write_file(tmp_path / "a.xml", content)
+    assert "a.xml: object 1: is marked <difficult>" in message_of(tmp_path, "voc")
+    write_file(tmp_path / "a.xml", scored_voc().replace("<name>product</name>", ""))
+    assert "a.xml: object 1: the class is empty" in message_of(tmp_path, "voc")
 
 
 @pytest.mark.parametrize("format", ["coco", "csv", "voc", "text"])
-def test_missing_input(tmp_path, format):
-    with pytest.raises(UserError, match="nowhere"):
-        detections.read_detections(tmp_path / "nowhere", format)
+@pytest.mark.parametrize("scored", [False, True])
+def test_missing_input(tmp_path, format, scored):
+    message_of(tmp_path / "nowhere", format, scored=scored)
 
 
-@pytest.mark.parametrize("format", ["voc", "text"])
-def test_a_file_or_an_empty_folder_where_a_full_one_belongs(tmp_path, format):
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "folder").mkdir()
-    for name, message in (("file", "is no folder"), ("folder", "holds no such file")):
-        with pytest.raises(UserError, match=message):
-            detections.read_detections(tmp_path / name, format)
+# --- clipping -----------------------------------------------------------------------------------
 
 
-def test_images_that_text_files_cannot_tell_apart(tmp_path):
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(UserError, match="differ in their suffix alone"):
-        detections.read_detections(tmp_path, "text", known=[made("a.jpg"), made("a.png")])
-
-
-def test_clip_cuts_boxes_and_leaves_out_what_is_outside(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text(
-        HEADER + "a.jpg,100,50,product,-5,2,11,60,0.5\na.jpg,100,50,product,200,2,211,22,0.4\n"
-    )
+def test_clipping_drops_what_is_outside(tmp_path):
+    rows = "a.jpg,100,50,product,-5,2,11,60,0.5\na.jpg,100,50,product,200,2,211,22,0.4\n"
+    path = write_file(tmp_path / "d.csv", SCORED_HEADER + rows)
     (image,) = detections.read_detections(path, "csv", clip=True)
     assert image.boxes_xyxy.tolist() == [[0, 2, 11, 50]] and list(image.scores) == [0.5]
 
 
-def test_a_pixel_outside_is_rounding_and_no_mistake(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text(HEADER + "a.jpg,100,50,product,-1,2,101,22,0.5\n")
+def test_clipping_without_a_size_clips_at_zero(tmp_path):
+    write_file(tmp_path / "a.txt", "product 0.5 -5 2 11 22\nproduct 0.4 -9 2 -3 22\n")
+    (image,) = detections.read_detections(tmp_path, "text", clip=True)
+    assert image.boxes_xyxy.tolist() == [[0, 2, 11, 22]]
+
+
+def test_a_pixel_outside_is_accepted_as_rounding(tmp_path):
+    path = write_file(
+        tmp_path / "d.csv", DETECTIONS.replace("1,2,30,40", "-1,2,101,22").replace("80", "50")
+    )
     assert detections.read_detections(path, "csv")[0].boxes_xyxy.tolist() == [[-1, 2, 101, 22]]

@@ -1,193 +1,196 @@
-"""Detections in and out: this workspace's JSON, and the formats that other detectors' boxes come in.
+"""Detections, and the files of any format that hold them.
 
-Formats, always named and never guessed. With ``scored=False`` each holds ground truth instead, without the score.
-
-* ``coco``: JSON with "images" (id, file_name, width, height), "categories" (id, name) and "annotations" (image_id,
-  category_id, bbox = [x, y, width, height], score). This workspace writes it. COCO's own result files are a bare list
-  of such annotations; images and categories are then those of the ground truth's JSON.
-* ``csv``: header ``filename,width,height,class,xmin,ymin,xmax,ymax`` and ``score``; an image without boxes is one row
-  whose class and box fields are empty.
-* ``voc``: a folder of Pascal VOC .xml files; an <object> has <name>, <bndbox> and <score>.
-* ``text``: a folder with one .txt file an image, of lines ``class score x1 y1 x2 y2`` (ground truth: ``class x1 y1 x2
-  y2``) in pixels; an image without boxes is an empty file.
+A format is always named, never guessed; ``formats`` describes them. With ``scored=False`` a file
+holds ground truth, which has no scores. This workspace writes COCO's JSON.
 """
 
-import collections
-import json
 import pathlib
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files
-from shelfdet.data import formats_detections_tmp, labels
+from shelfdet.core import boxes
+from shelfdet.core.text import Problems
+from shelfdet.data import formats, labels
+from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
-OUTSIDE_PX = (
-    1.0  # other tools round, or count the last pixel as width - 1: that much outside is no mistake
-)
+PathLike = Union[str, pathlib.Path]
 
-Detections = collections.namedtuple("Detections", "filename size_wh boxes_xyxy scores classes")
-Detections.__doc__ = """What was detected in one image, or, with scores None, what is labelled there.
-
-filename: base name. size_wh: raw pixels, None where the format does not tell. boxes_xyxy: float64 (N, 4), raw pixels.
-scores: float64 (N,), falling, ties in the order of the file. classes: tuple of N str."""
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-_READERS = {
-    "coco": formats_detections_tmp.read_coco,
-    "csv": formats_detections_tmp.read_csv,
-    "voc": formats_detections_tmp.read_voc,
-    "text": formats_detections_tmp.read_text,
-}
+# Other tools round, or count the last pixel as width - 1: this far outside is accepted.
+OUTSIDE_PX = 1.0
 
 
-def write_detections(detections, path, info=None):
-    """Writes the workspace's JSON (``coco`` above), one annotation a line, whole or not at all.
+class Detections(NamedTuple):
+    """What was detected in one image or, where ``scores`` is None, what is labelled there.
+
+    filename: base name.
+    size_wh: raw pixels, None where it is not known.
+    boxes_xyxy: float64 (N, 4), raw pixels.
+    scores: float64 (N,), falling, ties in the order of the file.
+    classes: tuple of N class names.
+    """
+
+    filename: str
+    size_wh: Optional[Tuple[int, int]]
+    boxes_xyxy: np.ndarray
+    scores: Optional[np.ndarray]
+    classes: Tuple[str, ...]
+
+
+def write_detections(
+    detections: Iterable[Detections], path: PathLike, info: Optional[Dict[str, Any]] = None
+) -> None:
+    """Writes COCO's JSON, one annotation a line, completely or not at all.
 
     Args:
-      detections: list of Detections with scores and sizes. An image in which nothing was found is in it too. A box
-        without area, which no matching rule counts, is left out.
+      detections: Detections with scores and sizes, also of the images in which nothing was found. A
+        box without area, which no matching rule counts, is left out.
       path: target file.
-      info: dict of what the detections were made with, kept under "info".
+      info: how the detections were made; kept under "info".
     """
-    names = sorted({name for image in detections for name in image.classes})
-    category_ids = {name: number for number, name in enumerate(names, start=1)}
-    images, found = [], []
-    for image_id, image in enumerate(detections, start=1):
-        images.append(
-            _line(
-                {
-                    "id": image_id,
-                    "file_name": image.filename,
-                    "width": int(image.size_wh[0]),
-                    "height": int(image.size_wh[1]),
-                }
-            )
-        )
-        corners = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-        scores = np.asarray(image.scores, dtype=np.float64)
-        order = np.argsort(-scores, kind="stable")
-        order = order[boxes.areas(corners[order]) > 0]
-        xywh = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        found += [
-            _line(
-                {
-                    "id": number,
-                    "image_id": image_id,
-                    "category_id": category_ids[image.classes[index]],
-                    "bbox": xywh[index].tolist(),
-                    "score": float(scores[index]),
-                }
-            )
-            for number, index in enumerate(order, start=len(found) + 1)
-        ]
-    categories = [_line({"id": category_ids[name], "name": name}) for name in names]
-    parts = [("images", images), ("categories", categories), ("annotations", found)]
-    files.write_text(
-        path,
-        '{{"info": {},\n{}}}\n'.format(
-            _line(info or {}),
-            ",\n".join('"{}": [\n{}\n]'.format(key, ",\n".join(lines)) for key, lines in parts),
-        ),
-    )
+    coco.write([_image_boxes(image) for image in detections], path, info)
 
 
-def read_info(path):
-    """The "info" of a ``coco`` file, a dict; empty where there is none."""
-    content = formats_detections_tmp.read_json(path)
-    info = content.get("info") if isinstance(content, dict) else None
-    return info if isinstance(info, dict) else {}
+def read_info(path: PathLike) -> Dict[str, Any]:
+    """The "info" of a file in COCO's JSON; empty where there is none."""
+    return coco.read_info(path)
 
 
 def read_detections(
-    path, format="coco", scored=True, known=None, coco_ground_truth=None, clip=False
-):
+    path: PathLike,
+    format: str = "coco",
+    scored: bool = True,
+    known: Optional[Sequence[Any]] = None,
+    coco_ground_truth: Optional[PathLike] = None,
+    clip: bool = False,
+) -> List[Detections]:
     """Reads and checks a file or folder of detections, or of ground truth.
 
     Args:
       path: a file (coco, csv) or a folder (voc, text).
-      format: one of those above.
+      format: one of formats.DETECTION_FORMATS.
       scored: False reads ground truth, which has no scores.
-      known: the images, a list of anything with filename and size_wh. It gives the text files, which are named after
-        their images but for the suffix, their image's name and size; without it an image is named as its file
-        without ".txt".
+      known: the images, anything with filename and size_wh. They give a name to files that are
+        named after their images, and a size where the format states none.
       coco_ground_truth: the ground truth's JSON, which a bare list of COCO results needs.
-      clip: cut boxes at the image's edge, and leave out what has nothing inside, in place of refusing them.
+      clip: clip boxes at the image's edge, and drop what is outside, instead of refusing them.
 
     Returns:
       list of Detections in the order of the file (of the names, for folders).
 
     Raises:
-      UserError: missing, empty or broken file; no image; a score, box or size that is no number; a box whose corners
-        are swapped, that has no area or class, or that is outside its image; an image or class that is not declared,
-        or twice. It names the file and the entry.
+      UserError: a missing, empty or broken file; no image; a score, box or size that is no number;
+        a box whose corners are swapped, that has no area or class, that is marked difficult or
+        iscrowd, or that is outside its image; an image or class that is not declared, or twice.
+        It names the file and the line or entry of each.
     """
-    assert format in _READERS, format
-    path = pathlib.Path(path)
+    assert format in formats.DETECTION_FORMATS, format
     if format == "csv" and not scored:
         return [
-            Detections(*image[:3], scores=None, classes=image.classes)
+            Detections(image.filename, image.size_wh, image.boxes_xyxy, None, image.classes)
             for image in labels.read_labels(path)
         ]
-    more = {"ground_truth": coco_ground_truth} if format == "coco" else {}
-    sizes, rows = _READERS[format](path, scored, known, **more)
-    by_image = {name: [] for name in sizes}
-    for row in rows:
-        box = _checked_box(row, sizes[row.filename], clip)
-        if box is not None:
-            by_image[row.filename].append((box, row.score, row.label))
-    return [_image(name, sizes[name], entries, scored) for name, entries in by_image.items()]
-
-
-def _image(filename, size_wh, entries, scored):
-    corners = np.array([entry[0] for entry in entries], dtype=np.float64).reshape(-1, 4)
-    class_names = tuple(entry[2] for entry in entries)
-    if not scored:
-        return Detections(filename, size_wh, corners, None, class_names)
-    scores = np.array([entry[1] for entry in entries], dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
-    return Detections(
-        filename,
-        size_wh,
-        corners[order],
-        scores[order],
-        tuple(class_names[index] for index in order),
-    )
-
-
-def _checked_box(row, size_wh, clip):
-    xmin, ymin, xmax, ymax = row.corners
-    if xmax <= xmin or ymax <= ymin:
-        raise UserError(
-            "{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} has swapped corners or no area; "
-            "expected xmin < xmax and ymin < ymax. Check the order of the columns.".format(
-                row.place, *row.corners
-            )
+    known_sizes = {image.filename: image.size_wh for image in known or ()}
+    options = {"ground_truth": coco_ground_truth} if format == "coco" else {}
+    problems = Problems(path)
+    images = formats.read(path, format, problems, scored=scored, image_names=known_sizes, **options)
+    result = []
+    for image in images.values():
+        size_wh = image.size_wh or known_sizes.get(image.filename)
+        rows = [_checked_row(row, size_wh, clip, problems) for row in image.rows]
+        result.append(
+            _detections(image.filename, size_wh, [row for row in rows if row is not None], scored)
         )
-    width, height = (
-        (np.inf, np.inf) if size_wh is None else size_wh
-    )  # of unknown size: only 0 is a known edge
-    if (
-        xmin >= -OUTSIDE_PX
-        and ymin >= -OUTSIDE_PX
+    problems.refuse()
+    if not result:
+        raise UserError(
+            f"{path}: no image in it; expected every image that was processed, also those without "
+            "boxes. Check the path."
+        )
+    return result
+
+
+def _image_boxes(image: Detections) -> ImageBoxes:
+    """The plain form of one image, by falling score, without boxes of no area."""
+    boxes_xyxy = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    scores = np.asarray(image.scores, dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    order = order[boxes.areas(boxes_xyxy[order]) > 0]
+    rows = [
+        BoxRow("", image.classes[index], tuple(boxes_xyxy[index].tolist()), float(scores[index]))
+        for index in order
+    ]
+    return ImageBoxes(image.filename, "", image.size_wh, rows)
+
+
+def _detections(
+    filename: str, size_wh: Optional[Tuple[int, int]], rows: Sequence[BoxRow], scored: bool
+) -> Detections:
+    boxes_xyxy = np.array([row.box_xyxy for row in rows], dtype=np.float64).reshape(-1, 4)
+    classes = tuple(row.label for row in rows)
+    if not scored:
+        return Detections(filename, size_wh, boxes_xyxy, None, classes)
+    scores = np.array([row.score for row in rows], dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    sorted_classes = tuple(classes[index] for index in order)
+    return Detections(filename, size_wh, boxes_xyxy[order], scores[order], sorted_classes)
+
+
+def _checked_row(
+    row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
+) -> Optional[BoxRow]:
+    """The row with its box inside the image; None where it is dropped, or after a problem."""
+    mark = "<difficult>" if row.difficult else "iscrowd"
+    if row.difficult or row.crowd:
+        problems.add(
+            row.place,
+            f"is marked {mark}; expected boxes that all count, since both matching rules here "
+            "count every one. Delete the box, or unset the mark.",
+        )
+        return None
+    if not row.label:
+        problems.add(row.place, "the class is empty; expected the name of one. Write it.")
+        return None
+    box_xyxy = _checked_box(row, size_wh, clip, problems)
+    return None if box_xyxy is None else row._replace(box_xyxy=box_xyxy)
+
+
+def _checked_box(
+    row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
+) -> Optional[Tuple[float, ...]]:
+    xmin, ymin, xmax, ymax = row.box_xyxy
+    box_text = f"the box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
+    if xmax <= xmin or ymax <= ymin:
+        problems.add(
+            row.place,
+            f"{box_text} has swapped corners or no area; expected xmin < xmax and ymin < ymax. "
+            "Check the order of the columns.",
+        )
+        return None
+    # Where the size is not known, only the left and the upper edge are.
+    width, height = (np.inf, np.inf) if size_wh is None else size_wh
+    is_inside = (
+        min(xmin, ymin) >= -OUTSIDE_PX
         and xmax <= width + OUTSIDE_PX
         and ymax <= height + OUTSIDE_PX
-    ):
-        return row.corners
-    if not clip and size_wh is None:
-        raise UserError(
-            "{}: the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g} starts outside its image; expected "
-            "pixels of the image on disk, from 0. Correct the boxes, or cut them with --clip.".format(
-                row.place, *row.corners
-            )
+    )
+    if is_inside:
+        return row.box_xyxy
+    if clip:
+        clipped_xyxy = boxes.clip(row.box_xyxy, (width, height))
+        has_area = boxes.areas(clipped_xyxy)[0] > 0
+        return tuple(clipped_xyxy[0].tolist()) if has_area else None
+    if size_wh is None:
+        problems.add(
+            row.place,
+            f"{box_text} starts outside its image; expected pixels of the image on disk, from 0. "
+            "Correct the boxes, or clip them with --clip.",
         )
-    if not clip:
-        raise UserError(
-            f"{row.place}: the box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g} reaches outside its image of {width} x {height} pixels; expected pixels of the image on disk. Scale the boxes, or cut them with --clip."
+    else:
+        problems.add(
+            row.place,
+            f"{box_text} reaches outside its image of {width} x {height} pixels; expected pixels "
+            "of the image on disk. Scale the boxes, or clip them with --clip.",
         )
-    inside = tuple(boxes.clip([row.corners], (width, height))[0])
-    return inside if inside[2] > inside[0] and inside[3] > inside[1] else None
-
-
-def _line(value):
-    return _ENCODER.encode(value)
+    return None

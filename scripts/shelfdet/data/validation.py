@@ -1,329 +1,392 @@
-"""Annotations of any format, checked against the images: boxes, classes, sizes, what is missing on either side."""
+"""Checks annotations of any format against the images: boxes, classes, sizes, missing images."""
 
 import collections
+import pathlib
 import unicodedata
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes, parallel
+from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, listed, shown
-from shelfdet.data import formats_labels_tmp, images, labels
+from shelfdet.data import formats, images, labels
+from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
 
 ONE_CLASS = {"product": 1}  # the label map where none is given
-FEW_IMAGES = 8  # read here; more are worth starting processes
+FEW_IMAGES = 8  # decoded in this process; more are worth starting others
+
+Size = Tuple[int, int]
+LabelledBox = Tuple[str, Tuple[float, ...]]  # class name, xyxy
+Report = Callable[[str], None]
 
 
 def read_annotations(
-    path,
-    pictures,
-    format,
-    label_map=None,
-    out_of_image="clip",
-    bad_boxes="refuse",
-    allow_missing=False,
-    empty_images="refuse",
-    exif="ignore",
-    say=print,
-):
-    """Reads annotations of one of formats_labels_tmp.READERS and checks them against the images.
+    path: pathlib.Path,
+    image_paths: Mapping[str, pathlib.Path],
+    format: str,
+    label_map: Optional[Dict[str, int]] = None,
+    out_of_image: str = "clip",
+    bad_boxes: str = "refuse",
+    allow_missing: bool = False,
+    empty_images: str = "refuse",
+    exif: str = "ignore",
+    report: Report = print,
+) -> List[labels.LabelledImage]:
+    """Reads annotations and checks them against the images.
 
     Args:
       path: the CSV or JSON file, or the folder of XML files.
-      images: dict of file name -> path of every image there is.
-      format: one of formats_labels_tmp.READERS.
-      label_map: dict of class name -> id; None is one class, ``product``. With one class, every box is of that class,
-        whatever the annotations call it; with several, they must name one of them ("grocery" in its brand column).
-      out_of_image: "clip" cuts what sticks out of the image, "refuse" makes it an error.
-      bad_boxes: inverted boxes, boxes without area and boxes wholly outside: "refuse" makes them an error, "drop"
-        leaves them out.
-      allow_missing: leave out rows whose image is not there, instead of an error.
-      empty_images: images that the annotations do not mention: "refuse", "leave-out", or "keep" (they hold no
-        product).
-      exif: "ignore" measures raw pixels; "apply" the image as its EXIF flag turns it.
-      say: called with a line of text for whatever was cut, dropped, left out or called otherwise.
+      image_paths: file name -> path of every image that exists.
+      format: one of formats.ANNOTATION_FORMATS.
+      label_map: class name -> id; None is one class, ``product``. With one class, every box is of
+        that class, whatever the annotations call it; with several, they must name one of them
+        ("grocery" in its brand column).
+      out_of_image: "clip" clips boxes that reach outside the image, "refuse" makes them an error.
+      bad_boxes: inverted boxes, boxes without area and boxes wholly outside: "refuse" makes them an
+        error, "drop" leaves them out.
+      allow_missing: leave out rows whose image does not exist, instead of an error.
+      empty_images: images that the annotations do not mention: "refuse", "leave-out", or "keep"
+        (they show no product).
+      exif: "ignore" measures raw pixels; "apply" the image as its EXIF orientation turns it.
+      report: called with a line of text for what was clipped, dropped, left out or renamed.
 
     Returns:
-      list of labels.LabelledImage, sorted by file name; boxes in the file's order, equal ones once.
+      list of LabelledImage, sorted by file name; boxes in the order of the file, equal ones once.
 
     Raises:
-      UserError: all that is wrong, with file and line (or element, or entry).
+      UserError: everything that is wrong, with file and line (or element, or entry).
     """
     label_map = ONE_CLASS if label_map is None else label_map
     problems = Problems(path)
-    found = formats_labels_tmp.READERS[format](path, pictures, problems, label_map)
-    found, extra = _match(found, pictures, allow_missing, empty_images, problems, say)
-    infos, broken = inspect_all(
-        collections.OrderedDict((name, pictures[name]) for name in list(found) + extra)
-    )
+    annotated = _read(path, format, image_paths, label_map, problems)
+    _check_missing_images(annotated, image_paths, allow_missing, problems, report)
+    kept_empty = _check_empty_images(annotated, image_paths, empty_images, problems, report)
+    existing = [name for name in annotated if name in image_paths]
+    infos, broken = inspect_all({name: image_paths[name] for name in existing + kept_empty})
     for reason in broken.values():
         problems.add("", reason)
-    sizes = _sizes(found, infos, exif, problems, say)
-    check = _BoxCheck(problems, label_map, out_of_image, bad_boxes)
-    result = [
-        labels.labelled(
-            name, sizes[name], check.picture(found[name], sizes[name]) if name in found else []
-        )
-        for name in sorted(sizes)
-    ]
-    check.unknown_classes()
+    sizes = _check_sizes(annotated, infos, exif, problems, report)
+    checker = _BoxChecker(problems, label_map, out_of_image, bad_boxes)
+    result = []
+    for name in sorted(sizes):
+        rows = annotated[name].rows if name in annotated else []
+        result.append(labels.labelled(name, sizes[name], checker.check(rows, sizes[name])))
+    checker.note_unknown_classes()
     problems.refuse()
-    check.tell(say)
-    _tell_doubled(result, say)
+    checker.report_counts(report)
+    _report_duplicates(result, report)
     if not result:
-        raise UserError(f"{path}: no image is left; expected at least one.")
+        raise UserError(f"{path}: no image is left; expected at least one. Check the path.")
     return result
 
 
-class _BoxCheck:
-    """Checks the boxes of one image after another, and counts what it cut and dropped."""
+class InspectedImages(NamedTuple):
+    """What ``inspect_all`` returns, both in the order of its argument.
 
-    def __init__(self, problems, label_map, out_of_image, bad_boxes):
-        self._problems = problems
-        self._label_map = label_map
-        self._only_class = next(iter(label_map)) if len(label_map) == 1 else None
-        self._clips = out_of_image == "clip"
-        self._drops = bad_boxes == "drop"
-        self._overhang = 0.0
-        self._counts = collections.Counter()
-        self._unknown = collections.OrderedDict()  # class -> places
-        self._met = set()  # what the annotations call the only class
+    infos: images.ImageInfo of the images that decode, by name.
+    broken: why the others do not, by name.
+    """
 
-    def picture(self, picture, size_wh):
-        """The good ones among a formats_labels_tmp.Image, inside the image, as a list of (class, box)."""
-        kept = collections.OrderedDict()
-        for where, cls, box in picture.rows:
-            if box is None:
-                self._counts["crowd"] += 1
-                continue
-            if self._only_class:
-                self._met.add(cls)
-                cls = self._only_class
-            if cls not in self._label_map:
-                self._unknown.setdefault(cls, []).append(where)
-            else:
-                box = self._inside(where, box, size_wh)
-                if box is not None:
-                    self._counts["twice"] += (cls, box) in kept
-                    kept[cls, box] = None
-        return list(kept)
-
-    def unknown_classes(self):
-        """Notes the classes that are not in the label map, each as one problem."""
-        text = "class {}{}; expected {}. Mend it, or add the class to the label map."
-        for cls, places in self._unknown.items():
-            self._problems.add(
-                places[0],
-                text.format(
-                    shown(cls),
-                    f" (and {len(places) - 1} more of it)" if len(places) > 1 else "",
-                    " or ".join(shown(name) for name in self._label_map),
-                ),
-            )
-
-    def tell(self, say):
-        """Says what was counted, and which classes were made one."""
-        if self._met - {self._only_class}:
-            say(
-                "the label map has one class: {} of the annotations ({}) become{} {}".format(
-                    "1 class" if len(self._met) == 1 else f"{len(self._met)} classes",
-                    listed(name or "without a name" for name in sorted(self._met)),
-                    "s" if len(self._met) == 1 else "",
-                    self._only_class,
-                )
-            )
-        clipped = "boxes stuck out of their image and were cut at its edge, by at most {:g} px"
-        for key, text in (
-            ("clipped", clipped.format(round(self._overhang, 2))),
-            (
-                "dropped",
-                "boxes were dropped: inverted, without area, or wholly outside their image",
-            ),
-            ("twice", "boxes were dropped: equal to another of the same image"),
-            ("crowd", "entries were left out: iscrowd marks a region, not one product"),
-        ):
-            if self._counts[key]:
-                say(f"{self._counts[key]} {text}")
-
-    def _inside(self, where, box, size_wh):
-        xmin, ymin, xmax, ymax = box
-        clipped = tuple(boxes.clip(box, size_wh)[0].tolist())
-        if xmax <= xmin or ymax <= ymin or boxes.areas(clipped)[0] <= 0:
-            kind = _kind(box)
-            self._counts["dropped"] += 1
-            if not self._drops:
-                self._problems.add(
-                    where,
-                    f"{_described(box)} is {kind}{_of_image(kind, size_wh)}; expected xmin < xmax and ymin < ymax, inside the image. "
-                    "Mend or delete "
-                    "it, or give --bad-boxes drop.",
-                )
-            return None
-        if clipped != box:
-            self._counts["clipped"] += 1
-            self._overhang = max(self._overhang, float(np.max(np.abs(np.subtract(box, clipped)))))
-            if not self._clips:
-                self._problems.add(
-                    where,
-                    "{} sticks out of the image, {} x {}; expected it inside. Mend it, or give "
-                    "--out-of-image clip.".format(_described(box), *size_wh),
-                )
-                return None
-        return clipped
+    infos: Dict[str, images.ImageInfo]
+    broken: Dict[str, str]
 
 
-def _tell_doubled(labelled, say):
-    """Names the images in which products look labelled twice. They are kept: only a person can tell."""
-    counts = [
-        (image.filename, int(boxes.duplicates(image.boxes_xyxy, image.classes).sum()))
-        for image in labelled
-    ]
-    total = sum(count for _, count in counts)
-    if total:
-        say(
-            "{} boxes lie on another of their image (IoU over {:g}), as of a product that was labelled twice; they stay. Look at {}".format(
-                total,
-                boxes.DUPLICATE_IOU,
-                listed(f"{name} ({count})" for name, count in counts if count),
-            )
-        )
-
-
-def _match(found, known, allow_missing, empty_images, problems, say):
-    """The annotated images that are there, and the names of those without annotations to be kept."""
-    missing = [name for name in found if name not in known]
-    if missing and not allow_missing:
-        folded = {_folded(name): name for name in known}
-        alike = [(name, folded[_folded(name)]) for name in missing if _folded(name) in folded]
-        problems.add(
-            "",
-            "{} of {} annotated images are not there: {}.{} Expected every image. Put them there, or "
-            "give --allow-missing to leave their rows out.".format(
-                len(missing),
-                len(found),
-                listed(f"{name} ({found[name].where})" for name in missing),
-                f" There is {shown(alike[0][1])} for {shown(alike[0][0])}." if alike else "",
-            ),
-        )
-    elif missing:
-        say(
-            f"{len(missing)} annotated images are not there; their {sum(len(found[name].rows) for name in missing)} boxes were left out: {listed(missing)}"
-        )
-    extra = sorted(name for name in known if name not in found)
-    if extra and empty_images == "refuse":
-        problems.add(
-            "",
-            f"{len(extra)} of {len(known)} images have no annotations: {listed(extra)}. Expected some for every image: products without "
-            "a box would be learned as background. Annotate them, or give --empty-images leave-out, or "
-            "--empty-images keep if they show no product at all.",
-        )
-    elif extra:
-        say(
-            "{} images without annotations were {}: {}".format(
-                len(extra),
-                "kept, as images without products" if empty_images == "keep" else "left out",
-                listed(extra),
-            )
-        )
-    there = collections.OrderedDict(
-        (name, picture) for name, picture in found.items() if name in known
-    )
-    return there, extra if empty_images == "keep" else []
-
-
-def inspect_all(pictures):
+def inspect_all(image_paths: Mapping[str, pathlib.Path]) -> InspectedImages:
     """Decodes every image to its end, on all cores where there are many.
 
     Args:
-      images: {name: path}.
-
-    Returns:
-      ({name: images.ImageInfo} of those that decode, {name: why} of those that do not), in the order of ``images``.
+      image_paths: file name -> path.
     """
-    tasks = [(path,) for path in pictures.values()]
+    tasks = [(path,) for path in image_paths.values()]
     if len(tasks) <= FEW_IMAGES:
-        results = [_info_or_reason(*task) for task in tasks]
+        results = [_info_or_reason(path) for (path,) in tasks]
     else:
-        import tqdm
-
         with parallel.Workers() as workers:
-            results = list(
-                tqdm.tqdm(
-                    workers.map(_info_or_reason, tasks),
-                    desc="reading images",
-                    total=len(tasks),
-                    unit=" images",
-                    leave=False,
-                    disable=None,
-                )
-            )
-    infos, broken = collections.OrderedDict(), collections.OrderedDict()
-    for name, result in zip(pictures, results):
-        (broken if isinstance(result, str) else infos)[name] = result
-    return infos, broken
+            mapped = workers.map(_info_or_reason, tasks)
+            results = list(progress(mapped, "reading images", total=len(tasks), unit="images"))
+    inspected = InspectedImages(collections.OrderedDict(), collections.OrderedDict())
+    for name, result in zip(image_paths, results):
+        if isinstance(result, str):
+            inspected.broken[name] = result
+        else:
+            inspected.infos[name] = result
+    return inspected
 
 
 def _info_or_reason(path):
+    # A worker returns the message: a raised UserError would end the other tasks.
     try:
         return images.inspect(path)
     except UserError as error:
         return str(error)
 
 
-def _sizes(found, infos, exif, problems, say):
-    """{name: (width, height)} of every good image; a stated size that the image contradicts is a problem."""
-    sizes = {}
-    turned = collections.Counter()
-    for name, info in infos.items():
-        turned[info.orientation] += info.orientation != images.UPRIGHT
-        sizes[name] = (
-            info.size_wh[::-1] if exif == "apply" and info.orientation >= 5 else info.size_wh
+def _read(
+    path: pathlib.Path,
+    format: str,
+    image_paths: Mapping[str, pathlib.Path],
+    label_map: Dict[str, int],
+    problems: Problems,
+) -> ImagesByName:
+    options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
+    return formats.read(path, format, problems, image_names=image_paths, **options)
+
+
+class _BoxChecker:
+    """Checks the boxes of one image after another, and counts what it clipped and dropped."""
+
+    def __init__(
+        self, problems: Problems, label_map: Dict[str, int], out_of_image: str, bad_boxes: str
+    ):
+        self._problems = problems
+        self._label_map = label_map
+        self._only_class = next(iter(label_map)) if len(label_map) == 1 else None
+        self._clips = out_of_image == "clip"
+        self._drops = bad_boxes == "drop"
+        self._furthest_outside_px = 0.0
+        self._counts = collections.Counter()
+        self._unknown_classes = collections.OrderedDict()  # class -> places
+        self._replaced_classes = set()  # what the annotations call the only class
+
+    def check(self, rows: Iterable[BoxRow], size_wh: Size) -> List[LabelledBox]:
+        """The valid boxes of one image as (class, box), inside it; notes the others."""
+        kept = collections.OrderedDict()
+        for row in rows:
+            if row.crowd:
+                self._counts["crowd"] += 1
+                continue
+            label = self._class_of(row)
+            if label not in self._label_map:
+                self._unknown_classes.setdefault(label, []).append(row.place)
+                continue
+            box = self._inside(row, size_wh)
+            if box is None:
+                continue
+            if (label, box) in kept:
+                self._counts["equal"] += 1
+            kept[label, box] = None
+        return list(kept)
+
+    def note_unknown_classes(self) -> None:
+        """Notes the classes that are not in the label map, each as one problem."""
+        expected = " or ".join(shown(name) for name in self._label_map)
+        for label, places in self._unknown_classes.items():
+            others = f" (and {len(places) - 1} more of it)" if len(places) > 1 else ""
+            self._problems.add(
+                places[0],
+                f"class {shown(label)}{others}; expected {expected}. Correct it, or add the class "
+                "to the label map.",
+            )
+
+    def report_counts(self, report: Report) -> None:
+        """Reports what was counted, and which classes became one."""
+        replaced = sorted(self._replaced_classes)
+        if replaced and replaced != [self._only_class]:
+            names = listed(name or "without a name" for name in replaced)
+            classes = "1 class" if len(replaced) == 1 else f"{len(replaced)} classes"
+            become = "becomes" if len(replaced) == 1 else "become"
+            report(
+                f"the label map has one class: {classes} of the annotations ({names}) {become} "
+                f"{self._only_class}"
+            )
+        furthest = f"{round(self._furthest_outside_px, 2):g}"
+        messages = (
+            (
+                "clipped",
+                f"boxes reached outside their image and were clipped, by at most {furthest} px",
+            ),
+            (
+                "dropped",
+                "boxes were dropped: inverted, without area, or wholly outside their image",
+            ),
+            ("equal", "boxes were dropped: equal to another of the same image"),
+            ("crowd", "entries were left out: iscrowd marks a region, not one product"),
         )
-        stated_wh = found[name].stated_wh if name in found else None
-        if stated_wh is not None and tuple(stated_wh) != sizes[name]:
+        for key, message in messages:
+            if self._counts[key]:
+                report(f"{self._counts[key]} {message}")
+
+    def _class_of(self, row: BoxRow) -> Optional[str]:
+        if self._only_class is None:
+            return row.label
+        if row.label is not None:
+            self._replaced_classes.add(row.label)
+        return self._only_class
+
+    def _inside(self, row: BoxRow, size_wh: Size) -> Optional[Tuple[float, ...]]:
+        """The part of a row's box inside the image; None where it is dropped or a problem."""
+        clipped_xyxy = tuple(boxes.clip(row.box_xyxy, size_wh)[0].tolist())
+        defect = _defect(row.box_xyxy, clipped_xyxy)
+        if defect is not None:
+            self._counts["dropped"] += 1
+            if not self._drops:
+                self._note_defect(row, defect, size_wh)
+            return None
+        if clipped_xyxy == row.box_xyxy:
+            return clipped_xyxy
+        self._counts["clipped"] += 1
+        outside_px = float(np.max(np.abs(np.subtract(row.box_xyxy, clipped_xyxy))))
+        self._furthest_outside_px = max(self._furthest_outside_px, outside_px)
+        if self._clips:
+            return clipped_xyxy
+        self._problems.add(
+            row.place,
+            f"{_described(row.box_xyxy)} reaches outside the image, {size_wh[0]} x {size_wh[1]}; "
+            "expected it inside. Correct it, or give --out-of-image clip.",
+        )
+        return None
+
+    def _note_defect(self, row: BoxRow, defect: str, size_wh: Size) -> None:
+        of_image = f" the image, {size_wh[0]} x {size_wh[1]}" if defect == "outside" else ""
+        self._problems.add(
+            row.place,
+            f"{_described(row.box_xyxy)} is {defect}{of_image}; expected xmin < xmax and "
+            "ymin < ymax, inside the image. Correct or delete it, or give --bad-boxes drop.",
+        )
+
+
+def _defect(box_xyxy: Sequence[float], clipped_xyxy: Sequence[float]) -> Optional[str]:
+    """Why a box can be no product: "inverted", "without area", "outside"; None where it can."""
+    xmin, ymin, xmax, ymax = box_xyxy
+    if xmax < xmin or ymax < ymin:
+        return "inverted"
+    if xmax == xmin or ymax == ymin:
+        return "without area"
+    return None if boxes.areas(clipped_xyxy)[0] > 0 else "outside"
+
+
+def _described(box_xyxy: Sequence[float]) -> str:
+    return "box " + ",".join(f"{side:g}" for side in box_xyxy)
+
+
+def _report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) -> None:
+    """Reports images in which a product seems to have two boxes, which only a person can tell."""
+    counts = {
+        image.filename: int(boxes.duplicates(image.boxes_xyxy, image.classes).sum())
+        for image in labelled
+    }
+    total = sum(counts.values())
+    if total:
+        names = listed(f"{name} ({count})" for name, count in counts.items() if count)
+        report(
+            f"{total} boxes overlap another of their image (IoU over {boxes.DUPLICATE_IOU:g}), "
+            f"possibly duplicate labels of one product; they are kept. Check {names}"
+        )
+
+
+def _check_missing_images(
+    annotated: ImagesByName,
+    image_paths: Mapping[str, pathlib.Path],
+    allow_missing: bool,
+    problems: Problems,
+    report: Report,
+) -> None:
+    """Notes or reports the annotated images that do not exist."""
+    missing = [image for name, image in annotated.items() if name not in image_paths]
+    if not missing:
+        return
+    if allow_missing:
+        box_count = sum(len(image.rows) for image in missing)
+        report(
+            f"{len(missing)} annotated images do not exist; their {box_count} boxes were left out: "
+            f"{listed(image.filename for image in missing)}"
+        )
+        return
+    similar = _similar_name(missing, image_paths)
+    problems.add(
+        "",
+        f"{len(missing)} of {len(annotated)} annotated images do not exist: "
+        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{similar} Expected "
+        "every image. Add them, or give --allow-missing to leave their rows out.",
+    )
+
+
+def _similar_name(missing: Iterable[ImageBoxes], image_paths: Iterable[str]) -> str:
+    """A sentence about the first missing image for which another one differs in case or accents."""
+    existing = {_normalised(name): name for name in image_paths}
+    for image in missing:
+        other = existing.get(_normalised(image.filename))
+        if other is not None:
+            return f" There is {shown(other)} for {shown(image.filename)}."
+    return ""
+
+
+def _normalised(name: str) -> str:
+    """``name`` without what file systems may change: case, and how accents are composed."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _check_empty_images(
+    annotated: ImagesByName,
+    image_paths: Mapping[str, pathlib.Path],
+    empty_images: str,
+    problems: Problems,
+    report: Report,
+) -> List[str]:
+    """Notes or reports the images that are not annotated; returns those to keep."""
+    empty = sorted(name for name in image_paths if name not in annotated)
+    if not empty:
+        return []
+    if empty_images == "refuse":
+        problems.add(
+            "",
+            f"{len(empty)} of {len(image_paths)} images have no annotations: {listed(empty)}. "
+            "Expected some for every image: products without a box would be learned as "
+            "background. Annotate them, or give --empty-images leave-out, or --empty-images keep "
+            "if they show no product at all.",
+        )
+        return []
+    keep = empty_images == "keep"
+    action = "kept, as images without products" if keep else "left out"
+    report(f"{len(empty)} images without annotations were {action}: {listed(empty)}")
+    return empty if keep else []
+
+
+def _check_sizes(
+    annotated: ImagesByName,
+    infos: Dict[str, images.ImageInfo],
+    exif: str,
+    problems: Problems,
+    report: Report,
+) -> Dict[str, Size]:
+    """(width, height) of every image by name; a stated size that differs is a problem."""
+    sizes = {}
+    flags = collections.Counter()
+    for name, info in infos.items():
+        if info.orientation != images.UPRIGHT:
+            flags[info.orientation] += 1
+        is_turned = exif == "apply" and images.is_sideways(info.orientation)
+        sizes[name] = info.size_wh[::-1] if is_turned else info.size_wh
+        stated_wh = annotated[name].size_wh if name in annotated else None
+        if stated_wh is not None and stated_wh != sizes[name]:
             problems.add(
-                found[name].where, _size_differs(name, stated_wh, sizes[name], info.orientation)
+                annotated[name].place,
+                _size_differs(name, stated_wh, sizes[name], info.orientation),
             )
-    if sum(turned.values()):
-        say(
-            "{} images carry an EXIF orientation ({}); {}".format(
-                sum(turned.values()),
-                ", ".join(f"flag {flag}: {turned[flag]}" for flag in sorted(+turned)),
-                "boxes are read as of the turned image"
-                if exif == "apply"
-                else "boxes are read as of the raw pixels (--exif apply if they were drawn in a viewer that turns)",
+    if flags:
+        counts = ", ".join(f"flag {flag}: {flags[flag]}" for flag in sorted(flags))
+        pixels = "the turned image"
+        if exif != "apply":
+            pixels = (
+                "the raw pixels (--exif apply if they were drawn in a viewer that turns images)"
             )
+        report(
+            f"{sum(flags.values())} images have an EXIF orientation ({counts}); boxes are read as "
+            f"of {pixels}"
         )
     return sizes
 
 
-def _size_differs(name, stated_wh, size_wh, orientation):
-    advice = "Annotate the image that is there, or put back the one that was annotated."
-    if tuple(stated_wh) == size_wh[::-1] and orientation >= 5:
+def _size_differs(name: str, stated_wh: Size, size_wh: Size, orientation: int) -> str:
+    advice = "Annotate this image, or restore the one that was annotated."
+    if stated_wh == size_wh[::-1] and images.is_sideways(orientation):
         advice = (
-            f"It looks annotated in a viewer that turns images by their EXIF flag (here {orientation}): give --exif apply "
-            "to steps 02 and 04."
+            "It seems annotated in a viewer that turns images by their EXIF orientation (here "
+            f"{orientation}): give --exif apply to steps 02 and 04."
         )
-    return "size {} x {}; expected {} x {}, as {} decodes. {}".format(
-        *stated_wh + size_wh + (shown(name), advice)
+    return (
+        f"size {stated_wh[0]} x {stated_wh[1]}; expected {size_wh[0]} x {size_wh[1]}, as "
+        f"{shown(name)} decodes. {advice}"
     )
-
-
-def _folded(name):
-    """``name`` without what file systems may change: upper and lower case, and how accents are composed."""
-    return unicodedata.normalize("NFC", name).lower()
-
-
-def _described(box):
-    return "box {}".format(",".join(f"{side:g}" for side in box))
-
-
-def _kind(box):
-    xmin, ymin, xmax, ymax = box
-    if xmax < xmin or ymax < ymin:
-        return "inverted"
-    return "of no area" if xmax == xmin or ymax == ymin else "outside"
-
-
-def _of_image(kind, size_wh):
-    return " the image, {} x {}".format(*size_wh) if kind == "outside" else ""

@@ -1,0 +1,103 @@
+"""File formats of annotations and detections, one module each, with one reader for both.
+
+A new format is a module with ``read`` (and ``write`` where something writes it) and one entry in
+FORMATS. Nothing here loads NumPy, so that options can list the formats.
+"""
+
+import collections
+import pathlib
+from typing import Any, Callable, Iterable, NamedTuple, Union
+
+from shelfdet import UserError
+from shelfdet.core.text import Problems, read_csv
+from shelfdet.data.formats import coco, grocery, labels_csv, text, voc
+from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName
+
+__all__ = [
+    "ANNOTATION_FORMATS",
+    "DETECTION_FORMATS",
+    "FORMATS",
+    "BoxRow",
+    "Format",
+    "ImageBoxes",
+    "ImagesByName",
+    "read",
+    "recognise",
+]
+
+
+class Format(NamedTuple):
+    """One entry of FORMATS.
+
+    title: for messages. read: the reader, called as ``read`` below calls it.
+    """
+
+    title: str
+    read: Callable[..., ImagesByName]
+
+
+FORMATS = collections.OrderedDict(
+    [
+        ("grocery", Format("Grocery Dataset CSV", grocery.read)),
+        ("csv", Format("label CSV of this workspace", labels_csv.read)),
+        ("voc", Format("Pascal VOC XML", voc.read)),
+        ("coco", Format("COCO JSON", coco.read)),
+        ("text", Format("text files of boxes", text.read)),
+    ]
+)
+ANNOTATION_FORMATS = ("grocery", "csv", "voc", "coco")  # of steps 01 and 02
+DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground truth's
+
+
+def read(
+    path: Union[str, pathlib.Path],
+    format: str,
+    problems: Problems,
+    scored: bool = False,
+    image_names: Iterable[str] = (),
+    **options: Any,
+) -> ImagesByName:
+    """Reads a file or folder of annotations or detections.
+
+    Args:
+      path: the CSV or JSON file, or the folder of XML or text files.
+      format: a key of FORMATS.
+      problems: collects everything that is wrong with single lines, elements or entries; the caller
+        raises it with ``problems.refuse()``.
+      scored: True reads detections, which have scores; False reads ground truth, which has none.
+      image_names: names of the images that exist. Formats with one file an image use them to find
+        the image that a file is named after.
+      options: named arguments of one format's reader: ``brand_is_class`` (grocery),
+        ``ground_truth`` (coco).
+
+    Returns:
+      dict of file name -> ImageBoxes, in the order of the file (sorted by file name for folders).
+
+    Raises:
+      UserError: the file cannot be read or is of another format.
+    """
+    return FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
+
+
+def recognise(path: Union[str, pathlib.Path]) -> str:
+    """The format of annotations: of a folder "voc", of .json "coco", of .csv "csv" or "grocery".
+
+    A .csv with the header of a label file is "csv".
+
+    Raises:
+      UserError: another kind of file; a CSV that cannot be read.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return "voc"
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return "coco"
+    if suffix != ".csv":
+        kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
+        raise UserError(
+            f"{path}: {kind}; expected .csv, .json or a folder of XML. "
+            "Name its format with --format."
+        )
+    _, fields = next(read_csv(path))
+    return "csv" if labels_csv.is_header(fields) else "grocery"

@@ -1,0 +1,303 @@
+"""COCO's JSON: "images" (id, file_name, width, height), "categories" (id, name) and "annotations"
+(image_id, category_id, bbox = [x, y, width, height]; detections have a score, too).
+
+COCO's own result files are a bare list of such annotations; images and categories are then those of
+the ground truth's JSON. See https://cocodataset.org/#format-data and #format-results.
+"""
+
+import collections
+import json
+import pathlib
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from shelfdet import UserError
+from shelfdet.core import files, text
+from shelfdet.core.text import Problems, parse_number, read_number, read_size, shown
+from shelfdet.data.formats.image_boxes import (
+    BoxRow,
+    ImageBoxes,
+    ImagesByName,
+    add_image,
+    read_name,
+)
+
+PathLike = Union[str, pathlib.Path]
+Entry = Dict[str, Any]
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+class _Declared(NamedTuple):
+    """What annotations refer to by id.
+
+    images: by file name. names: image id -> file name, None of an image with a problem.
+    labels: category id -> class name, None of a category with a problem.
+    """
+
+    images: ImagesByName
+    names: Dict[Any, Optional[str]]
+    labels: Dict[Any, Optional[str]]
+
+
+def read(
+    path: PathLike,
+    problems: Problems,
+    scored: bool = False,
+    image_names: Iterable[str] = (),
+    ground_truth: Optional[PathLike] = None,
+) -> ImagesByName:
+    """Reads a JSON file; see ``formats.read``.
+
+    Args:
+      path: the JSON file.
+      problems: collects what is wrong, by entry.
+      scored: whether annotations have scores.
+      image_names: unused.
+      ground_truth: JSON file with the images and categories of a bare list of results.
+
+    Raises:
+      UserError: no JSON, a section is missing, or a bare list without ``ground_truth``.
+    """
+    content = read_json(path)
+    if isinstance(content, list):
+        declared = _read_ground_truth(path, ground_truth)
+        section = "results"
+        entries = content
+    else:
+        # All three sections are checked before any entry refers to another.
+        entries = _section(content, "annotations", problems)
+        declared = _read_declared(content, problems)
+        section = "annotations"
+    for place, entry in _objects(entries, section, problems):
+        _read_annotation(entry, place, declared, scored, problems)
+    return declared.images
+
+
+def read_info(path: PathLike) -> Dict[str, Any]:
+    """The "info" of a file; empty where there is none."""
+    content = read_json(path)
+    info = content.get("info") if isinstance(content, dict) else None
+    return info if isinstance(info, dict) else {}
+
+
+def read_json(path: PathLike) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+      UserError: it cannot be read, or is no complete JSON.
+    """
+    try:
+        return json.loads(text.read_text(path, "COCO's JSON"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: is no complete JSON ({error}); expected COCO's JSON. Export it again."
+        ) from error
+
+
+def write(
+    images: Iterable[ImageBoxes], path: PathLike, info: Optional[Dict[str, Any]] = None
+) -> None:
+    """Writes images with sizes and their boxes, one entry a line; categories are sorted by name.
+
+    Args:
+      images: what to write. Rows may have scores.
+      path: target file, written completely or not at all.
+      info: kept under "info".
+    """
+    images = list(images)
+    labels = sorted({row.label for image in images for row in image.rows})
+    category_ids = {label: number for number, label in enumerate(labels, start=1)}
+    image_entries = []
+    annotations = []
+    for image_id, image in enumerate(images, start=1):
+        width, height = image.size_wh
+        image_entries.append(
+            {
+                "id": image_id,
+                "file_name": image.filename,
+                "width": int(width),
+                "height": int(height),
+            }
+        )
+        for row in image.rows:
+            annotation_id = len(annotations) + 1
+            annotations.append(_annotation(row, annotation_id, image_id, category_ids[row.label]))
+    categories = [{"id": category_ids[label], "name": label} for label in labels]
+    sections = [
+        ("images", image_entries),
+        ("categories", categories),
+        ("annotations", annotations),
+    ]
+    content = ",\n".join(_section_text(key, entries) for key, entries in sections)
+    files.write_text(path, f'{{"info": {_ENCODER.encode(info or {})},\n{content}}}\n')
+
+
+def _section_text(key: str, entries: Iterable[Entry]) -> str:
+    lines = ",\n".join(_ENCODER.encode(entry) for entry in entries)
+    return f'"{key}": [\n{lines}\n]'
+
+
+def _annotation(row: BoxRow, annotation_id: int, image_id: int, category_id: int) -> Entry:
+    xmin, ymin, xmax, ymax = (float(side) for side in row.box_xyxy)
+    entry = {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
+    }
+    if row.score is not None:
+        entry["score"] = float(row.score)
+    if row.crowd:
+        entry["iscrowd"] = 1
+    return entry
+
+
+def _section(content: Any, key: str, problems: Problems) -> List[Any]:
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        found = "missing" if entries is None else shown(entries)
+        problems.add(
+            key,
+            f"is {found}; expected a list, as in COCO's JSON with images, annotations and "
+            "categories. Export the file again.",
+        )
+        return []
+    return entries
+
+
+def _objects(
+    entries: Iterable[Any], section: str, problems: Problems
+) -> Iterator[Tuple[str, Entry]]:
+    """(place, entry) of the entries that are objects; notes the others as problems."""
+    for index, entry in enumerate(entries):
+        place = f"{section}[{index}]"
+        if not isinstance(entry, dict):
+            problems.add(place, f"is {shown(entry)}; expected an object of COCO's JSON.")
+            continue
+        if section == "annotations" and "id" in entry:
+            place += f" (id {entry['id']})"
+        yield place, entry
+
+
+def _read_ground_truth(path: PathLike, ground_truth: Optional[PathLike]) -> _Declared:
+    """What the bare list of results at ``path`` refers to."""
+    if ground_truth is None:
+        raise UserError(
+            f'{path}: is a bare list of COCO results; expected an object with "images", '
+            '"categories" and "annotations" (or, for detections, ground truth in COCO\'s JSON '
+            "that has the first two)."
+        )
+    problems = Problems(ground_truth)
+    declared = _read_declared(read_json(ground_truth), problems)
+    problems.refuse()
+    return declared
+
+
+def _read_declared(content: Any, problems: Problems) -> _Declared:
+    image_entries = _section(content, "images", problems)
+    category_entries = _section(content, "categories", problems)
+    problems.refuse()
+    declared = _Declared(collections.OrderedDict(), {}, {})
+    for place, entry, image_id in _identified(image_entries, "images", problems):
+        declared.names[image_id] = None
+        name = read_name(entry.get("file_name"), place, problems)
+        if name is None:
+            continue
+        size_wh = _stated_size(entry, place, problems)
+        if add_image(declared.images, name, place, size_wh, problems):
+            declared.names[image_id] = name
+    for place, entry, category_id in _identified(category_entries, "categories", problems):
+        declared.labels[category_id] = _read_label(entry, place, problems)
+    return declared
+
+
+def _identified(
+    entries: List[Any], section: str, problems: Problems
+) -> Iterator[Tuple[str, Entry, Any]]:
+    """(place, entry, id) of the entries that have an id of their own."""
+    places: Dict[Any, str] = {}
+    for place, entry in _objects(entries, section, problems):
+        entry_id = entry.get("id")
+        if not _is_id(entry_id):
+            found = "missing" if entry_id is None else shown(entry_id)
+            problems.add(place, f"id is {found}; expected a whole number. Give the entry one.")
+        elif entry_id in places:
+            problems.add(
+                place,
+                f"id {entry_id} is also in {places[entry_id]}; expected each once. "
+                "Give every entry its own.",
+            )
+        else:
+            places[entry_id] = place
+            yield place, entry, entry_id
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def _stated_size(entry: Entry, place: str, problems: Problems) -> Optional[Tuple[int, int]]:
+    """The stated size; None where there is none (some tools write 0 x 0), or after a problem."""
+    sides = [entry.get("width"), entry.get("height")]
+    if sides == [None, None] or [parse_number(side) for side in sides] == [0, 0]:
+        return None
+    return read_size(sides[0], sides[1], place, problems)
+
+
+def _read_label(entry: Entry, place: str, problems: Problems) -> Optional[str]:
+    label = entry.get("name")
+    if isinstance(label, str) and label.strip():
+        return label.strip()
+    found = "missing" if label is None else shown(label)
+    problems.add(place, f"name is {found}; expected the name of a class. Give the category one.")
+    return None
+
+
+def _read_annotation(
+    entry: Entry, place: str, declared: _Declared, scored: bool, problems: Problems
+) -> None:
+    """Adds the box of one annotation to its image."""
+    references = (
+        ("image_id", declared.names, "images"),
+        ("category_id", declared.labels, "categories"),
+    )
+    known = True
+    for key, ids, section in references:
+        value = entry.get(key)
+        if not _is_id(value) or value not in ids:
+            found = "missing" if value is None else shown(value)
+            problems.add(
+                place,
+                f"{key} is {found}, which no entry of {section} has; expected the id of one. "
+                f"Add it to {section}, or correct the annotation.",
+            )
+            known = False
+    box_xyxy = _read_bbox(entry.get("bbox"), place, problems)
+    score = read_number(entry.get("score"), "score", place, problems) if scored else None
+    if not known or box_xyxy is None or (scored and score is None):
+        return
+    name = declared.names[entry["image_id"]]
+    label = declared.labels[entry["category_id"]]
+    if name is not None and label is not None:
+        crowd = bool(entry.get("iscrowd"))
+        declared.images[name].rows.append(BoxRow(place, label, box_xyxy, score, crowd=crowd))
+
+
+def _read_bbox(
+    bbox: Any, place: str, problems: Problems
+) -> Optional[Tuple[float, float, float, float]]:
+    """xyxy of a bbox [x, y, width, height]; None after noting a problem."""
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        found = "missing" if bbox is None else shown(bbox)
+        problems.add(
+            place,
+            f"bbox is {found}; expected [x, y, width, height]. Correct or delete the annotation.",
+        )
+        return None
+    values = [
+        read_number(value, f"bbox[{index}]", place, problems) for index, value in enumerate(bbox)
+    ]
+    if None in values:
+        return None
+    x, y, width, height = values
+    return (x, y, x + width, y + height)

@@ -1,0 +1,93 @@
+"""The label map (.pbtxt): class names and their ids, as ``item { id: 1 name: 'product' }``.
+
+Read with protobuf's text parser and object_detection's message, as object_detection itself does.
+The message does not need TensorFlow.
+"""
+
+import collections
+import pathlib
+from typing import Any, Dict, Union
+
+from google.protobuf import text_format
+from object_detection.protos import string_int_label_map_pb2
+
+from shelfdet import UserError
+from shelfdet.core.text import Problems, read_text, shown
+
+EXAMPLE = "item { id: 1 name: 'product' }"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_label_map(path: Union[str, pathlib.Path]) -> Dict[str, int]:
+    """Reads a label map.
+
+    Returns:
+      OrderedDict of class name -> id, in the order of the file.
+
+    Raises:
+      UserError: no such file, not a label map (with the line), an item without id or name, an id
+        below 1 (TensorFlow keeps 0 for the background), an id or a name that is in it twice.
+    """
+    items = _parse(path).item
+    if not items:
+        raise UserError(f"{path}: no item; expected {EXAMPLE}. Write one for each class.")
+    problems = Problems(path)
+    names: Dict[int, str] = {}  # id -> class name
+    ids: Dict[str, int] = collections.OrderedDict()
+    for number, item in enumerate(items, start=1):
+        place = f"item {number}"
+        if not _check_item(item, place, problems):
+            continue
+        if item.id in names:
+            problems.add(
+                place,
+                f"id {item.id} is also the id of {shown(names[item.id])}; expected each id once. "
+                f"Give {shown(item.name)} another.",
+            )
+        if item.name in ids:
+            problems.add(
+                place,
+                f"class {shown(item.name)} also has id {ids[item.name]}; expected each name once. "
+                "Delete or rename one of them.",
+            )
+        names.setdefault(item.id, item.name)
+        ids.setdefault(item.name, item.id)
+    problems.refuse()
+    return ids
+
+
+def _parse(path: Union[str, pathlib.Path]) -> string_int_label_map_pb2.StringIntLabelMap:
+    content = read_text(path, "a label map")
+    if pathlib.Path(path).read_bytes().startswith(BYTE_ORDER_MARK):
+        # object_detection, which reads the file in training, cannot.
+        raise UserError(
+            f"{path}: line 1: starts with a byte order mark, which object_detection cannot read; "
+            "expected UTF-8 without it. Save it again as UTF-8 without a byte order mark."
+        )
+    try:
+        return text_format.Parse(content, string_int_label_map_pb2.StringIntLabelMap())
+    except text_format.ParseError as error:
+        reason = str(error).split(" : ", 1)[-1]
+        raise UserError(
+            f"{path}: line {error.GetLine()}: {reason} Expected {EXAMPLE}. Correct this line, or a "
+            "brace above it."
+        ) from error
+
+
+def _check_item(item: Any, place: str, problems: Problems) -> bool:
+    """Whether an item has a valid id and name; notes what is wrong otherwise."""
+    missing = [key for key in ("id", "name") if not item.HasField(key)]
+    if missing:
+        problems.add(
+            place, f"without {' and '.join(missing)}; expected {EXAMPLE}. Write the missing key."
+        )
+        return False
+    if item.id < 1:
+        problems.add(
+            place,
+            f"id {item.id} of {shown(item.name)}; expected a whole number from 1 (TensorFlow "
+            "keeps 0 for the background). Number the classes from 1.",
+        )
+    if not item.name.strip():
+        problems.add(place, "with an empty name; expected a class name. Write one.")
+    return item.id >= 1 and bool(item.name.strip())

@@ -1,0 +1,642 @@
+"""Reading and writing of every format: rules that all share, and what each refuses."""
+
+import json
+
+import pytest
+from annotation_samples import (
+    DETECTIONS,
+    HEADER,
+    LABELS,
+    PRODUCT,
+    SCORED_HEADER,
+    VOC_OBJECT,
+    coco,
+    coco_annotation,
+    coco_with,
+    scored_voc,
+    voc,
+    write_file,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shelfdet import UserError
+from shelfdet.core.text import Problems
+from shelfdet.data import formats
+from shelfdet.data.formats import BoxRow, ImageBoxes, labels_csv
+from shelfdet.data.formats import coco as coco_format
+
+FOLDER_SUFFIXES = {"voc": ".xml", "text": ".txt"}
+GROCERY = "a.jpg,1,2,30,40,7\n"
+BOX = (1.0, 2.0, 30.0, 40.0)
+
+
+def read(path, format, **options):
+    problems = Problems(path)
+    images = formats.read(path, format, problems, **options)
+    problems.refuse()
+    return list(images.values())
+
+
+def message_of(path, format, **options):
+    with pytest.raises(UserError) as error:
+        read(path, format, **options)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Writes the content of a file or, for voc and text, of a file a.xml or a.txt in a folder."""
+
+    def write(format, content):
+        suffix = FOLDER_SUFFIXES.get(format)
+        if suffix is None:
+            return write_file(tmp_path / "source", content)
+        return write_file(tmp_path / "source" / f"a{suffix}", content).parent
+
+    return write
+
+
+# --- rules that all formats share ---------------------------------------------------------------
+
+
+def content_with(format, scored, number="30", width="100", name="a.jpg", label="product"):
+    """A file with one box; ``number`` stands for one of its numbers."""
+    if format == "grocery":
+        return f"{name},1,2,{number},40,{label}\n"
+    if format == "csv":
+        header, score = (SCORED_HEADER, ",0.5") if scored else (HEADER, "")
+        return f"{header}{name},{width},80,{label},1,2,{number},40{score}\n"
+    if format == "voc":
+        element = VOC_OBJECT.format(label, 1, 2, number, 40)
+        if scored:
+            element = element.replace("</name>", "</name><score>0.5</score>")
+        return voc(name, size=(width, 80), objects=element)
+    if format == "coco":
+        score = {"score": 0.5} if scored else {}
+        image = {"id": 5, "file_name": name, "width": width, "height": 80}
+        return coco(
+            images=[image],
+            categories=[{"id": 9, "name": label}],
+            annotations=[coco_annotation(bbox=[1, 2, number, 38], **score)],
+        )
+    return f"{label}{' 0.5' if scored else ''} 1 2 {number} 40\n"
+
+
+ALL_KINDS = [("grocery", False)] + [
+    (format, scored) for format in ("csv", "voc", "coco", "text") for scored in (False, True)
+]
+SIZED_KINDS = [kind for kind in ALL_KINDS if kind[0] not in ("grocery", "text")]
+NAMED_KINDS = [kind for kind in ALL_KINDS if kind[0] != "text"]
+
+
+@pytest.mark.parametrize("format, scored", ALL_KINDS)
+def test_one_box_is_read_the_same_from_every_format(source, format, scored):
+    number = 29 if format == "coco" else 30  # COCO has the width, the others the right edge
+    path = source(format, content_with(format, scored, number))
+    (image,) = read(path, format, scored=scored, image_names=["a.jpg"])
+    assert image.filename == "a.jpg"
+    assert image.size_wh == (None if format in ("grocery", "text") else (100, 80))
+    (row,) = image.rows
+    assert row.box_xyxy == BOX
+    assert row.label == (None if format == "grocery" else "product")
+    assert row.score == (0.5 if scored else None)
+    assert not row.difficult and not row.crowd
+
+
+@pytest.mark.parametrize("number", ["1_0", "nan", "inf", "-Infinity", "x", "0x10", "٣", "1e999"])
+@pytest.mark.parametrize("format, scored", ALL_KINDS)
+def test_every_format_refuses_the_same_numbers(source, format, scored, number):
+    path = source(format, content_with(format, scored, number))
+    assert f"is '{number}'; expected a finite number" in message_of(path, format, scored=scored)
+
+
+@pytest.mark.parametrize("number", ["+30", "30.", "3e1", "0030", "300E-1"])
+@pytest.mark.parametrize("format, scored", ALL_KINDS)
+def test_every_format_accepts_the_same_numbers(source, format, scored, number):
+    path = source(format, content_with(format, scored, number))
+    (image,) = read(path, format, scored=scored)
+    assert image.rows[0].box_xyxy[2] == (31 if format == "coco" else 30)
+
+
+@pytest.mark.parametrize("width", ["640.7", "0", "-100", "x", "1_00", "1e999"])
+@pytest.mark.parametrize("format, scored", SIZED_KINDS)
+def test_every_format_refuses_the_same_sizes(source, format, scored, width):
+    path = source(format, content_with(format, scored, width=width))
+    message = message_of(path, format, scored=scored)
+    assert f"width is '{width}'; expected a whole number of pixels from 1" in message
+
+
+@pytest.mark.parametrize("width", ["640", "640.0", " 640 ", "6.4e2"])
+@pytest.mark.parametrize("format, scored", SIZED_KINDS)
+def test_every_format_accepts_the_same_sizes(source, format, scored, width):
+    path = source(format, content_with(format, scored, width=width))
+    (image,) = read(path, format, scored=scored)
+    assert image.size_wh == (640, 80)
+
+
+@pytest.mark.parametrize("name", ["train/a.jpg", "C:\\shelves\\a.jpg", " a.jpg "])
+@pytest.mark.parametrize("format, scored", NAMED_KINDS)
+def test_every_format_takes_the_base_name(source, format, scored, name):
+    path = source(format, content_with(format, scored, name=name))
+    assert [image.filename for image in read(path, format, scored=scored)] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("format, scored", NAMED_KINDS)
+def test_every_format_refuses_names_that_cannot_be_printed(source, format, scored):
+    path = source(format, content_with(format, scored, name="a\u200b.jpg"))
+    assert "cannot be printed" in message_of(path, format, scored=scored)
+
+
+@pytest.mark.parametrize("format, scored", ALL_KINDS)
+def test_every_format_accepts_a_byte_order_mark(source, format, scored):
+    content = content_with(format, scored)
+    (expected,) = read(source(format, content), format, scored=scored)
+    (image,) = read(source(format, "\ufeff" + content), format, scored=scored)
+    assert image == expected
+
+
+@pytest.mark.parametrize("format, scored", ALL_KINDS)
+def test_every_format_refuses_what_is_missing(tmp_path, format, scored):
+    message_of(tmp_path / "nowhere", format, scored=scored)
+
+
+@pytest.mark.parametrize("format", FOLDER_SUFFIXES)
+def test_a_file_or_an_empty_folder_instead_of_a_folder_of_files(tmp_path, format):
+    file = write_file(tmp_path / "file", "x")
+    assert "is a file" in message_of(file, format)
+    assert "no such folder" in message_of(tmp_path / "none", format)
+    (tmp_path / "empty").mkdir()
+    write_file(tmp_path / "empty" / f".hidden{FOLDER_SUFFIXES[format]}", "x")
+    assert f"holds no {FOLDER_SUFFIXES[format]} file" in message_of(tmp_path / "empty", format)
+
+
+@pytest.mark.parametrize(
+    "format, content",
+    [
+        ("grocery", "x/a.jpg,1,2,3,4,0\ny/a.jpg,1,2,3,4,0\n"),
+        ("csv", HEADER + "x/a.jpg,9,9,product,1,2,3,4\ny/a.jpg,9,9,product,1,2,3,5\n"),
+    ],
+)
+def test_rows_that_write_one_name_in_two_ways(source, format, content):
+    message = message_of(source(format, content), format)
+    assert "image 'y/a.jpg' is 'x/a.jpg' in line" in message
+    assert "expected each image under one name" in message
+
+
+def test_all_problems_of_all_files_are_in_one_message(tmp_path):
+    write_file(tmp_path / "a.xml", voc(objects=PRODUCT.replace("30", "x")))
+    write_file(tmp_path / "b.xml", "<html></html>")
+    message = message_of(tmp_path, "voc")
+    assert "2 problems" in message
+    assert "a.xml: object 1: <xmax> is 'x'" in message
+    assert "b.xml: the outermost element is <html>" in message
+
+
+# --- the Grocery Dataset's CSV ------------------------------------------------------------------
+
+
+def test_grocery_images_and_boxes_are_in_the_order_of_the_file(source):
+    path = source("grocery", "b.jpg,1,2,3,4,7\r\na.jpg,5,6,7.5,8,0\r\nb.jpg,0,0,9,8,3\r\n")
+    first, second = read(path, "grocery")
+    assert (first.filename, second.filename) == ("b.jpg", "a.jpg")
+    assert [row.box_xyxy for row in first.rows] == [(1, 2, 3, 4), (0, 0, 9, 8)]
+    assert [row.place for row in first.rows] == ["line 1", "line 3"]
+
+
+def test_the_grocery_brand_is_the_class_where_that_is_asked_for(source):
+    path = source("grocery", "a.jpg,1,2,3,4, milk \n")
+    assert read(path, "grocery", brand_is_class=True)[0].rows[0].label == "milk"
+    assert read(path, "grocery")[0].rows[0].label is None
+
+
+@pytest.mark.parametrize(
+    "rows, expected",
+    [
+        (
+            "filename,x1,y1,x2,y2,brand\na.jpg,1,2,3,4,0",
+            ["line 1", "found a header", "expected no header"],
+        ),
+        (LABELS, ["line 1", "found a header", "--format csv"]),
+        ("a.jpg,1,2,3,4", ["line 1", "5 columns", "expected 6"]),
+        ("a.jpg 1 2 3 4 0", ["line 1", "1 column "]),
+        ("a.jpg;1;2;3;4;0", ["line 1", "semicolons"]),
+        ("a.jpg,1,2,3,NaN,0", ["line 1", "ymax is 'NaN'"]),
+        ("a.jpg,1,2,-inf,4,0", ["line 1", "xmax is '-inf'"]),
+        ("a.jpg,1,2,,4,0", ["line 1", "xmax is ''"]),
+        (
+            "a.jpg,1,2,3,4,0\nfilename,xmin,ymin,xmax,ymax,brand",
+            ["line 2", "xmin is 'xmin'"],
+        ),
+    ],
+)
+def test_bad_grocery_rows(source, rows, expected):
+    message = message_of(source("grocery", rows), "grocery")
+    for part in expected:
+        assert part in message
+
+
+# --- the workspace's CSV ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "empty"),
+        (
+            "a.jpg,100,80,product,1,2,11,22,0.5\n",
+            "line 1: found 'a.jpg.*; expected the header filename,width.*Write the header above",
+        ),
+        (LABELS, "line 1: .* expected the header .*,score.* labels without scores"),
+        (
+            SCORED_HEADER + "a.jpg,100,80,product,1,2,11,22\n",
+            "line 2: found 8 columns .*; expected 9",
+        ),
+        (SCORED_HEADER + "a.jpg,100,80,product,1,2,11,22,\n", "line 2: score is ''"),
+        (SCORED_HEADER + "a.jpg,100,80,product,1,2,nan,22,0.5\n", "line 2: xmax is 'nan'"),
+        (
+            DETECTIONS + "a.jpg,80,100,product,1,2,11,22,0.5\n",
+            "line 3: 'a.jpg' is 80 x 100; expected 100 x 80 as in line 2",
+        ),
+        (SCORED_HEADER + "a.jpg,100,80, ,1,2,11,22,0.5\n", "line 2: the class is empty"),
+        (SCORED_HEADER + "a.jpg,100,-80,,,,,,\n", "line 2: height is '-80'"),
+        (SCORED_HEADER + ",100,80,product,1,2,11,22,0.5\n", "line 2: the file name is empty"),
+        (DETECTIONS + "a.jpg,100,80,,,,,,\n", "line 3: .*rows with boxes and one without"),
+    ],
+)
+def test_bad_csv_of_detections(source, content, message):
+    with pytest.raises(UserError, match=message):
+        read(source("csv", content), "csv", scored=True)
+
+
+def test_detections_of_equal_boxes_are_kept(source):
+    content = DETECTIONS + DETECTIONS.splitlines()[1]
+    (image,) = read(source("csv", content), "csv", scored=True)
+    assert len(image.rows) == 2
+
+
+# --- Pascal VOC ---------------------------------------------------------------------------------
+
+
+def test_voc_reads_objects_and_marks(source):
+    objects = PRODUCT + PRODUCT.replace("product", "\n milk ").replace(
+        "<difficult>0", "<difficult>1"
+    )
+    (image,) = read(source("voc", voc(objects=objects)), "voc")
+    assert [(row.label, row.difficult) for row in image.rows] == [
+        ("product", False),
+        ("milk", True),
+    ]
+    assert image.rows[1].place == "a.xml: object 2"
+
+
+@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("image_names, expected", [((), "a"), (["b.png", "a.JPG"], "a.JPG")])
+def test_voc_without_a_filename_is_named_after_its_file(source, scored, image_names, expected):
+    content = scored_voc("") if scored else voc("")
+    for text in (content, content.replace("<filename></filename>", "")):
+        path = source("voc", text)
+        (image,) = read(path, "voc", scored=scored, image_names=image_names)
+        assert image.filename == expected
+
+
+def test_voc_of_a_renamed_image_is_found_by_the_name_of_its_file(source):
+    path = source("voc", voc("IMG_1.jpg"))
+    assert read(path, "voc", image_names=["a.jpg"])[0].filename == "a.jpg"
+    assert read(path, "voc", image_names=["a.jpg", "IMG_1.jpg"])[0].filename == "IMG_1.jpg"
+    assert read(path, "voc", image_names=["a.jpg", "a.png"])[0].filename == "IMG_1.jpg"
+    assert read(path, "voc")[0].filename == "IMG_1.jpg"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        voc().replace("<size><width>100</width><height>80</height><depth>3</depth></size>", ""),
+        voc(size=(0, 0)),
+    ],
+)
+def test_voc_without_a_size_states_none(source, content):
+    assert read(source("voc", content), "voc")[0].size_wh is None
+
+
+def test_voc_is_read_in_its_own_encoding(source):
+    content = '<?xml version="1.0" encoding="{}"?>' + voc("käse.jpg")
+    for encoding in ("iso-8859-1", "utf-16", "utf-8"):
+        path = source("voc", content.format(encoding).encode(encoding))
+        assert read(path, "voc")[0].filename == "käse.jpg"
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ("", "a.xml: is no complete XML"),
+        (voc()[:150], "a.xml: is no complete XML"),
+        (b"\x89PNG\0\0", "a.xml: is no complete XML"),
+        ("<?xml version='1.0' encoding='no-such'?><annotation/>", "a.xml: is no complete XML"),
+        ("<html></html>", "a.xml: the outermost element is <html>; expected <annotation>"),
+        (voc(size=("w", 80)), "a.xml: width is 'w'"),
+        (voc(size=(100, 0)), "a.xml: height is '0'"),
+        (voc().replace("<height>80</height>", ""), "a.xml: height is missing"),
+        (
+            voc(objects="<object><name>product</name><robndbox/></object>"),
+            "a.xml: object 1: no <bndbox> with <xmin>",
+        ),
+        (voc(objects=PRODUCT.replace("30", "x")), "a.xml: object 1: <xmax> is 'x'"),
+    ],
+)
+def test_bad_voc(source, content, expected):
+    assert expected in message_of(source("voc", content), "voc")
+
+
+def test_voc_detections_need_scores(source):
+    assert "a.xml: object 1: <score> is missing" in message_of(
+        source("voc", voc()), "voc", scored=True
+    )
+    assert "<score> is 'high'" in message_of(
+        source("voc", scored_voc(score="high")), "voc", scored=True
+    )
+
+
+def test_two_voc_files_of_one_image(tmp_path):
+    write_file(tmp_path / "a.xml", voc())
+    write_file(tmp_path / "b.xml", voc("x\\a.jpg"))
+    assert "b.xml: image 'a.jpg' is also in a.xml" in message_of(tmp_path, "voc")
+
+
+# --- COCO ---------------------------------------------------------------------------------------
+
+
+def test_coco_reads_marks_and_images_without_boxes(source):
+    first, second = read(source("coco", coco_with(iscrowd=1)), "coco")
+    assert first.rows[0].crowd and first.rows[0].place == "annotations[0] (id 1)"
+    assert (second.filename, second.size_wh, second.rows) == ("b.jpg", None, [])
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ("", "is no complete JSON"),
+        ("{", "is no complete JSON"),
+        ('{"images": [{"id": 1', "is no complete JSON"),
+        pytest.param("[" * 100000, "is no complete JSON", id="deep list"),
+        pytest.param('{"images": ' + "[" * 100000, "is no complete JSON", id="deep list in object"),
+        ("[]", "is a bare list of COCO results"),
+        ("3", "images: is missing; expected a list"),
+        ('{"images": []}', "annotations: is missing; expected a list"),
+        (coco(images=3), "images: is '3'; expected a list"),
+        (coco(categories=None), "categories: is missing; expected a list"),
+        (coco(annotations=[3]), "annotations[0]: is '3'; expected an object"),
+        (coco(images=["x"]), "images[0]: is 'x'; expected an object"),
+        (
+            coco_with(image_id=7),
+            "annotations[0] (id 1): image_id is '7', which no entry of images has",
+        ),
+        (coco_with(image_id=[7]), "image_id is '[7]'"),
+        (coco_with(image_id=True), "image_id is 'True'"),
+        (coco_with(image_id=None), "image_id is missing"),
+        (coco_with(category_id=1), "category_id is '1', which no entry of categories has"),
+        (coco_with(bbox=None), "bbox is missing; expected [x, y, width, height]"),
+        (coco_with(bbox=[1, 2, 3]), "bbox is '[1, 2, 3]'; expected [x, y, width, height]"),
+        (coco_with(bbox=[1, 2, float("nan"), 3]), "bbox[2] is 'nan'"),
+        (coco_with(bbox=[1, 2, float("inf"), 3]), "bbox[2] is 'inf'"),
+        (coco_with(bbox=[1, 2, 10**400, 3]), "bbox[2] is '1000"),
+        (coco_with(bbox=[1, 2, True, 3]), "bbox[2] is 'True'"),
+        (
+            coco(categories=[{"id": 9, "name": "a"}, {"id": 9, "name": "b"}]),
+            "categories[1]: id 9 is also in categories[0]",
+        ),
+        (coco(categories=[{"id": 9, "name": " "}]), "categories[0]: name is ' '"),
+        (coco(categories=[{"id": 9}]), "categories[0]: name is missing"),
+        (coco(categories=[{"name": "product"}]), "categories[0]: id is missing"),
+        (coco(categories=[{"id": 1.5, "name": "product"}]), "categories[0]: id is '1.5'"),
+        (
+            coco(images=[{"id": 5, "file_name": "a.jpg"}, {"id": 6, "file_name": "x/a.jpg"}]),
+            "images[1]: image 'a.jpg' is also in images[0]",
+        ),
+        (
+            coco(images=[{"id": 5, "file_name": "a.jpg"}, {"id": 5, "file_name": "b.jpg"}]),
+            "images[1]: id 5 is also in images[0]",
+        ),
+        (coco(images=[{"id": 5, "file_name": 3}]), "images[0]: the file name is empty"),
+        (
+            coco(images=[{"id": 5, "file_name": "a.jpg", "width": 100}]),
+            "images[0]: height is missing",
+        ),
+        (
+            coco(images=[{"id": 5, "file_name": "a.jpg", "width": 0, "height": 50}]),
+            "images[0]: width is '0'; expected a whole number of pixels from 1",
+        ),
+    ],
+)
+def test_bad_coco(source, content, expected):
+    assert expected in message_of(source("coco", content), "coco")
+
+
+@pytest.mark.parametrize(
+    "score, expected",
+    [
+        (None, "score is missing"),
+        ("high", "score is 'high'; expected a finite number"),
+        (10**400, "score is '1000"),
+        (True, "score is 'True'"),
+        (float("nan"), "score is 'nan'"),
+    ],
+)
+def test_bad_scores_of_coco(source, score, expected):
+    message = message_of(source("coco", coco_with(score=score)), "coco", scored=True)
+    assert f"annotations[0] (id 1): {expected}" in message
+
+
+def test_a_bare_list_of_coco_results_needs_the_ground_truth(tmp_path):
+    annotation = coco_annotation(score=0.5)
+    del annotation["id"]
+    results = write_file(tmp_path / "results.json", json.dumps([annotation, "x"]))
+    truth = write_file(tmp_path / "truth.json", coco())
+    message = message_of(results, "coco", scored=True, ground_truth=truth)
+    assert "results[1]: is 'x'" in message
+    write_file(results, json.dumps([annotation]))
+    first, second = read(results, "coco", scored=True, ground_truth=truth)
+    assert [row.score for row in first.rows] == [0.5] and second.rows == []
+    assert "bare list" in message_of(results, "coco", scored=True)
+
+
+def test_problems_of_the_ground_truth_of_a_bare_list_name_its_file(tmp_path):
+    results = write_file(tmp_path / "results.json", "[]")
+    truth = write_file(tmp_path / "truth.json", coco(categories=[{"id": 1}]))
+    with pytest.raises(UserError, match=r"truth.json: categories\[0\]: name is missing"):
+        read(results, "coco", scored=True, ground_truth=truth)
+
+
+# --- text files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (
+            "product 1 2 11 22",
+            "a.txt: line 1: is 'product 1 2 11 22'; expected 'class score x1 y1 x2 y2'",
+        ),
+        ("product x 1 2 11 22", "a.txt: line 1: score is 'x'"),
+        ("\nproduct 0.5 1 2 11 nan", "a.txt: line 2: y2 is 'nan'"),
+    ],
+)
+def test_bad_text(source, line, message):
+    assert message in message_of(source("text", line), "text", scored=True)
+
+
+def test_detections_read_as_ground_truth_are_refused(source):
+    (image,) = read(source("text", "7 1 2 11 22\n\nbig box 1 2 11 22\n"), "text")
+    assert [row.label for row in image.rows] == ["7", "big box"]
+    message = message_of(source("text", "product 0.9 1 2 11 22\n"), "text")
+    assert "a.txt: line 1: the class 'product 0.9' ends in a number" in message
+
+
+def test_text_files_get_the_name_of_their_image(source):
+    path = source("text", "")
+    assert read(path, "text")[0].filename == "a"
+    assert read(path, "text", image_names=["a.JPG"])[0].filename == "a.JPG"
+
+
+def test_images_that_text_files_cannot_tell_apart(source):
+    message = message_of(source("text", ""), "text", image_names=["a.jpg", "a.png"])
+    assert "a.jpg and a.png differ in their suffix alone" in message
+
+
+# --- writers ------------------------------------------------------------------------------------
+
+TEXT = st.text("aZ0_.,;'\"<&#=äé棚", min_size=1, max_size=9)
+CORNER = st.floats(-1e4, 1e4)
+
+
+@st.composite
+def images_to_write(draw, scored):
+    images = []
+    for name in draw(st.lists(TEXT, min_size=1, max_size=4, unique=True)):
+        size_wh = (draw(st.integers(1, 5000)), draw(st.integers(1, 5000)))
+        score = st.floats(-1, 1) if scored else st.none()
+        box = st.tuples(CORNER, CORNER, CORNER, CORNER)
+        drawn = draw(st.lists(st.tuples(TEXT, box, score), max_size=5))
+        images.append(ImageBoxes(name, "", size_wh, [BoxRow("", *row) for row in drawn]))
+    return images
+
+
+def without_places(images):
+    return [
+        image._replace(place="", rows=[row._replace(place="") for row in image.rows])
+        for image in images
+    ]
+
+
+@settings(deadline=None, max_examples=25)
+@given(images=images_to_write(scored=False))
+def test_labels_csv_is_read_as_it_was_written(tmp_path_factory, images):
+    path = tmp_path_factory.mktemp("written") / "labels.csv"
+    labels_csv.write(images, path)
+    assert without_places(read(path, "csv")) == images
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data(), scored=st.booleans())
+def test_coco_is_read_as_it_was_written(tmp_path_factory, data, scored):
+    images = data.draw(images_to_write(scored))
+    path = tmp_path_factory.mktemp("written") / "coco.json"
+    coco_format.write(images, path, {"graph": "g"})
+    found = without_places(read(path, "coco", scored=scored))
+    assert len(found) == len(images)
+    for written, image in zip(images, found):
+        assert image._replace(rows=[]) == written._replace(rows=[])
+        for written_row, row in zip(written.rows, image.rows):
+            # COCO has width and height, so that the far corner is rounded.
+            assert row.box_xyxy == pytest.approx(written_row.box_xyxy, abs=1e-9)
+            assert row._replace(box_xyxy=()) == written_row._replace(box_xyxy=())
+    assert coco_format.read_info(path) == {"graph": "g"}
+
+
+def test_coco_keeps_crowds(tmp_path):
+    image = ImageBoxes("a.jpg", "", (9, 9), [BoxRow("", "product", (1, 2, 3, 4), crowd=True)])
+    coco_format.write([image], tmp_path / "coco.json")
+    assert without_places(read(tmp_path / "coco.json", "coco")) == [image]
+
+
+def test_info_of_a_file_without_it_is_empty(tmp_path):
+    assert coco_format.read_info(write_file(tmp_path / "a.json", "[]")) == {}
+    assert coco_format.read_info(write_file(tmp_path / "a.json", '{"info": 3}')) == {}
+
+
+# --- recognition --------------------------------------------------------------------------------
+
+
+def test_every_format_has_a_title_and_a_use():
+    assert set(formats.ANNOTATION_FORMATS) | set(formats.DETECTION_FORMATS) == set(formats.FORMATS)
+    assert len({format.title for format in formats.FORMATS.values()}) == len(formats.FORMATS)
+
+
+@pytest.mark.parametrize(
+    "name, content, expected",
+    [
+        ("a.csv", LABELS, "csv"),
+        ("a.CSV", "\ufeff" + LABELS.replace("\n", "\r\n"), "csv"),
+        ("a.csv", GROCERY, "grocery"),
+        ("a.csv", LABELS.replace("class,", "brand,"), "grocery"),
+        ("a.json", "", "coco"),
+    ],
+)
+def test_formats_of_files_are_recognised(tmp_path, name, content, expected):
+    assert formats.recognise(write_file(tmp_path / name, content)) == expected
+
+
+def test_a_folder_is_recognised_as_voc(tmp_path):
+    assert formats.recognise(tmp_path) == "voc"
+
+
+def test_a_format_that_is_not_recognised(tmp_path):
+    with pytest.raises(UserError, match=r"a .txt file; expected .csv, .json.*--format"):
+        formats.recognise(write_file(tmp_path / "a.txt", LABELS))
+    with pytest.raises(UserError, match="a file without a suffix"):
+        formats.recognise(write_file(tmp_path / "a", LABELS))
+
+
+# --- any content --------------------------------------------------------------------------------
+
+KEYS = [
+    "images",
+    "annotations",
+    "categories",
+    "id",
+    "file_name",
+    "bbox",
+    "image_id",
+    "name",
+    "category_id",
+    "width",
+]
+JSON = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(max_size=4) | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+ROWS = st.text('a.jpg,0123456789-\n"; ', max_size=150)
+
+
+# On a busy machine, drawing nested JSON may take longer than Hypothesis accepts.
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=st.sampled_from(ALL_KINDS),
+    content=st.one_of(
+        st.binary(max_size=150), ROWS.map(str.encode), JSON.map(json.dumps).map(str.encode)
+    ),
+)
+def test_any_bytes_give_images_or_a_message(tmp_path_factory, kind, content):
+    format, scored = kind
+    folder = tmp_path_factory.mktemp("any")
+    suffix = FOLDER_SUFFIXES.get(format)
+    path = folder / f"a{suffix or ''}"
+    path.write_bytes(content)
+    try:
+        read(folder if suffix else path, format, scored=scored)
+    except UserError as error:
+        assert str(folder) in str(error)
