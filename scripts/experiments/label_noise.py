@@ -92,7 +92,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def print_differences(found: Any, fit: str) -> None:
-    """Prints a label_agreement.Differences (that module is heavy, so it is imported in ``main``)."""
+    """Prints a label_agreement.Differences, a module that only ``main`` imports: it is heavy."""
     print(
         f"\n{fit}: the two labels of a product have a mean IoU of {found.mean_iou:.3f} "
         f"(median {found.median_iou:.3f})"
