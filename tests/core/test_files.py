@@ -51,9 +51,56 @@ with files.replacing({str(tmp_path / "a")!r}) as partial:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.call([sys.executable, "-c", code]) == -signal.SIGKILL
-    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == [".a.partial", "a"]
+    assert (tmp_path / "a").read_text() == "old" and content(tmp_path) == [
+        ".a.lock",
+        ".a.partial",
+        "a",
+    ]
     files.write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new" and content(tmp_path) == ["a"]
+
+
+def writing(path, seconds):
+    """Starts a process that takes ``seconds`` to write ``path``; returns it once it has begun."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import files
+with files.replacing({str(path)!r}) as partial:
+    partial.write_text("by the first")
+    print("begun", flush=True)
+    time.sleep({seconds})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+
+
+def test_two_programs_that_write_one_file_take_turns(tmp_path):
+    with writing(tmp_path / "a", seconds=0.3) as first:
+        files.write_text(tmp_path / "a", "by the second")
+    assert first.returncode == 0
+    assert (tmp_path / "a").read_text() == "by the second" and content(tmp_path) == ["a"]
+
+
+def test_a_program_that_writes_for_long_is_not_disturbed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    with writing(tmp_path / "a", seconds=1) as first:
+        with pytest.raises(UserError) as caught:
+            files.write_text(tmp_path / "a", "by the second")
+        assert f"a: another program is writing it (process {first.pid})" in str(caught.value)
+        files.write_text(tmp_path / "b", "another file is not locked")
+    assert first.returncode == 0
+    assert (tmp_path / "a").read_text() == "by the first" and content(tmp_path) == ["a", "b"]
+
+
+def test_one_program_cannot_write_a_file_twice_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+    with files.replacing(tmp_path / "a") as partial:
+        partial.write_text("x")
+        with pytest.raises(UserError, match="a: another program is writing it;"):
+            files.write_text(tmp_path / "a", "y")
+    assert (tmp_path / "a").read_text() == "x" and content(tmp_path) == ["a"]
 
 
 def test_folders_are_replaced_completely(tmp_path):

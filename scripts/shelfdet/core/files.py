@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+import time
 from typing import Any, Iterator, List, Sequence, Union
 
 from shelfdet import UserError
@@ -15,6 +17,11 @@ PathLike = Union[str, pathlib.Path]
 
 SHA256_BLOCK = 1 << 20  # bytes read at a time, so that a large graph is not held in memory
 SHOWN_CHARACTERS = 40  # before and after the one that cannot be encoded
+LOCK_SECONDS = 5.0  # to wait for another program: a small file is written long before
+LOCK_PAUSE_SECONDS = 0.05
+
+# Targets that this process is writing: POSIX locks do not exclude threads of one process.
+_held = set()
 
 
 @contextlib.contextmanager
@@ -22,8 +29,8 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     """Replaces a file or folder by what is written to the path that this context manager yields.
 
     On success the new file or folder is moved to ``path``; on any failure it is removed. A program
-    that is killed leaves the old file, or none. It may also leave a dot file that ends in
-    ``.partial``; the next run of the same step overwrites that.
+    that is killed leaves the old file, or none. It may also leave dot files that end in
+    ``.partial`` and ``.lock``; the next run of the same step removes them.
 
     Args:
       path: the target; a folder is replaced as a whole. Missing parent folders are created.
@@ -32,28 +39,107 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
       path of the partial file, beside ``path``. It does not exist yet.
 
     Raises:
-      UserError: the folder cannot be written, the disk is full, or a folder is where the file
-        should be, or the reverse.
+      UserError: the folder cannot be written, the disk is full, a folder is where the file should
+        be, or the reverse, or another program is writing ``path``.
     """
     path = pathlib.Path(path)
     if not path.name:
         raise UserError(f"{path}: is not a file name; expected the path of what to write.")
+    # In the same folder, because a move is atomic only within one file system.
     partial = path.with_name(f".{path.name}.partial")
     try:
         # As root, /dev/null would be replaced by a file.
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError(errno.EINVAL, "is a device or a pipe")
-        restore_interrupted(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        _move_into_place(partial, path)
+        with locked(path):
+            restore_interrupted(path)
+            _remove(partial)  # of a run that was killed
+            try:
+                yield partial
+                _move_into_place(partial, path)
+            finally:
+                # Where the partial file could not be created, it may be impossible to look for it.
+                with contextlib.suppress(OSError):
+                    _remove(partial)
     except OSError as error:
         raise UserError(writing_failed(path, error)) from error
+
+
+@contextlib.contextmanager
+def locked(path: PathLike) -> Iterator[None]:
+    """Excludes other programs that write ``path`` through this context manager.
+
+    Two programs would write to one partial file, and one would move what the other has half
+    written. The lock is a dot file beside ``path`` and belongs to this process: it ends with the
+    process, even if that is killed, and worker processes do not inherit it.
+
+    Args:
+      path: a file or folder in a folder that exists.
+
+    Raises:
+      OSError: the folder cannot be written.
+      UserError: another program still holds the lock after LOCK_SECONDS.
+    """
+    path = pathlib.Path(path)
+    lock = path.parent.resolve() / f".{path.name}.lock"
+    deadline = time.monotonic() + LOCK_SECONDS
+    descriptor = _try_to_lock(lock)
+    while descriptor is None:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{_written_path(path)}: another program is writing it{_holder(lock)}; expected "
+                "one at a time. Wait for its end, or choose another path for one of the two."
+            )
+        time.sleep(LOCK_PAUSE_SECONDS)
+        descriptor = _try_to_lock(lock)
+    _held.add(lock)
+    try:
+        yield
     finally:
-        # Where the partial file could not be created, it may be impossible to look for it, too.
+        _held.discard(lock)
+        # Removed before it is unlocked: whoever opened the file in between notices that it is gone.
         with contextlib.suppress(OSError):
-            _remove(partial)
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _try_to_lock(lock):
+    """The open descriptor of the lock file, or None where somebody else holds the lock."""
+    if lock in _held:
+        return None
+    descriptor = os.open(str(lock), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        current = os.stat(str(lock))
+        if os.path.samestat(os.fstat(descriptor), current):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode("ascii"))
+            return descriptor
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        pass  # held by another process, or removed by it just now
+    except OSError as error:
+        # A file system without locks, as some network ones, must not prevent writing.
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            return descriptor
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return descriptor  # locked; only the number of the process could not be written
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _holder(lock):
+    """Which process holds a lock, for a message."""
+    # Closing the file, even if it was opened only to be read, would end a lock of this process.
+    if lock in _held:
+        return ""
+    try:
+        number = lock.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f" (process {number})" if number.isdigit() else ""
 
 
 @contextlib.contextmanager
@@ -112,14 +198,21 @@ def writing_failed(path: PathLike, error: OSError) -> str:
       path: the target, or the partial file that ``replacing`` gave for it.
       error: what was raised.
     """
-    path = pathlib.Path(path)
-    while path.name.startswith(".") and path.name.endswith(".partial"):
-        path = path.with_name(path.name[1 : -len(".partial")])
+    path = _written_path(path)
     return (
         f"{path}: cannot be written ({error.strerror or error}). Expected a folder with write "
         "permission on a disk with free space; what was there before is unchanged. Free some "
         "space, correct the permissions or choose another path, then run the step again."
     )
+
+
+def _written_path(path):
+    """What a user knows a partial file as: the target."""
+    path = pathlib.Path(path)
+    # A loop: ``write_text`` to a partial file makes a partial file of the partial file.
+    while path.name.startswith(".") and path.name.endswith(".partial"):
+        path = path.with_name(path.name[1 : -len(".partial")])
+    return path
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -195,7 +288,7 @@ def _old_folder(path):
 
 
 def _remove(path):
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir() and not path.is_symlink():  # rmtree refuses links
         shutil.rmtree(str(path))
     elif path.exists() or path.is_symlink():
         path.unlink()

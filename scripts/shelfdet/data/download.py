@@ -74,19 +74,20 @@ def fetch(
       SHA-256 of the file, as 64 hex digits.
 
     Raises:
-      UserError: the server answers with an error, there is no connection, it breaks too often, or
-        the file cannot be written.
+      UserError: the server answers with an error, there is no connection, it breaks too often, the
+        file cannot be written, or another program is downloading it.
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.download")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _attempt_until_complete(url, partial, pause, timeout)
-        with open(str(partial), "rb") as file:
-            os.fsync(file.fileno())
-        digest = files.sha256(partial)
-        os.replace(str(partial), str(path))
-        _remove(_validator_path(partial))
+        with files.locked(path):  # two downloads would append to one partial file
+            _attempt_until_complete(url, partial, pause, timeout)
+            with open(str(partial), "rb") as file:
+                os.fsync(file.fileno())
+            digest = files.sha256(partial)
+            os.replace(str(partial), str(path))
+            _remove(_validator_path(partial))
     except OSError as error:
         raise UserError(files.writing_failed(path, error)) from error
     return digest
