@@ -31,7 +31,7 @@ step() {
 }
 
 step "00 draw shelves" scripts/preprocessing/00_make_demo_shelves.py --out "$demo/shelves"
-step "01 fetch: copy and verify the images and boxes" scripts/preprocessing/01_fetch_dataset.py \
+step "01 fetch: link and verify the images and boxes" scripts/preprocessing/01_fetch_dataset.py \
     --from "$demo/shelves" --out "$demo/images"
 step "02 split" scripts/preprocessing/02_split_annotations.py --images "$demo/images" --out "$labels"
 step "03 anchors" scripts/preprocessing/03_estimate_anchors.py --labels "$labels/train_labels.csv" --config "$config" \

@@ -215,6 +215,7 @@ def operations(graph):
 def test_07_exports_the_run(workspace):
     printed = workspace.make("export")
     assert f"trained-inference-graphs/{NAME}/frozen_inference_graph.pb: " in printed
+    assert "next: make eval\n" in printed
     assert {path.name for path in workspace.graph.iterdir()} == {
         "frozen_inference_graph.pb",
         "pipeline.config",

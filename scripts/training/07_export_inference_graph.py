@@ -31,6 +31,7 @@ other values there.
 
 import argparse
 import pathlib
+import shlex
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
@@ -98,11 +99,21 @@ def main(argv=None):
 
 def print_graph(graph, unfolded, replaced):
     megabytes = graph.stat().st_size / 1e6
+    kind = "not folded" if unfolded else "folded"
+    note = "; it replaced an older graph" if replaced else ""
     print(
         f"{paths.shown(graph)}: {megabytes:.1f} MB, sha256 {files.sha256(graph)}; "
-        f"{'not folded' if unfolded else 'folded'}, and tested on a noise image"
-        f"{'; it replaced an older graph' if replaced else ''}"
+        f"{kind}, and tested on a noise image{note}"
     )
+    if graph.parent.parent.resolve() == paths.GRAPHS:
+        print(f"next: {eval_command(graph.parent.name)}")
+
+
+def eval_command(name):
+    """The `make` command that scores the graph ``name``."""
+    if name == paths.DEFAULT_CONFIG.stem:
+        return "make eval"
+    return f"make eval GRAPH={shlex.quote(name)}"
 
 
 if __name__ == "__main__":
