@@ -1,3 +1,5 @@
+"""Boxes on images: places, colours, lines, and the legend."""
+
 import numpy as np
 import pytest
 from PIL import ImageColor
@@ -20,7 +22,7 @@ def places(image, colour):
     return np.argwhere((np.asarray(image) == colour).all(axis=2))[:, ::-1]
 
 
-def test_the_line_lies_on_the_box():
+def test_the_line_is_on_the_box():
     image = drawing.draw_detections(canvas(), [[100, 50, 200, 250]])
     found = places(image.crop((0, 0, 400, 300)), rgb(drawing.DETECTION))
     assert found.min(axis=0) == pytest.approx([100, 50], abs=1)
@@ -38,7 +40,7 @@ def test_boxes_of_the_whole_image_are_scaled_to_the_shrunk_one():
 
 def test_every_meaning_has_its_own_colour_and_its_own_line():
     together = [
-        (drawing.HIT, drawing.MISS, drawing.FALSE_ALARM),
+        (drawing.TRUE_POSITIVE, drawing.FALSE_NEGATIVE, drawing.FALSE_POSITIVE),
         (drawing.COVERED, drawing.UNCOVERED),
     ]
     for styles in together:
@@ -48,12 +50,12 @@ def test_every_meaning_has_its_own_colour_and_its_own_line():
 
 def test_dashes_have_gaps_and_solid_lines_have_none():
     box = [[20, 20, 380, 280]]
-    solid = places(
-        drawing.draw(canvas(), [(drawing.HIT, box)]).crop((0, 0, 400, 300)), rgb(drawing.HIT)
-    )
-    dashed = places(
-        drawing.draw(canvas(), [(drawing.MISS, box)]).crop((0, 0, 400, 300)), rgb(drawing.MISS)
-    )
+    solid_style = drawing.TRUE_POSITIVE
+    dashed_style = drawing.FALSE_NEGATIVE
+    solid_image = drawing.draw(canvas(), [(solid_style, box)]).crop((0, 0, 400, 300))
+    dashed_image = drawing.draw(canvas(), [(dashed_style, box)]).crop((0, 0, 400, 300))
+    solid = places(solid_image, rgb(solid_style))
+    dashed = places(dashed_image, rgb(dashed_style))
     assert len(set(solid[solid[:, 1] == 20][:, 0])) >= 359
     on_top = np.unique(dashed[dashed[:, 1] == 20][:, 0])
     assert 0.5 < len(on_top) / 360.0 < 0.8
@@ -62,9 +64,9 @@ def test_dashes_have_gaps_and_solid_lines_have_none():
 
 def test_a_neighbours_rim_hides_no_line():
     image = drawing.draw_detections(canvas(), [[100, 100, 150, 200], [151, 100, 201, 200]])
-    assert {150, 151} & set(places(image, rgb(drawing.DETECTION))[:, 0])
-    column = places(image, rgb(drawing.DETECTION))
-    assert len(column[np.isin(column[:, 0], (149, 150))]) >= 95
+    found = places(image, rgb(drawing.DETECTION))
+    assert {150, 151} & set(found[:, 0])
+    assert np.isin(found[:, 0], (149, 150)).sum() >= 95
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,11 @@ def test_lines_grow_with_the_image(size_wh, width):
 
 
 @pytest.mark.parametrize("width, height", [(40, 30), (300, 900), (1000, 200)])
-def test_the_legend_stands_under_the_image_at_any_size(width, height):
-    groups = [(style, []) for style in (drawing.HIT, drawing.MISS, drawing.FALSE_ALARM)]
+def test_the_legend_is_under_the_image_at_any_size(width, height):
+    groups = [
+        (style, [])
+        for style in (drawing.TRUE_POSITIVE, drawing.FALSE_NEGATIVE, drawing.FALSE_POSITIVE)
+    ]
     image = drawing.draw(canvas(width, height), groups, title="C1_P01_N1_S2_1.JPG")
     assert image.width == width and image.height > height
     assert (np.asarray(image)[:height] == GREY).all()
@@ -93,7 +98,7 @@ def test_the_legend_stands_under_the_image_at_any_size(width, height):
         [10.2, 10.7, 11.1, 11.9],
     ],
 )
-def test_odd_boxes_are_drawn_without_a_complaint(box):
+def test_boxes_without_area_or_outside_the_image_raise_nothing(box):
     drawing.draw_coverage(canvas(), [box], [box])
 
 

@@ -1,4 +1,4 @@
-"""The two matching rules against their references and against answers worked out by hand."""
+"""AP by both rules against their references, and all figures against answers by hand."""
 
 import contextlib
 import io
@@ -8,31 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_images import BOX, EMPTY, FAR, HALF, found, labelled, match
+from scored_scenes import scenes
 
-from shelfdet import UserError
 from shelfdet.data.detections import Detections
-from shelfdet.evaluation import metrics
+from shelfdet.evaluation import matching, metrics
 
-SIZE_WH = (64, 64)
 EXACT = 1e-9
-
-
-def labelled(name, boxes_xyxy, classes=None):
-    return Detections(
-        name,
-        SIZE_WH,
-        np.array(boxes_xyxy, dtype=float).reshape(-1, 4),
-        None,
-        tuple(classes or ["product"] * len(boxes_xyxy)),
-    )
-
-
-def found(name, scored_boxes, classes=None):
-    """``scored_boxes``: list of (score, xmin, ymin, xmax, ymax)."""
-    array = np.array(scored_boxes, dtype=float).reshape(-1, 5)
-    return Detections(
-        name, SIZE_WH, array[:, 1:], array[:, 0], tuple(classes or ["product"] * len(array))
-    )
 
 
 def pascal_ap(matches):
@@ -45,7 +27,7 @@ def coco_aps(matches):
     )
 
 
-# ------------------------------------------------------------------------------------------ references
+# ---- references --------------------------------------------------------------------------------
 
 
 def reference_pascal(truth, detections, labels=("product",)):
@@ -79,7 +61,10 @@ def reference_pascal(truth, detections, labels=("product",)):
 
 
 def reference_coco(truth, detections, labels=("product",)):
-    """AP at each IoU of pycocotools, areaRng "all", maxDets above what there is; images in the order of their names."""
+    """AP of pycocotools at each IoU, with areaRng "all" and without a limit of detections.
+
+    The images are in the order of their names.
+    """
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     image_ids = {
@@ -114,43 +99,15 @@ def reference_coco(truth, detections, labels=("product",)):
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = cocoeval.COCOeval(dataset(truth), dataset(detections), "bbox")
         evaluator.params.maxDets = [1 + max(len(image.scores) for image in detections)]
-        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluator.params.areaRng = [[0, 1e10]]
+        evaluator.params.areaRngLbl = ["all"]
         evaluator.evaluate()
         evaluator.accumulate()
     precision = evaluator.eval["precision"][:, :, :, 0, 0]  # (10 IoUs, 101 recalls, classes)
     return [np.mean(at_iou[at_iou > -1]) if (at_iou > -1).any() else np.nan for at_iou in precision]
 
 
-# Whole coordinates on a small grid make many overlaps, equal IoUs and IoUs of exactly 1/2.
-corners = st.tuples(
-    st.integers(0, 10), st.integers(0, 10), st.integers(1, 6), st.integers(1, 6)
-).map(lambda xywh: (xywh[0], xywh[1], xywh[0] + xywh[2], xywh[1] + xywh[3]))
 names = st.sampled_from(["product", "price tag"])
-
-
-@st.composite
-def scenes(draw, tied, labels=st.just("product")):
-    """(truth, detections) of 1 to 4 images; detections near and far, some doubled; scores tied or all different."""
-    truth, pending = [], []
-    for number in range(draw(st.integers(1, 4))):
-        boxes = draw(st.lists(corners, max_size=6))
-        guesses = draw(
-            st.lists(st.one_of(corners, st.sampled_from(boxes)) if boxes else corners, max_size=8)
-        )
-        truth.append(labelled(f"{number}.jpg", boxes, [draw(labels) for _ in boxes]))
-        pending.append((guesses, [draw(labels) for _ in guesses]))
-    count = sum(len(guesses) for guesses, _ in pending)
-    if tied:
-        scores = draw(st.lists(st.sampled_from([0.25, 0.5, 0.75]), min_size=count, max_size=count))
-    else:
-        scores = [(score + 1) / (count + 1) for score in draw(st.permutations(range(count)))]
-    detections = []
-    for image, (guesses, classes) in zip(truth, pending):
-        own, scores = scores[: len(guesses)], scores[len(guesses) :]
-        detections.append(
-            found(image.filename, [(s,) + box for s, box in zip(own, guesses)], classes)
-        )
-    return truth, detections
 
 
 @settings(max_examples=150, deadline=None)
@@ -159,17 +116,17 @@ def test_pascal_rule_equals_object_detection(scene):
     truth, detections = scene
     expected = reference_pascal(truth, detections)
     if not any(image.classes for image in truth):
-        assert np.isnan(expected) and metrics.pools(metrics.match(truth, detections)) == []
+        assert np.isnan(expected) and metrics.pools(matching.match(truth, detections)) == []
     else:
-        assert pascal_ap(metrics.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
+        assert pascal_ap(matching.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
 
 
 @settings(max_examples=60, deadline=None)
 @given(scenes(tied=True))
 def test_pascal_rule_breaks_ties_by_file_name_and_place(scene):
-    """object_detection leaves the order of equal scores open: it agrees once the scores spell out the stated one."""
+    """object_detection leaves the order of equal scores open; scores in our order leave none."""
     truth, detections = scene
-    matches = metrics.match(truth, detections)
+    matches = matching.match(truth, detections)
     ranked = sorted(
         (-score, image.filename, index)
         for image in matches
@@ -200,7 +157,7 @@ def test_coco_rule_equals_pycocotools(scene):
     if not any(image.classes for image in truth):
         assert np.isnan(expected).all()
     else:
-        assert coco_aps(metrics.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
+        assert coco_aps(matching.match(truth, detections)) == pytest.approx(expected, abs=EXACT)
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,7 +168,7 @@ def test_both_rules_with_two_classes(scene):
     in_truth = {name for image in truth for name in image.classes}
     in_both = in_truth & {name for image in detections for name in image.classes}
     if in_both:
-        matches = metrics.match(truth, detections)
+        matches = matching.match(truth, detections)
         assert pascal_ap(matches) == pytest.approx(
             reference_pascal(truth, detections, labels), abs=EXACT
         )
@@ -235,18 +192,14 @@ def test_both_rules_on_a_large_crowded_scene():
         near = near[(near[:, 2] > near[:, 0]) & (near[:, 3] > near[:, 1])]
         truth.append(labelled(f"{number:02}.jpg", boxes))
         detections.append(found(f"{number:02}.jpg", np.hstack([random.rand(len(near), 1), near])))
-    matches = metrics.match(truth, detections)
+    matches = matching.match(truth, detections)
     assert pascal_ap(matches) == pytest.approx(reference_pascal(truth, detections), abs=EXACT)
     assert coco_aps(matches) == pytest.approx(reference_coco(truth, detections), abs=EXACT)
 
 
-# ------------------------------------------------------------------------------------------ worked by hand
+# ---- answers by hand ---------------------------------------------------------------------------
 
-BOX = (0, 0, 10, 10)
-HALF = (0, 0, 10, 5)  # IoU with BOX exactly 1/2
 UNDER_HALF = (0, 0, 10, 4.999)
-FAR = (40, 40, 50, 50)
-EMPTY = (20, 20, 30, 30)  # nothing is labelled there
 
 
 @pytest.mark.parametrize(
@@ -257,7 +210,7 @@ EMPTY = (20, 20, 30, 30)  # nothing is labelled there
         ([BOX], [(0.9,) + UNDER_HALF], Fraction(0)),
         ([BOX], [], Fraction(0)),
         ([BOX, FAR], [(0.9,) + BOX], Fraction(1, 2)),
-        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false alarm first
+        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false positive first
         (
             [BOX],
             [(0.9,) + BOX, (0.8,) + BOX],
@@ -271,7 +224,7 @@ EMPTY = (20, 20, 30, 30)  # nothing is labelled there
     ],
 )
 def test_pascal_ap_by_hand(truth, detections, expected):
-    matches = metrics.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
+    matches = matching.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
     assert pascal_ap(matches) == pytest.approx(float(expected), abs=EXACT)
 
 
@@ -282,7 +235,7 @@ def test_pascal_ap_by_hand(truth, detections, expected):
         ([BOX], [], Fraction(0)),
         ([BOX, FAR], [(0.9,) + BOX], Fraction(51, 101)),  # recalls 0.00, 0.01 ... 0.50 are reached
         ([BOX, FAR, EMPTY], [(0.9,) + BOX], Fraction(34, 101)),  # 0.00 ... 0.33
-        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false alarm first
+        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false positive first
         (
             [BOX],
             [(0.9,) + BOX, (0.8,) + BOX],
@@ -294,39 +247,29 @@ def test_pascal_ap_by_hand(truth, detections, expected):
             (51 + 50 * Fraction(2, 3)) / 101,
         ),
         ([BOX, FAR], [(0.9,) + EMPTY, (0.8,) + BOX], Fraction(51, 101) / 2),
-        ([BOX], [(0.9,) + HALF], Fraction(1, 10)),  # a hit at IoU 0.50 alone
+        ([BOX], [(0.9,) + HALF], Fraction(1, 10)),  # a true positive at IoU 0.50 alone
         ([BOX], [(0.9, 0, 0, 10, 8.2)], Fraction(7, 10)),  # at 0.50, 0.55 ... 0.80
         ([BOX], [(0.9,) + UNDER_HALF], Fraction(0)),
     ],
 )
 def test_coco_ap_by_hand(truth, detections, expected):
-    matches = metrics.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
+    matches = matching.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
     assert np.mean(coco_aps(matches)) == pytest.approx(float(expected), abs=EXACT)
 
 
-def test_crowded_case_tells_the_rules_apart():
-    # Both detections overlap the first ground truth most: the second is pascal's duplicate; coco gives it the other.
-    truth = [labelled("a.jpg", [(0, 0, 10, 10), (3, 0, 13, 10)])]
-    detections = [found("a.jpg", [(0.9, 0, 0, 10, 10), (0.8, 1, 0, 11, 10)])]
-    matches = metrics.match(truth, detections)
-    assert list(matches[0].kinds) == [metrics.HIT, metrics.DUPLICATE]
-    assert pascal_ap(matches) == pytest.approx(0.5, abs=EXACT)
-    assert coco_aps(matches)[0] == pytest.approx(1.0, abs=EXACT)
-
-
-@pytest.mark.parametrize("hit_in, expected", [("a.jpg", 1.0), ("b.jpg", 0.5)])
-def test_equal_scores_are_ordered_by_file_name(hit_in, expected):
-    other = {"a.jpg": "b.jpg", "b.jpg": "a.jpg"}[hit_in]
+@pytest.mark.parametrize("true_positive_in, expected", [("a.jpg", 1.0), ("b.jpg", 0.5)])
+def test_equal_scores_are_ordered_by_file_name(true_positive_in, expected):
+    other = {"a.jpg": "b.jpg", "b.jpg": "a.jpg"}[true_positive_in]
     for order in (1, -1):  # however the images come
-        matches = metrics.match(
-            [labelled(hit_in, [BOX]), labelled(other, [])][::order],
-            [found(hit_in, [(0.5,) + BOX]), found(other, [(0.5,) + FAR])][::order],
+        matches = matching.match(
+            [labelled(true_positive_in, [BOX]), labelled(other, [])][::order],
+            [found(true_positive_in, [(0.5,) + BOX]), found(other, [(0.5,) + FAR])][::order],
         )
         assert pascal_ap(matches) == expected
 
 
 def test_images_without_ground_truth_and_without_detections_count():
-    matches = metrics.match(
+    matches = matching.match(
         [labelled("a.jpg", []), labelled("b.jpg", [BOX]), labelled("c.jpg", [BOX])],
         [found("a.jpg", [(0.9,) + BOX]), found("b.jpg", []), found("c.jpg", [(0.8,) + BOX])],
     )
@@ -346,72 +289,34 @@ def test_images_without_ground_truth_and_without_detections_count():
 
 def test_precision_without_detections_is_undefined():
     figures = metrics.figures(
-        metrics.tally(metrics.match([labelled("a.jpg", [BOX])], [found("a.jpg", [])]), 0.5)
+        metrics.tally(matching.match([labelled("a.jpg", [BOX])], [found("a.jpg", [])]), 0.5)
     )
     assert np.isnan(figures["precision"]) and figures["recall"] == 0 and figures["f1"] == 0
 
 
 def test_no_ground_truth_at_all():
-    matches = metrics.match([labelled("a.jpg", [])], [found("a.jpg", [(0.9,) + BOX])])
+    matches = matching.match([labelled("a.jpg", [])], [found("a.jpg", [(0.9,) + BOX])])
     assert np.isnan(metrics.average_precision(metrics.pool(matches)))
     assert np.isnan(metrics.coco_average_precisions(metrics.pool(matches))).all()
     assert metrics.best_threshold(matches) is None
 
 
-def test_kinds_and_what_they_point_at():
-    (image,) = metrics.match(
-        [labelled("a.jpg", [FAR, BOX])],
-        [found("a.jpg", [(0.9,) + BOX, (0.8,) + HALF, (0.7, 0, 0, 10, 2), (0.6, 20, 20, 30, 30)])],
-    )
-    assert [metrics.KINDS[kind] for kind in image.kinds] == [
-        "hit",
-        "duplicate",
-        "badly placed",
-        "background",
-    ]
-    assert list(image.truth_index) == [1, 1, 1, -1]
-    assert image.iou == pytest.approx([1, 0.5, 0.2, 0])
-    assert list(metrics.missed(image, 0.5)) == [True, False]
-    assert list(metrics.missed(image, 0.95)) == [True, True]
-
-
-@settings(max_examples=60, deadline=None)
-@given(scenes(tied=True), st.sampled_from([0.25, 0.5, 0.75]))
-def test_a_threshold_changes_no_match_of_what_stays(scene, threshold):
-    truth, detections = scene
-    cut = [
-        Detections(
-            image.filename,
-            image.size_wh,
-            image.boxes_xyxy[image.scores >= threshold],
-            image.scores[image.scores >= threshold],
-            tuple(name for name, score in zip(image.classes, image.scores) if score >= threshold),
-        )
-        for image in detections
-    ]
-    for whole, part in zip(metrics.match(truth, detections), metrics.match(truth, cut)):
-        stays = whole.scores >= threshold
-        assert list(whole.kinds[stays]) == list(part.kinds)
-        assert list(whole.truth_index[stays]) == list(part.truth_index)
-        assert (whole.coco_hits[:, stays] == part.coco_hits).all()
-
-
 def test_threshold_is_the_highest_score_of_the_best_f1():
-    # F1 after 0.9: 2/3, after 0.8: 1/2 (a false alarm), after 0.7: 4/5, after 0.6 (false): 2/3.
+    # F1 after 0.9: 2/3, after 0.8: 1/2 (a false positive), after 0.7: 4/5, after 0.6 (false): 2/3.
     truth = [labelled("a.jpg", [BOX, FAR])]
-    matches = metrics.match(
+    matches = matching.match(
         truth, [found("a.jpg", [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + FAR, (0.6,) + EMPTY])]
     )
     assert metrics.best_threshold(matches) == 0.7
-    # Two scores with the same F1 of 2/3: 0.9 (1 of 1, half found) and 0.6 (2 of 4 right): the higher one.
-    matches = metrics.match(
+    # F1 is 2/3 at 0.9 (1 of 1 correct, 1 of 2 found) and at 0.6 (2 of 4 correct): the higher one.
+    matches = matching.match(
         truth, [found("a.jpg", [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + EMPTY, (0.6,) + FAR])]
     )
     assert metrics.best_threshold(matches) == 0.9
 
 
 def test_threshold_keeps_equal_scores_together():
-    matches = metrics.match(
+    matches = matching.match(
         [labelled("a.jpg", [BOX]), labelled("b.jpg", [])],
         [found("a.jpg", [(0.9,) + FAR, (0.5,) + BOX]), found("b.jpg", [(0.5,) + BOX])],
     )
@@ -425,7 +330,7 @@ def test_threshold_keeps_equal_scores_together():
 def test_weights_are_the_same_as_images_repeated(scene, seed):
     truth, detections = scene
     weights = np.random.RandomState(seed).randint(0, 3, len(truth))
-    repeated = [np.repeat(np.arange(len(truth)), weights)][0]
+    repeated = np.repeat(np.arange(len(truth)), weights)
     renamed = [
         [
             images[index]._replace(filename=f"{images[index].filename}-{copy}")
@@ -433,8 +338,8 @@ def test_weights_are_the_same_as_images_repeated(scene, seed):
         ]
         for images in (truth, detections)
     ]
-    pooled = metrics.pool(metrics.match(truth, detections))
-    expected = metrics.pool(metrics.match(*renamed))
+    pooled = metrics.pool(matching.match(truth, detections))
+    expected = metrics.pool(matching.match(*renamed))
     if not len(repeated):
         return
     assert metrics.average_precision(pooled, weights.astype(float)) == pytest.approx(
@@ -445,27 +350,33 @@ def test_weights_are_the_same_as_images_repeated(scene, seed):
     )
 
 
-# ------------------------------------------------------------------------------------------ refusals
+def test_summary_names_figures_in_order():
+    figures = metrics.summary(match(("a", [BOX], [(0.9, BOX)])), 0.5)
+    assert list(figures.items()) == [
+        ("mAP", 1),
+        ("AP", 1),
+        ("AP75", 1),
+        ("precision", 1),
+        ("recall", 1),
+        ("f1", 1),
+        ("mean_absolute_count_error", 0),
+        ("mean_count_error", 0),
+    ]
 
 
-def test_other_images_are_listed():
-    with pytest.raises(UserError) as error:
-        metrics.match(
-            [labelled("a.jpg", []), labelled("b.jpg", [])], [found("b.jpg", []), found("c.jpg", [])]
-        )
-    assert "1 labelled but not looked at by the detector (a.jpg)" in str(error.value)
-    assert "1 in the detections but not in the ground truth (c.jpg)" in str(error.value)
+def test_without_a_threshold_only_the_aps_are_defined():
+    matches = match(("a", [BOX], [(0.9, BOX)]))
+    figures = metrics.summary(matches, None)
+    assert figures["mAP"] == 1
+    assert np.isnan(figures["precision"])
+    assert np.isnan(figures["mean_count_error"])
+    assert metrics.totals(matches, None) == {"TP": None, "FP": None, "FN": None}
 
 
-def test_other_sizes_are_refused():
-    with pytest.raises(
-        UserError, match=r"a\.jpg: 64 x 64 pixels in the ground truth, 640 x 640 in the detections"
-    ):
-        metrics.match([labelled("a.jpg", [])], [found("a.jpg", [])._replace(size_wh=(640, 640))])
+def test_ap75_is_the_ap_at_075():
+    assert matching.COCO_IOUS[metrics.AP75_INDEX] == pytest.approx(0.75)
 
 
-def test_other_class_names_are_refused_unless_ignored():
-    truth, detections = [labelled("a.jpg", [BOX])], [found("a.jpg", [(0.9,) + BOX], ["0"])]
-    with pytest.raises(UserError, match="--one-class"):
-        metrics.match(truth, detections)
-    assert list(metrics.match(truth, detections, one_class=True)[0].kinds) == [metrics.HIT]
+def test_totals():
+    matches = match(("a", [BOX, FAR], [(0.9, BOX), (0.8, EMPTY), (0.3, FAR)]))
+    assert metrics.totals(matches, 0.5) == {"TP": 1, "FP": 1, "FN": 1}

@@ -1,16 +1,18 @@
-"""Step 09 as a person runs it: figures, files, and refusals."""
+"""Step 09: figures, the files that it writes, and what it refuses."""
 
 import hashlib
 import json
 
 import numpy as np
 import pytest
+from scored_images import BOX, FAR
 
+from conftest import load_script
 from shelfdet import UserError
-from shelfdet.core import paths
+from shelfdet.core import files, paths
 from shelfdet.data import detections, labels
 from shelfdet.data.detections import Detections
-from shelfdet.evaluation import bootstrap
+from shelfdet.evaluation import bootstrap, score
 
 INFO = {
     "graph": "nets/one/frozen_inference_graph.pb",
@@ -19,176 +21,212 @@ INFO = {
     "max_side": 1024,
     "exif": "ignore",
 }
-BOX, FAR, FALSE_ALARM = (0, 0, 10, 10), (40, 40, 50, 50), (20, 0, 30, 10)
+SIZE_WH = (64, 60)
+FALSE_POSITIVE = (20, 0, 30, 10)
+FIRST, SECOND = "C1_P01_N1_S2_1.JPG", "C2_P01_N1_S2_1.JPG"
+VAL_FIRST, VAL_SECOND = "C1_P02_N1_S2_1.JPG", "C1_P02_N1_S2_2.JPG"
 
 
-@pytest.fixture
-def score(script):
-    module = script("09_score")
-    return lambda *args: module.main([str(arg) for arg in args] + ["--resamples", "20"])
+def write_split(folder, split, images, info=INFO):
+    """Writes labels and detections; ``images``: list of (name, boxes, list of (score, box))."""
+    truth = [
+        labels.labelled(name, SIZE_WH, [("product", box) for box in boxes])
+        for name, boxes, _ in images
+    ]
+    labels.write_labels(truth, folder / f"{split}_labels.csv")
+    found = [
+        Detections(
+            name,
+            SIZE_WH,
+            np.array([box for _, box in scored], dtype=float),
+            np.array([value for value, _ in scored]),
+            ("product",) * len(scored),
+        )
+        for name, _, scored in images
+    ]
+    detections.write_detections(found, folder / f"{split}_detections.json", info)
 
 
 @pytest.fixture
 def shelf(tmp_path):
-    """A folder with labels and detections of two test and two validation images, in the workspace's formats."""
-    write(
+    """A folder with labels and detections of two test and two validation images."""
+    write_split(
         tmp_path,
         "test",
         [
-            ("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX), (0.6, FALSE_ALARM), (0.3, FAR)]),
-            ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)]),
+            (FIRST, [BOX, FAR], [(0.9, BOX), (0.6, FALSE_POSITIVE), (0.3, FAR)]),
+            (SECOND, [BOX], [(0.8, BOX)]),
         ],
     )
-    # F1 is best from 0.5 on: 2 hits of 2, no false alarm. On the test images alone it would be best from 0.3 on.
-    write(
+    # F1 is best at 0.5: 2 of 2 correct. On the test images alone it would be best at 0.3.
+    write_split(
         tmp_path,
         "val",
         [
-            ("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX), (0.4, FALSE_ALARM)]),
-            ("C1_P02_N1_S2_2.JPG", [FAR], [(0.5, FAR)]),
+            (VAL_FIRST, [BOX], [(0.7, BOX), (0.4, FALSE_POSITIVE)]),
+            (VAL_SECOND, [FAR], [(0.5, FAR)]),
         ],
     )
     return tmp_path
 
 
-def write(folder, split, pictures, info=INFO):
-    size_wh = (64, 60)
-    labels.write_labels(
-        [
-            labels.LabelledImage(
-                name, size_wh, np.array(truth, dtype=float), ("product",) * len(truth)
-            )
-            for name, truth, _ in pictures
-        ],
-        folder / f"{split}_labels.csv",
+def inputs(folder, **changes):
+    """Inputs of the folder, with its validation images unless a threshold is given."""
+    result = score.Inputs(
+        ground_truth=folder / "test_labels.csv",
+        detections=(folder / "test_detections.json",),
+        val_ground_truth=folder / "val_labels.csv",
+        val_detections=() if "threshold" in changes else (folder / "val_detections.json",),
     )
-    found = [
-        Detections(
-            name,
-            size_wh,
-            np.array([box for _, box in boxes], dtype=float),
-            np.array([s for s, _ in boxes]),
-            ("product",) * len(boxes),
-        )
-        for name, _, boxes in pictures
-    ]
-    detections.write_detections(found, folder / f"{split}_detections.json", info)
+    return result._replace(**changes)
 
 
-def in_workspace_formats(folder, *more):
-    return (
-        "--ground-truth",
-        folder / "test_labels.csv",
-        "--detections",
-        folder / "test_detections.json",
-        "--val-ground-truth",
-        folder / "val_labels.csv",
-    ) + more
+def evaluate(folder, **changes):
+    return score.evaluate(inputs(folder, **changes), resamples=20).figures
 
 
-def with_validation(folder, *more):
-    return in_workspace_formats(
-        folder,
-        "--val-detections",
-        folder / "val_detections.json",
-        "--output",
-        folder / "metrics.json",
-        *more,
+def run_script(**options):
+    """Runs the script with ``--ground-truth value`` for ``ground_truth=value``, True for a flag."""
+    arguments = ["--resamples", "20"]
+    for name, value in options.items():
+        arguments.append("--" + name.replace("_", "-"))
+        if value is not True:
+            arguments += [str(one) for one in (value if isinstance(value, list) else [value])]
+    load_script("09_score").main(arguments)
+
+
+def files_of(folder, **more):
+    """Options that name the folder's files in place of the workspace's."""
+    return dict(
+        ground_truth=folder / "test_labels.csv",
+        detections=folder / "test_detections.json",
+        val_ground_truth=folder / "val_labels.csv",
+        **more,
     )
 
 
-def test_figures_at_the_threshold_that_validation_chose(score, shelf, capsys):
-    score(*with_validation(shelf, "--counts-output", shelf / "counts.json"))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    assert (
-        figures["threshold"] == 0.5 and "val_detections.json, 2 images" in figures["threshold_from"]
-    )
+def read(path):
+    return json.loads(path.read_text())
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+def test_figures_at_the_threshold_that_validation_chose(shelf):
+    figures, counts = score.evaluate(inputs(shelf), resamples=20)
+    figures = score.rounded(figures)
+    assert figures["threshold"] == 0.5
+    assert "val_detections.json, 2 images" in figures["threshold_from"]
     assert (figures["TP"], figures["FP"], figures["FN"]) == (2, 1, 1)
     assert figures["precision"] == figures["recall"] == figures["f1"] == round(2 / 3, 6)
-    assert figures["mAP"] == round(1 / 3 + 1 / 3 + 1 / 3 * 3 / 4, 6)  # hit, hit, false alarm, hit
+    assert figures["mAP"] == round(1 / 3 + 1 / 3 + 1 / 3 * 3 / 4, 6)  # TP, TP, FP, TP
     assert figures["mean_absolute_count_error"] == 0
     assert (figures["images"], figures["boxes"], figures["detections"]) == (2, 3, 4)
-    assert figures["labelled_twice"] == 0
+    assert figures["duplicate_labels"] == 0
     assert figures["shorter_side_px"] == [60, 60]
-    assert figures["graph_sha256"] == "a" * 64 and figures["config_sha256"] == "b" * 64
-    assert (
-        figures["labels_sha256"]
-        == hashlib.sha256((shelf / "test_labels.csv").read_bytes()).hexdigest()
-    )
-    assert sorted(figures["by_camera"]) == ["C1", "C2"] and list(figures["by_planogram"]) == ["P01"]
-    assert (
-        figures["errors"]["background"]["number"] == 1
-        and figures["errors"]["missed"]["number"] == 1
-    )
+    assert figures["graph"] == INFO["graph"]
+    assert (figures["graph_sha256"], figures["config_sha256"]) == ("a" * 64, "b" * 64)
+    label_bytes = (shelf / "test_labels.csv").read_bytes()
+    assert figures["labels_sha256"] == hashlib.sha256(label_bytes).hexdigest()
+    assert sorted(figures["by_camera"]) == ["C1", "C2"]
+    assert list(figures["by_planogram"]) == ["P01"]
+    assert figures["errors"]["background"]["number"] == 1
+    assert figures["errors"]["missed"]["number"] == 1
     assert figures["validation"]["f1"] == 1
-    assert json.loads((shelf / "counts.json").read_text()) == {
-        "C1_P01_N1_S2_1.JPG": 2,
-        "C2_P01_N1_S2_1.JPG": 1,
-    }
-    assert "2 hits, 1 false alarms, 1 missed" in capsys.readouterr().out
+    assert counts == {FIRST: 2, SECOND: 1}
 
 
-def test_products_that_were_labelled_twice_are_counted(score, shelf, capsys):
-    near = [BOX[0], BOX[1], BOX[2], BOX[3] + 1]
-    write(shelf, "test", [("C1_P01_N1_S2_1.JPG", [BOX, near], [(0.7, BOX)])])
-    score(*in_workspace_formats(shelf, "--threshold", "0.5", "--output", shelf / "metrics.json"))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    assert (figures["labelled_twice"], figures["TP"], figures["FN"]) == (1, 1, 1)
-    assert (
-        "1 of the products lie on another (IoU over 0.6), as if labelled twice"
-        in capsys.readouterr().out
-    )
+def test_the_script_prints_the_graph_and_the_figures(shelf, capsys):
+    run_script(**files_of(shelf, threshold=0.5))
+    printed = capsys.readouterr().out
+    assert "graph: one" in printed
+    assert "2 true positives (TP), 1 false positives (FP), 1 false negatives (FN)" in printed
+    assert "duplicate labels" not in printed
 
 
-def test_the_same_input_gives_the_same_bytes(score, shelf):
-    score(*with_validation(shelf))
-    first = (shelf / "metrics.json").read_bytes()
-    score(*with_validation(shelf))
-    assert (shelf / "metrics.json").read_bytes() == first
-    assert str(shelf).encode() not in first  # figures do not tell where they were read
+def test_duplicate_labels_are_counted(shelf, capsys):
+    almost = [BOX[0], BOX[1], BOX[2], BOX[3] + 1]
+    write_split(shelf, "test", [(FIRST, [BOX, almost], [(0.7, BOX)])])
+    output = shelf / "metrics.json"
+    run_script(**files_of(shelf, threshold=0.5, output=output))
+    figures = read(output)
+    assert (figures["duplicate_labels"], figures["TP"], figures["FN"]) == (1, 1, 1)
+    printed = capsys.readouterr().out
+    assert "duplicate labels: 1 (boxes that overlap another by an IoU over 0.6)" in printed
+    assert "count as false negatives" in printed
 
 
-def test_the_threshold_never_comes_from_the_test_images(score, shelf, capsys):
-    score(*in_workspace_formats(shelf, "--output", shelf / "metrics.json"))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    assert figures["mAP"] > 0.9 and figures["AP75"] is not None
-    undefined = ("threshold", "precision", "recall", "f1", "TP", "FP", "FN", "mean_count_error")
-    assert all(figures[name] is None for name in undefined)
+def test_the_same_input_gives_the_same_bytes(shelf):
+    output = shelf / "metrics.json"
+    options = files_of(shelf, val_detections=shelf / "val_detections.json", output=output)
+    run_script(**options)
+    first = output.read_bytes()
+    run_script(**options)
+    assert output.read_bytes() == first
+    assert str(shelf).encode() not in first  # no path of this machine
+
+
+def test_a_given_threshold_counts_scores_equal_to_it(shelf):
+    figures = evaluate(shelf, threshold=0.3)
+    assert (figures["threshold"], figures["threshold_from"]) == (0.3, "given")
+    assert (figures["TP"], figures["FP"], figures["FN"]) == (3, 1, 0)
+
+
+def test_resamples_are_those_asked_for_or_a_message_states_it(shelf, capsys, monkeypatch):
+    figures = score.evaluate(inputs(shelf), resamples=1100).figures
+    assert figures["bootstrap"]["resamples"] == 1100
+    assert "in place of" not in capsys.readouterr().out
+    monkeypatch.setattr(bootstrap, "MOST_WORK", 1)
+    figures = score.evaluate(inputs(shelf), resamples=1100).figures
+    assert figures["bootstrap"]["resamples"] == 200
+    assert "200 resamples in place of 1100" in capsys.readouterr().out
+
+
+# ---- the threshold -----------------------------------------------------------------------------
+
+
+def test_the_threshold_never_comes_from_the_test_images(shelf, capsys):
+    run_script(**files_of(shelf, output=shelf / "metrics.json"))
+    figures = read(shelf / "metrics.json")
+    assert figures["mAP"] > 0.9
+    assert figures["AP75"] is not None
+    for name in ("threshold", "precision", "recall", "f1", "TP", "FP", "FN", "mean_count_error"):
+        assert figures[name] is None
     assert "test images never choose it" in figures["threshold_from"]
     assert "--val-detections, or --threshold" in capsys.readouterr().out
     with pytest.raises(UserError, match="counting needs a threshold"):
-        score(*in_workspace_formats(shelf, "--counts-output", shelf / "counts.json"))
+        run_script(**files_of(shelf, counts_output=shelf / "counts.json"))
     assert not (shelf / "counts.json").exists()
 
 
-def test_validation_images_that_are_scored_too_are_refused(score, shelf):
-    write(
-        shelf,
-        "val",
-        [("C1_P01_N1_S2_1.JPG", [BOX], [(0.7, BOX)]), ("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])],
-    )
-    message = r"val_detections\.json: 1 of its images are scored, too \(C1_P01_N1_S2_1\.JPG\)"
+def test_validation_images_that_are_also_scored_are_refused(shelf):
+    write_split(shelf, "val", [(FIRST, [BOX], [(0.7, BOX)]), (VAL_FIRST, [BOX], [(0.7, BOX)])])
+    message = r"val_detections\.json: 1 of its images are also scored \(C1_P01_N1_S2_1\.JPG\)"
     with pytest.raises(UserError, match=message):
-        score(*with_validation(shelf))
-    assert not (shelf / "metrics.json").exists()
-    twice = [shelf / "test_detections.json"] * 2
+        evaluate(shelf)
+    one = inputs(shelf)
+    two = one._replace(detections=one.detections * 2, val_detections=one.val_detections * 2)
     with pytest.raises(UserError, match=message):
-        score(
-            "--ground-truth",
-            shelf / "test_labels.csv",
-            "--val-ground-truth",
-            shelf / "val_labels.csv",
-            "--compare",
-            *twice,
-            "--val-detections",
-            shelf / "val_detections.json",
-            shelf / "val_detections.json",
-        )
+        score.compare(two, resamples=20)
 
 
-def note_seen(folder, split, **names):
+def test_no_true_positive_on_validation(shelf):
+    write_split(shelf, "val", [(VAL_FIRST, [BOX], [(0.7, FAR)])])
+    with pytest.raises(UserError, match="there is no true positive on .*val_labels.csv"):
+        evaluate(shelf)
+
+
+def test_a_threshold_of_few_images_gives_a_warning(shelf, capsys):
+    evaluate(shelf)
+    assert "chosen on 2 images; expected at least 5" in capsys.readouterr().err
+
+
+# ---- images that were used in training ---------------------------------------------------------
+
+
+def record_seen(folder, split, **names):
     path = folder / f"{split}_detections.json"
-    content = json.loads(path.read_text())
+    content = read(path)
     content["info"]["seen_in_training"] = names
     path.write_text(json.dumps(content))
 
@@ -196,355 +234,301 @@ def note_seen(folder, split, **names):
 @pytest.mark.parametrize(
     "split, used, message",
     [
-        (
-            "test",
-            "train",
-            r"test_detections\.json: 1 of its images .* \(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR=",
-        ),
-        (
-            "test",
-            "val",
-            r"test_detections\.json: 1 of its images .* or to choose its checkpoint \(C1_P01_N1_S2_1\.JPG\)",
-        ),
-        (
-            "test",
-            "before",
-            r"test_detections\.json: 1 of its images .* \(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR=",
-        ),
-        (
-            "val",
-            "train",
-            r"val_detections\.json: 1 of its images were used to train the graph \(C1_P01_N1_S2_1\.JPG\)",
-        ),
-        (
-            "val",
-            "before",
-            r"val_detections\.json: 1 of its images were used to train the graph \(C1_P01_N1_S2_1\.JPG\)",
-        ),
+        ("test", "train", r"\(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR="),
+        ("test", "val", r"or to choose its checkpoint \(C1_P01_N1_S2_1\.JPG\)"),
+        ("test", "before", r"\(C1_P01_N1_S2_1\.JPG\).*make train RUN_DIR="),
+        ("val", "train", r"were used to train the graph \(C1_P01_N1_S2_1\.JPG\)"),
+        ("val", "before", r"were used to train the graph \(C1_P01_N1_S2_1\.JPG\)"),
     ],
 )
-def test_images_that_training_has_seen_are_refused(score, shelf, split, used, message):
-    note_seen(shelf, split, **{used: ["C1_P01_N1_S2_1.JPG"]})
+def test_images_that_were_used_in_training_are_refused(shelf, split, used, message):
+    record_seen(shelf, split, **{used: [FIRST]})
+    message = rf"{split}_detections\.json: 1 of its images .*{message}"
     with pytest.raises(UserError, match=message):
-        score(*with_validation(shelf))
-    assert not (shelf / "metrics.json").exists()
-    score(*with_validation(shelf, "--allow-seen"))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    told = figures if split == "test" else figures["validation"]
-    assert told["seen_in_training"] == 1
-    if split == "test":
-        twice = (
-            "--compare",
-            shelf / "test_detections.json",
-            shelf / "test_detections.json",
-            "--threshold",
-            "0.5",
-        )
-        with pytest.raises(UserError, match=message):
-            score("--ground-truth", shelf / "test_labels.csv", *twice)
-        score(
-            "--ground-truth",
-            shelf / "test_labels.csv",
-            "--allow-seen",
-            "--output",
-            shelf / "c.json",
-            *twice,
-        )
-        assert json.loads((shelf / "c.json").read_text())["seen_in_training"] == [1, 1]
+        evaluate(shelf)
+    figures = evaluate(shelf, allow_seen=True)
+    recorded = figures if split == "test" else figures["validation"]
+    assert recorded["seen_in_training"] == 1
 
 
-def test_images_that_chose_the_checkpoint_may_choose_the_threshold(score, shelf):
-    note_seen(shelf, "val", train=[], val=["C1_P02_N1_S2_1.JPG", "C1_P02_N1_S2_2.JPG"])
-    note_seen(shelf, "test", train=[], val=[])
-    score(*with_validation(shelf))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    assert "seen_in_training" not in figures and "seen_in_training" not in figures["validation"]
+def test_compare_refuses_images_that_were_used_in_training(shelf):
+    record_seen(shelf, "test", train=[FIRST])
+    two = inputs(shelf, threshold=0.5, detections=(shelf / "test_detections.json",) * 2)
+    with pytest.raises(UserError, match=r"test_detections\.json: 1 of its images"):
+        score.compare(two, resamples=20)
+    content = score.compare(two._replace(allow_seen=True), resamples=20)
+    assert content["seen_in_training"] == [1, 1]
 
 
-def test_a_given_threshold(score, shelf):
-    score(*in_workspace_formats(shelf, "--threshold", "0.3", "--output", shelf / "metrics.json"))
-    figures = json.loads((shelf / "metrics.json").read_text())
-    assert (figures["threshold"], figures["threshold_from"]) == (0.3, "given")
-    assert (figures["TP"], figures["FP"], figures["FN"]) == (
-        3,
-        1,
-        0,
-    )  # a score of exactly 0.3 counts
+def test_images_that_chose_the_checkpoint_may_choose_the_threshold(shelf):
+    record_seen(shelf, "val", train=[], val=[VAL_FIRST, VAL_SECOND])
+    record_seen(shelf, "test", train=[], val=[])
+    figures = evaluate(shelf)
+    assert "seen_in_training" not in figures
+    assert "seen_in_training" not in figures["validation"]
 
 
-def test_nothing_is_written_for_other_detections_unless_it_is_asked_for(score, shelf, monkeypatch):
-    monkeypatch.setattr(paths, "METRICS", shelf / "root_metrics.json")
-    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "root_counts.json")
-    score(*in_workspace_formats(shelf, "--threshold", "0.5"))
-    assert not list(shelf.glob("root_*"))
+# ---- the workspace's latest evaluation ---------------------------------------------------------
 
 
 @pytest.fixture
 def workspace(shelf, monkeypatch):
+    """A workspace whose results are those of ``shelf``, made by a graph of the user's own."""
+    monkeypatch.setattr(paths, "ROOT", shelf)
     monkeypatch.setattr(paths, "labels", lambda split: shelf / f"{split}_labels.csv")
     monkeypatch.setattr(paths, "RESULTS", shelf)
-    monkeypatch.setattr(paths, "METRICS", shelf / "root_metrics.json")
-    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "root_counts.json")
+    monkeypatch.setattr(paths, "METRICS", shelf / "metrics.json")
+    monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "counts.json")
     return shelf
 
 
-def test_defaults_are_the_workspace_s_own_files(score, workspace):
-    score()
-    assert json.loads((workspace / "root_metrics.json").read_text())["threshold"] == 0.5
-    assert json.loads((workspace / "root_counts.json").read_text())["C2_P01_N1_S2_1.JPG"] == 1
+def make_graph(workspace):
+    """Writes the graph that the detections of ``workspace`` name, and returns its folder."""
+    folder = workspace / "nets" / "one"
+    folder.mkdir(parents=True)
+    (folder / paths.GRAPH_FILE).write_bytes(b"graph")
+    (folder / paths.CONFIG_FILE).write_bytes(b"config")
+    sums = {
+        "graph_sha256": files.sha256(folder / paths.GRAPH_FILE),
+        "config_sha256": files.sha256(folder / paths.CONFIG_FILE),
+    }
+    for split in ("test", "val"):
+        path = workspace / f"{split}_detections.json"
+        content = read(path)
+        content["info"].update(sums)
+        path.write_text(json.dumps(content))
+    return folder
 
 
-def test_one_of_the_workspace_s_two_files_is_never_written_without_the_other(score, workspace):
-    (workspace / "root_metrics.json").write_text("old")
-    (workspace / "root_counts.json").mkdir()
-    with pytest.raises(UserError, match="root_counts.json: cannot be written"):
-        score()
-    assert (workspace / "root_metrics.json").read_text() == "old"
-    (workspace / "root_counts.json").rmdir()
-    score("--output", workspace / "m.json")
-    assert (
-        not (workspace / "root_counts.json").exists()
-        and (workspace / "root_metrics.json").read_text() == "old"
-    )
+def test_the_latest_evaluation_is_written_at_the_root_and_beside_the_graph(workspace, capsys):
+    graph = make_graph(workspace)
+    run_script()
+    figures = read(workspace / "metrics.json")
+    assert figures["threshold"] == 0.5
+    assert figures["graph"] == "nets/one/frozen_inference_graph.pb"
+    assert read(graph / "metrics.json") == figures
+    assert read(workspace / "counts.json") == {FIRST: 2, SECOND: 1}
+    printed = capsys.readouterr().out
+    assert "graph: one" in printed
+    assert "nets/one/metrics.json" in printed
 
 
-def test_without_validation_detections_the_workspace_s_figures_stay(score, workspace):
-    (workspace / "root_metrics.json").write_text("old")
+def test_the_metrics_beside_a_shipped_graph_stay(workspace, monkeypatch):
+    graph = make_graph(workspace)
+    monkeypatch.setattr(paths, "SHIPPED_GRAPHS", (graph,))
+    (graph / "metrics.json").write_text("tracked")
+    run_script()
+    assert (graph / "metrics.json").read_text() == "tracked"
+    assert read(workspace / "metrics.json")["threshold"] == 0.5
+
+
+def test_a_note_tells_detections_of_another_graph_than_the_default_one(
+    workspace, monkeypatch, capsys
+):
+    graph = make_graph(workspace)
+    monkeypatch.setattr(paths, "default_graph", lambda: workspace / "nets" / "two")
+    run_script()
+    assert "the default graph is two" in capsys.readouterr().out
+    monkeypatch.setattr(paths, "default_graph", lambda: graph)
+    run_script()
+    assert "default graph" not in capsys.readouterr().out
+
+
+def test_a_graph_that_changed_after_its_detections_is_refused(workspace):
+    graph = make_graph(workspace)
+    (graph / paths.GRAPH_FILE).write_bytes(b"trained again")
+    with pytest.raises(UserError, match="has the sha256 .*Run step 08 again"):
+        run_script()
+    assert not (workspace / "metrics.json").exists()
+
+
+def test_a_graph_that_is_no_longer_there_gets_no_figures_beside_it(workspace):
+    run_script()
+    assert read(workspace / "metrics.json")["graph_sha256"] == "a" * 64
+    assert not (workspace / "nets").exists()
+
+
+def test_nothing_is_written_for_other_detections_by_default(workspace):
+    run_script(**files_of(workspace, threshold=0.5))
+    assert not (workspace / "metrics.json").exists()
+    assert not (workspace / "counts.json").exists()
+
+
+def test_figures_and_counts_of_the_workspace_are_written_together_or_not_at_all(workspace):
+    (workspace / "metrics.json").write_text("old")
+    (workspace / "counts.json").mkdir()
+    with pytest.raises(UserError, match="counts.json: cannot be written"):
+        run_script()
+    assert (workspace / "metrics.json").read_text() == "old"
+    (workspace / "counts.json").rmdir()
+    run_script(output=workspace / "other.json")
+    assert not (workspace / "counts.json").exists()
+    assert (workspace / "metrics.json").read_text() == "old"
+
+
+def test_without_validation_detections_the_figures_of_the_workspace_stay(workspace):
+    (workspace / "metrics.json").write_text("old")
     (workspace / "val_detections.json").unlink()
-    with pytest.raises(
-        UserError, match=r"no such file; .* Run step 08 with --labels .*val_labels.csv, or give"
-    ):
-        score()
-    assert (workspace / "root_metrics.json").read_text() == "old" and not (
-        workspace / "root_counts.json"
-    ).exists()
-    score("--threshold", "0.5")
-    assert json.loads((workspace / "root_metrics.json").read_text())["threshold_from"] == "given"
+    message = r"no such file; .* Run step 08 with --labels .*val_labels.csv, or give"
+    with pytest.raises(UserError, match=message):
+        run_script()
+    assert (workspace / "metrics.json").read_text() == "old"
+    assert not (workspace / "counts.json").exists()
+    run_script(threshold=0.5)
+    assert read(workspace / "metrics.json")["threshold_from"] == "given"
 
 
-def test_other_tools_text_files(score, tmp_path):
-    for folder, line in (("truth", "product 0 0 10 10"), ("found", "product 0.9 0 0 10 10")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.txt").write_text(line)
-        (tmp_path / folder / "b.txt").write_text("")
-    score(
-        "--ground-truth",
-        tmp_path / "truth",
-        "--detections",
-        tmp_path / "found",
-        "--format",
-        "text",
-        "--threshold",
-        "0.5",
-        "--output",
-        tmp_path / "m.json",
+def test_a_broken_file_leaves_the_old_figures(workspace):
+    (workspace / "metrics.json").write_text("old")
+    whole = (workspace / "test_detections.json").read_text()
+    (workspace / "test_detections.json").write_text(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="no complete JSON"):
+        run_script()
+    assert (workspace / "metrics.json").read_text() == "old"
+
+
+# ---- formats of other tools --------------------------------------------------------------------
+
+
+def write_text_files(folder, name):
+    for side, line in (("truth", "product 0 0 10 10"), ("found", "product 0.9 0 0 10 10")):
+        (folder / side).mkdir()
+        (folder / side / f"{name}.txt").write_text(line)
+        (folder / side / "empty.txt").write_text("")
+
+
+def evaluate_text_files(folder):
+    return evaluate(
+        folder,
+        ground_truth=folder / "truth",
+        detections=(folder / "found",),
+        format="text",
+        ground_truth_format="text",
+        threshold=0.5,
     )
-    figures = json.loads((tmp_path / "m.json").read_text())
-    assert (figures["mAP"], figures["images"], figures["by_camera"]["other"]["images"]) == (1, 2, 2)
 
 
-def test_text_on_both_sides_still_tells_the_camera(score, tmp_path):
-    for folder, line in (("truth", "product 0 0 10 10"), ("found", "product 0.9 0 0 10 10")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "C1_P03_N1_S2_1.txt").write_text(line)
-    score(
-        "--ground-truth",
-        tmp_path / "truth",
-        "--detections",
-        tmp_path / "found",
-        "--format",
-        "text",
-        "--threshold",
-        "0.5",
-        "--output",
-        tmp_path / "m.json",
-    )
-    figures = json.loads((tmp_path / "m.json").read_text())
-    assert list(figures["by_camera"]) == ["C1"] and list(figures["by_planogram"]) == ["P03"]
+def test_text_files_of_other_tools(tmp_path):
+    write_text_files(tmp_path, "a")
+    figures = evaluate_text_files(tmp_path)
+    assert (figures["mAP"], figures["images"]) == (1, 2)
+    assert figures["by_camera"]["other"]["images"] == 2
 
 
-def test_resamples_as_many_as_asked_or_it_is_said(script, shelf, capsys, monkeypatch):
-    args = [str(arg) for arg in with_validation(shelf, "--resamples", "1100")]
-    script("09_score").main(args)
-    assert json.loads((shelf / "metrics.json").read_text())["bootstrap"]["resamples"] == 1100
-    assert "in place of" not in capsys.readouterr().out
-    monkeypatch.setattr(bootstrap, "MOST_WORK", 1)
-    script("09_score").main(args)
-    assert json.loads((shelf / "metrics.json").read_text())["bootstrap"]["resamples"] == 200
-    assert "200 resamples in place of 1100" in capsys.readouterr().out
+def test_text_on_both_sides_still_states_the_camera(tmp_path):
+    write_text_files(tmp_path, "C1_P03_N1_S2_1")
+    figures = evaluate_text_files(tmp_path)
+    assert figures["by_camera"]["C1"]["images"] == 1
+    assert figures["by_planogram"]["P03"]["images"] == 1
 
 
-def test_compare_tells_which_detector_is_wrong(score, shelf):
-    write(shelf, "less", [("C1_P01_N1_S2_1.JPG", [BOX], [(0.9, BOX)])])
-    with pytest.raises(
-        UserError, match=r"less_detections\.json: ground truth and detections are not of the same"
-    ):
-        score(
-            "--ground-truth",
-            shelf / "test_labels.csv",
-            "--threshold",
-            "0.5",
-            "--compare",
-            shelf / "test_detections.json",
-            shelf / "less_detections.json",
-        )
-
-
-def test_ground_truth_and_detections_in_different_formats(score, shelf):
+def test_ground_truth_and_detections_in_different_formats(shelf):
     (shelf / "text").mkdir()
     (shelf / "text" / "C1_P01_N1_S2_1.txt").write_text("product 0 0 10 10\nproduct 40 40 50 50\n")
     (shelf / "text" / "C2_P01_N1_S2_1.txt").write_text("product 0 0 10 10\n")
-    score(
-        "--ground-truth",
-        shelf / "text",
-        "--ground-truth-format",
-        "text",
-        "--detections",
-        shelf / "test_detections.json",
-        "--threshold",
-        "0.5",
-        "--output",
-        shelf / "m.json",
+    figures = evaluate(
+        shelf, ground_truth=shelf / "text", ground_truth_format="text", threshold=0.5
     )
-    assert json.loads((shelf / "m.json").read_text())["TP"] == 2
+    assert figures["TP"] == 2
 
 
-def test_compare(score, shelf, capsys):
-    write(
+def test_the_format_holds_for_a_ground_truth_that_is_named(tmp_path):
+    write_text_files(tmp_path, "a")
+    output = tmp_path / "m.json"
+    options = {"ground_truth": tmp_path / "truth", "detections": tmp_path / "found"}
+    run_script(format="text", threshold=0.5, output=output, **options)
+    assert read(output)["TP"] == 1
+
+
+# ---- comparing two detectors -------------------------------------------------------------------
+
+
+def test_compare(shelf, capsys):
+    write_split(
         shelf,
         "better",
-        [
-            ("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX), (0.8, FAR)]),
-            ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)]),
-        ],
+        [(FIRST, [BOX, FAR], [(0.9, BOX), (0.8, FAR)]), (SECOND, [BOX], [(0.8, BOX)])],
     )
-    score(
-        "--ground-truth",
-        shelf / "test_labels.csv",
-        "--compare",
-        shelf / "test_detections.json",
-        shelf / "better_detections.json",
-        "--threshold",
-        "0.5",
-        "--output",
-        shelf / "c.json",
-    )
-    content = json.loads((shelf / "c.json").read_text())
-    recall = content["figures"]["recall"]
+    both = [shelf / "test_detections.json", shelf / "better_detections.json"]
+    output = shelf / "c.json"
+    run_script(ground_truth=shelf / "test_labels.csv", compare=both, threshold=0.5, output=output)
+    recall = read(output)["figures"]["recall"]
     assert (recall["A"], recall["B"], recall["difference"]) == (round(2 / 3, 6), 1, round(1 / 3, 6))
     assert recall["interval_95"][0] >= 0
     assert "B - A" in capsys.readouterr().out
 
 
-def test_compare_with_a_threshold_of_each_detector(score, shelf):
-    score(
-        "--ground-truth",
-        shelf / "test_labels.csv",
-        "--val-ground-truth",
-        shelf / "val_labels.csv",
-        "--compare",
-        shelf / "test_detections.json",
-        shelf / "test_detections.json",
-        "--val-detections",
-        shelf / "val_detections.json",
-        shelf / "val_detections.json",
-        "--output",
-        shelf / "c.json",
-    )
-    content = json.loads((shelf / "c.json").read_text())
-    assert [one["threshold"] for one in content["thresholds"]] == [0.5, 0.5]
+def test_compare_with_a_threshold_of_each_detector(shelf):
+    one = inputs(shelf)
+    two = one._replace(detections=one.detections * 2, val_detections=one.val_detections * 2)
+    content = score.compare(two, resamples=20)
+    assert [threshold["threshold"] for threshold in content["thresholds"]] == [0.5, 0.5]
     assert content["figures"]["precision"]["difference"] == 0
 
 
-def test_compare_takes_validation_detections_of_the_same_graphs_in_the_same_order(score, shelf):
-    infos = [dict(INFO, graph_sha256=one * 64) for one in "ab"]
-    for one, info in zip("ab", infos):
-        write(
-            shelf,
-            "test_" + one,
-            [
-                ("C1_P01_N1_S2_1.JPG", [BOX, FAR], [(0.9, BOX)]),
-                ("C2_P01_N1_S2_1.JPG", [BOX], [(0.8, BOX)]),
-            ],
-            info,
-        )
-        write(shelf, "val_" + one, [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])], info)
-    found = {
-        name: shelf / (name + "_detections.json") for name in ("test_a", "test_b", "val_a", "val_b")
-    }
-    options = [
-        "--ground-truth",
-        shelf / "test_a_labels.csv",
-        "--val-ground-truth",
-        shelf / "val_a_labels.csv",
-        "--compare",
-        found["test_a"],
-        found["test_b"],
-        "--val-detections",
-    ]
-    score(*options, found["val_a"], found["val_b"])
-    with pytest.raises(
-        UserError,
-        match="val_b_detections.json: graph_sha256 is 'bb.*expected 'aa.*test_a_detections.*both in one order",
-    ):
-        score(*options, found["val_b"], found["val_a"])
+def test_compare_names_the_detector_that_is_wrong(shelf):
+    write_split(shelf, "less", [(FIRST, [BOX], [(0.9, BOX)])])
+    both = (shelf / "test_detections.json", shelf / "less_detections.json")
+    message = r"less_detections\.json: ground truth and detections are not of the same"
+    with pytest.raises(UserError, match=message):
+        score.compare(inputs(shelf, detections=both, threshold=0.5), resamples=20)
 
 
-def test_the_graph_must_be_the_one_that_detected(score, shelf):
+def test_compare_takes_validation_detections_of_the_same_graphs_in_the_same_order(shelf):
+    for one in "ab":
+        info = dict(INFO, graph_sha256=one * 64)
+        images = [(FIRST, [BOX, FAR], [(0.9, BOX)]), (SECOND, [BOX], [(0.8, BOX)])]
+        write_split(shelf, f"test_{one}", images, info)
+        write_split(shelf, f"val_{one}", [(VAL_FIRST, [BOX], [(0.7, BOX)])], info)
+    scored = tuple(shelf / f"test_{one}_detections.json" for one in "ab")
+    validation = tuple(shelf / f"val_{one}_detections.json" for one in "ab")
+    both = inputs(
+        shelf,
+        detections=scored,
+        val_ground_truth=shelf / "val_a_labels.csv",
+        val_detections=validation,
+    )
+    score.compare(both, resamples=20)
+    message = (
+        "val_b_detections.json: graph_sha256 is 'bb.*expected 'aa.*test_a_detections.*same order"
+    )
+    with pytest.raises(UserError, match=message):
+        score.compare(both._replace(val_detections=validation[::-1]), resamples=20)
+
+
+# ---- refusals ----------------------------------------------------------------------------------
+
+
+def test_the_graph_must_be_the_one_that_made_the_detections(shelf):
     graph = shelf / "graph"
     graph.mkdir()
+    options = files_of(shelf, threshold=0.5, graph_dir=graph, output=shelf / "metrics.json")
     with pytest.raises(UserError, match="no such file; expected the graph"):
-        score(*with_validation(shelf, "--graph-dir", graph))
+        run_script(**options)
     (graph / "frozen_inference_graph.pb").write_bytes(b"graph")
     (graph / "pipeline.config").write_bytes(b"config")
     with pytest.raises(UserError, match="has the sha256 .*; expected " + "a" * 64):
-        score(*with_validation(shelf, "--graph-dir", graph))
+        run_script(**options)
     assert not (shelf / "metrics.json").exists()
 
 
-def test_validation_must_be_of_the_same_graph(score, shelf):
-    write(
-        shelf,
-        "val",
-        [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, BOX)])],
-        dict(INFO, graph_sha256="c" * 64),
-    )
+def test_validation_must_be_of_the_same_graph(shelf):
+    other = dict(INFO, graph_sha256="c" * 64)
+    write_split(shelf, "val", [(VAL_FIRST, [BOX], [(0.7, BOX)])], other)
     with pytest.raises(UserError, match=r"val_detections\.json: graph_sha256 is 'ccc"):
-        score(*with_validation(shelf))
+        evaluate(shelf)
 
 
-def test_other_images_are_refused_and_listed(score, shelf):
-    with pytest.raises(
-        UserError,
-        match=r"labelled but not looked at by the detector \(C1_P02_N1_S2_1.JPG, C1_P02_N1_S2_2.JPG\)",
-    ):
-        score(
-            "--ground-truth",
-            shelf / "val_labels.csv",
-            "--detections",
-            shelf / "test_detections.json",
-        )
-
-
-def test_no_hit_on_validation(score, shelf):
-    write(shelf, "val", [("C1_P02_N1_S2_1.JPG", [BOX], [(0.7, FAR)])])
-    with pytest.raises(UserError, match="no detection hits a ground truth"):
-        score(*with_validation(shelf))
-
-
-def test_a_broken_file_leaves_the_old_figures(score, shelf):
-    (shelf / "metrics.json").write_text("old")
-    whole = (shelf / "test_detections.json").read_text()
-    (shelf / "test_detections.json").write_text(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="no whole JSON"):
-        score(*with_validation(shelf))
-    assert (shelf / "metrics.json").read_text() == "old"
+def test_other_images_are_refused_and_listed(shelf):
+    message = rf"labelled but not in the detections \({VAL_FIRST}, {VAL_SECOND}\)"
+    with pytest.raises(UserError, match=message):
+        evaluate(shelf, ground_truth=shelf / "val_labels.csv", threshold=0.5)
 
 
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["--compare", "a", "b", "--detections", "c"], "takes the place of"),
+        (["--compare", "a", "b", "--detections", "c"], "--compare excludes --detections"),
         (["--threshold", "nan"], "expected a finite number"),
         (["--threshold", "0.5", "--val-detections", "a"], "expected one of them"),
         (["--val-detections", "a", "b"], "expected one file"),
@@ -554,7 +538,7 @@ def test_a_broken_file_leaves_the_old_figures(score, shelf):
         (["--format", "yolo"], "invalid choice"),
     ],
 )
-def test_options_that_cannot_be(script, capsys, args, message):
+def test_options_that_exclude_each_other_or_have_wrong_values(capsys, args, message):
     with pytest.raises(SystemExit):
-        script("09_score").main(args)
+        load_script("09_score").main(args)
     assert message in capsys.readouterr().err

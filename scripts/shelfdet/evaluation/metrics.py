@@ -1,128 +1,84 @@
-"""Which detections are right, by two named rules, and the figures that follow.
+"""The figures of a detector: average precision, precision, recall, F1 and count errors.
 
-The rules cannot be one, so every figure names its own:
+Average precision (AP) follows the rule that matched the detections (matching.py):
 
-* ``pascal``: a detection belongs to the ground truth that it overlaps most, and is a hit if their IoU is at least 0.5
-  and no detection before it hit that one. AP is the area under the precision envelope. As object_detection's
-  PascalDetectionEvaluator (utils/per_image_evaluation.py, utils/metrics.py; without its "difficult" and "group of"
-  boxes).
-* ``coco``: a detection takes the best ground truth *that is still free* and that it overlaps at least by the IoU
-  wanted. AP is the mean of the precision envelope at 101 recalls. As pycocotools (cocoeval.py) with areaRng "all" and
-  without a limit of detections an image. COCO's AP is the mean over the IoUs 0.50, 0.55 ... 0.95; AP75 the one at
-  0.75.
+* ``pascal``: the area under the precision envelope, as object_detection's utils/metrics.py. "mAP"
+  is this AP at IoU 0.5, the mean over classes.
+* ``coco``: the mean of the precision envelope at 101 recalls, as pycocotools (cocoeval.py). "AP" is
+  its mean over the IoUs 0.50, 0.55 ... 0.95, "AP75" the one at 0.75.
 
-Order, in both: by falling score; equal scores by the image's file name, then as they stood in the file. A detection's
-match depends on those before it alone, so a score threshold drops detections and changes the match of none that stays.
-Only boxes of the same class match. AP of several classes is the mean over the classes that have ground truth.
+AP of several classes is the mean over the classes that have ground truth. The other figures are of
+all classes together, by the pascal rule.
 """
 
-import collections
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from shelfdet import UserError
-from shelfdet.core import boxes
+from shelfdet.evaluation import matching
+from shelfdet.evaluation.matching import COCO_IOUS, Matches
 
-PASCAL_IOU = 0.5
-BACKGROUND_IOU = (
-    0.1  # below it a false alarm is no badly placed box: TIDE (Bolya et al. 2020, ECCV), t_b
-)
-COCO_IOUS = np.linspace(0.5, 0.95, 10)  # cocoeval.Params.iouThrs
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)  # cocoeval.Params.recThrs
-KINDS = ("hit", "duplicate", "badly placed", "background")
-HIT, DUPLICATE, BADLY_PLACED, BACKGROUND = range(len(KINDS))
-ANY_CLASS = "any"
-RULES = collections.OrderedDict(
-    [
-        ("mAP", "pascal, IoU 0.5, as object_detection's PascalDetectionEvaluator"),
-        (
-            "precision, recall, f1, TP, FP, FN, count errors",
-            "pascal, IoU 0.5, detections from the threshold on",
-        ),
-        (
-            "AP",
-            "coco, mean over IoU 0.50 to 0.95, as pycocotools without a limit of detections an image",
-        ),
-        ("AP75", "coco, IoU 0.75"),
-        ("order", "score falling, then file name, then order in the file"),
-    ]
-)
-NAMES_SHOWN = 10
+AP75_INDEX = 5  # COCO_IOUS[5] is 0.75
+RULES = {
+    "mAP": "pascal, IoU 0.5, as object_detection's PascalDetectionEvaluator",
+    "precision, recall, f1, TP, FP, FN, count errors": (
+        "pascal, IoU 0.5, detections from the threshold on"
+    ),
+    "AP": "coco, mean over IoU 0.50 to 0.95, as pycocotools without a limit of detections an image",
+    "AP75": "coco, IoU 0.75",
+    "order": "score falling, then file name, then order in the file",
+}
 
-Matches = collections.namedtuple(
-    "Matches",
-    "filename size_wh truth_xyxy truth_classes boxes_xyxy scores classes kinds truth_index iou coco_hits",
-)
-Matches.__doc__ = """The detections of one image, by falling score, and the M ground truths they were matched to.
-
-truth_xyxy: float64 (M, 4). truth_classes: str array (M,). boxes_xyxy: float64 (N, 4). scores: float64 (N,). classes:
-str array (N,). By the pascal rule: kinds: int8 (N,), index into KINDS; truth_index: int (N,), the ground truth that the
-detection hit, hit again or is badly placed around, -1 for background; iou: float64 (N,), with the best ground truth of
-its class. By the coco rule: coco_hits: bool (10, N), hit at each of COCO_IOUS."""
-
-Pool = collections.namedtuple("Pool", "image hits coco_hits truths")
-Pool.__doc__ = """The detections of all P images in one row, by falling score.
-
-image: int (N,), the image's place in the list. hits: int (H,), places of the hits in the row, rising, by the pascal
-rule. coco_hits: list of the same at each of COCO_IOUS, by the coco rule. truths: float64 (P,), number of ground truths
-in each image."""
-
-Tally = collections.namedtuple("Tally", "hits detected truths")
-Tally.__doc__ = """Numbers in each of P images at one score threshold: float64 (P,) each."""
+Weights = Optional[np.ndarray]  # float (P,): how often each image counts; None for once each
 
 
-def match(truth, detections, one_class=False):
-    """Matches detections to ground truth by both rules, image by image.
+class Pool(NamedTuple):
+    """The N detections of all P images in one row, by falling score."""
 
-    Args:
-      truth: list of LabelledImage, or of Detections whose scores are None.
-      detections: list of Detections of the same images.
-      one_class: let boxes match whatever their class; all get the class ANY_CLASS.
-
-    Returns:
-      list of Matches, sorted by file name.
-
-    Raises:
-      UserError: the images are not the same, or one has another size, or no class name is in both.
-    """
-    return [
-        _match(labelled, found, one_class)
-        for labelled, found in _pairs(truth, detections, one_class)
-    ]
+    image: np.ndarray  # int (N,), the image's place in the list
+    true_positives: np.ndarray  # int, rising: places in the row, by the pascal rule
+    coco_true_positives: List[np.ndarray]  # the same at each of COCO_IOUS, by the coco rule
+    ground_truths: np.ndarray  # float64 (P,), number of ground-truth boxes in each image
 
 
-def pool(matches, label=None):
+class Tally(NamedTuple):
+    """Numbers of boxes in each of P images at one score threshold."""
+
+    true_positives: np.ndarray  # float64 (P,)
+    detections: np.ndarray  # float64 (P,)
+    ground_truths: np.ndarray  # float64 (P,)
+
+
+def pool(matches: Sequence[Matches], label: Optional[str] = None) -> Pool:
     """The Pool of a list of Matches; of the class ``label`` alone, if given."""
     if label is not None:
-        matches = [
-            keep(image, image.classes == label, image.truth_classes == label) for image in matches
-        ]
-    scores = np.concatenate([image.scores for image in matches] or [np.zeros(0)])
-    order = np.argsort(-scores, kind="stable")
+        matches = [matching.keep_class(image, label) for image in matches]
+    # Each list starts with an empty array, because np.concatenate refuses a list of none.
+    no_coco = np.zeros((len(COCO_IOUS), 0), bool)
+    scores = np.concatenate([np.zeros(0)] + [image.scores for image in matches])
+    kinds = np.concatenate([np.zeros(0, np.int8)] + [image.kinds for image in matches])
+    coco = np.concatenate([no_coco] + [image.coco_true_positives for image in matches], axis=1)
     image_index = np.repeat(np.arange(len(matches)), [len(image.scores) for image in matches])
-    hits = np.concatenate([image.kinds == HIT for image in matches] or [np.zeros(0, bool)])
-    coco_hits = np.concatenate(
-        [image.coco_hits for image in matches] or [np.zeros((len(COCO_IOUS), 0), bool)], axis=1
-    )
-    truths = np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
     return Pool(
-        image_index[order],
-        np.flatnonzero(hits[order]),
-        [np.flatnonzero(row) for row in coco_hits[:, order]],
-        truths,
+        image=image_index[order],
+        true_positives=np.flatnonzero(kinds[order] == matching.TRUE_POSITIVE),
+        coco_true_positives=[np.flatnonzero(row) for row in coco[:, order]],
+        ground_truths=np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64),
     )
 
 
-def pools(matches):
+def pools(matches: Sequence[Matches]) -> List[Pool]:
     """A Pool for each class that has ground truth."""
     labels = {label for image in matches for label in image.truth_classes}
     others = {label for image in matches for label in image.classes} - labels
     if len(labels) == 1 and not others:
-        return [pool(matches)]
+        return [pool(matches)]  # the same without filtering, which the bootstrap would feel
     return [pool(matches, label) for label in sorted(labels)]
 
 
-def average_precision(pooled, weights=None):
+def average_precision(pooled: Pool, weights: Weights = None) -> float:
     """AP by the pascal rule: the area under the precision envelope, summed where recall rises.
 
     Args:
@@ -132,234 +88,187 @@ def average_precision(pooled, weights=None):
     Returns:
       0 to 1; 0 without detections; NaN without ground truth.
     """
-    weights, total = _weighted(pooled, weights)
+    weights, total = _detection_weights(pooled, weights)
     if total == 0:
         return np.nan
-    seen = np.cumsum(weights)[
-        pooled.hits
-    ]  # (H,): detections so far, at the hits; the envelope's corners are there
-    weights = weights[pooled.hits]
-    hit = np.cumsum(weights)
-    precision = np.divide(hit, seen, out=np.zeros_like(hit), where=seen > 0)
-    return float(np.sum(weights * np.maximum.accumulate(precision[::-1])[::-1]) / total)
+    # Precision has its local maxima at the true positives, so the envelope is needed there alone.
+    detections = np.cumsum(weights)[pooled.true_positives]
+    weights = weights[pooled.true_positives]
+    true_positives = np.cumsum(weights)
+    precision = np.divide(
+        true_positives, detections, out=np.zeros_like(true_positives), where=detections > 0
+    )
+    return float(np.sum(weights * _envelope(precision)) / total)
 
 
-def coco_average_precisions(pooled, weights=None):
-    """AP by the coco rule at each of COCO_IOUS, float64 (10,); arguments and special cases as ``average_precision``."""
-    weights, total = _weighted(pooled, weights)
+def coco_average_precisions(pooled: Pool, weights: Weights = None) -> np.ndarray:
+    """AP by the coco rule at each of COCO_IOUS, float64 (10,).
+
+    Arguments and special cases are those of ``average_precision``.
+    """
+    weights, total = _detection_weights(pooled, weights)
     if total == 0:
         return np.full(len(COCO_IOUS), np.nan)
-    seen = np.cumsum(weights)
+    detections = np.cumsum(weights)
     precisions = np.zeros(len(COCO_IOUS))
-    for index, hits in enumerate(pooled.coco_hits):
-        hit = np.cumsum(weights[hits])
-        precision = np.divide(hit, seen[hits], out=np.zeros_like(hit), where=hit > 0)
-        # The first place where a recall is reached lies on a hit; for recall 0 the envelope is the same there.
-        places = np.searchsorted(hit / total, COCO_RECALLS)
-        places = places[places < len(hit)]
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        precisions[index] = np.sum(envelope[places]) / len(COCO_RECALLS)
+    for index, places in enumerate(pooled.coco_true_positives):
+        true_positives = np.cumsum(weights[places])
+        precision = np.divide(
+            true_positives,
+            detections[places],
+            out=np.zeros_like(true_positives),
+            where=true_positives > 0,
+        )
+        # The first place where a recall is reached is a true positive; for recall 0 the envelope is
+        # the same there.
+        reached = np.searchsorted(true_positives / total, COCO_RECALLS)
+        reached = reached[reached < len(true_positives)]
+        precisions[index] = np.sum(_envelope(precision)[reached]) / len(COCO_RECALLS)
     return precisions
 
 
-def tally(matches, threshold):
+def tally(matches: Sequence[Matches], threshold: float) -> Tally:
     """The Tally of a list of Matches, of detections with a score of at least ``threshold``."""
-    kept = [image.scores >= threshold for image in matches]
+    true_positives = []
+    detections = []
+    for image in matches:
+        kept = image.scores >= threshold
+        true_positives.append(np.sum(image.kinds[kept] == matching.TRUE_POSITIVE))
+        detections.append(np.sum(kept))
     return Tally(
-        np.array(
-            [np.sum(image.kinds[keep_] == HIT) for image, keep_ in zip(matches, kept)],
-            dtype=np.float64,
-        ),
-        np.array([np.sum(keep_) for keep_ in kept], dtype=np.float64),
-        np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64),
+        true_positives=np.array(true_positives, dtype=np.float64),
+        detections=np.array(detections, dtype=np.float64),
+        ground_truths=np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64),
     )
 
 
-def figures(tallied, weights=None):
-    """What a Tally says, by the pascal rule.
+def totals(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, Optional[int]]:
+    """ "TP", "FP" and "FN" over all images by the pascal rule; None each without a threshold."""
+    if threshold is None:
+        return {"TP": None, "FP": None, "FN": None}
+    tallied = tally(matches, threshold)
+    true_positives = int(tallied.true_positives.sum())
+    return {
+        "TP": true_positives,
+        "FP": int(tallied.detections.sum()) - true_positives,
+        "FN": int(tallied.ground_truths.sum()) - true_positives,
+    }
 
-    precision = TP / (TP + FP), recall = TP / ground truths, f1 their harmonic mean 2 TP / (TP + FP + ground truths);
-    the counts' errors are means over images of |detected - labelled| and of detected - labelled.
+
+def figures(tallied: Tally, weights: Weights = None) -> Dict[str, np.ndarray]:
+    """The figures of a Tally, by the pascal rule.
+
+    precision = TP / (TP + FP), recall = TP / ground truths, f1 their harmonic mean 2 TP / (TP + FP
+    + ground truths);
+    the count errors are means over images: of |detections - ground truths| (the count MAE) and of
+    detections - ground truths.
 
     Args:
       tallied: a Tally.
       weights: float (..., P), how often each image counts; None for once each.
 
     Returns:
-      dict of float arrays of shape (...,); NaN where a figure is not defined (precision without detections, ...).
+      dict of float arrays of shape (...,); NaN where a figure is not defined (precision without
+      detections, ...).
     """
-    weights = np.ones(len(tallied.hits)) if weights is None else weights
-    hits, detected, truths = (weights @ column for column in tallied)
-    error = tallied.detected - tallied.truths
-    pictures = weights.sum(axis=-1)
+    if weights is None:
+        weights = np.ones(len(tallied.true_positives))
+    true_positives, detections, ground_truths = (weights @ column for column in tallied)
+    error = tallied.detections - tallied.ground_truths
+    images = weights.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "precision": hits / detected,
-            "recall": hits / truths,
-            "f1": 2 * hits / (detected + truths),
-            "mean_absolute_count_error": weights @ np.abs(error) / pictures,
-            "mean_count_error": weights @ error / pictures,
+            "precision": true_positives / detections,
+            "recall": true_positives / ground_truths,
+            "f1": 2 * true_positives / (detections + ground_truths),
+            "mean_absolute_count_error": weights @ np.abs(error) / images,
+            "mean_count_error": weights @ error / images,
         }
 
 
-def best_threshold(matches):
-    """The highest score that maximises F1 (pascal rule, all classes together) if detections from it on are kept.
+def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
+    """The highest score threshold that maximises F1, by the pascal rule, all classes together.
 
     Returns:
-      A score of one of the detections, or None where there is no hit.
+      A score of one of the detections, or None where there is no true positive.
     """
     pooled = pool(matches)
-    if not len(pooled.hits):
+    if not len(pooled.true_positives):
         return None
     scores = -np.sort(-np.concatenate([image.scores for image in matches]))
-    seen = np.arange(1, len(scores) + 1)
-    f1 = 2 * np.searchsorted(pooled.hits, seen) / (seen + pooled.truths.sum())
-    last_of_equal = np.append(
-        scores[1:] < scores[:-1], True
-    )  # a threshold keeps equal scores together
+    detections = np.arange(1, len(scores) + 1)
+    true_positives = np.searchsorted(pooled.true_positives, detections)
+    f1 = 2 * true_positives / (detections + pooled.ground_truths.sum())
+    # A threshold keeps or drops equal scores together.
+    last_of_equal = np.append(scores[1:] < scores[:-1], True)
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 
-def labelled_twice(matches):
-    """How many ground truths lie on another of their image and class (boxes.doubled): at most a second detection of the same product
-    hits such a one."""
-    return sum(int(boxes.doubled(image.truth_xyxy, image.truth_classes).sum()) for image in matches)
+def summary(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:
+    """The figures of a detector on a list of Matches.
 
+    Args:
+      matches: list of Matches.
+      threshold: score from which a detection counts for all but the APs; None leaves those figures
+        NaN.
 
-def missed(image, threshold):
-    """Which ground truths of a Matches no detection with a score of at least ``threshold`` hit, bool (M,)."""
-    found = np.zeros(len(image.truth_xyxy), dtype=bool)
-    found[image.truth_index[(image.kinds == HIT) & (image.scores >= threshold)]] = True
-    return ~found
-
-
-def keep(image, detections, truths):
-    """A Matches with only those detections (bool (N,)) and ground truths (bool (M,)); what stays keeps its match.
-
-    truth_index becomes -1 where the ground truth is left out.
+    Returns:
+      dict of mAP (pascal), AP and AP75 (coco), then the items of ``figures``. NaN where not
+      defined.
     """
-    # The new place of each ground truth, and of none:
-    places = np.append(np.where(truths, np.cumsum(truths) - 1, -1), -1)
-    return image._replace(
-        truth_xyxy=image.truth_xyxy[truths],
-        truth_classes=image.truth_classes[truths],
-        boxes_xyxy=image.boxes_xyxy[detections],
-        scores=image.scores[detections],
-        classes=image.classes[detections],
-        kinds=image.kinds[detections],
-        truth_index=places[image.truth_index[detections]],
-        iou=image.iou[detections],
-        coco_hits=image.coco_hits[:, detections],
-    )
+    return summary_function(matches, threshold)(None)
 
 
-def _weighted(pooled, weights):
+def summary_with_sizes(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:
+    """``summary``, after the numbers of "images" and "boxes" (ground truth) that it is of."""
+    sizes = {
+        "images": len(matches),
+        "boxes": sum(len(image.truth_xyxy) for image in matches),
+    }
+    return dict(sizes, **summary(matches, threshold))
+
+
+def summary_function(
+    matches: Sequence[Matches], threshold: Optional[float]
+) -> Callable[[Weights], Dict[str, float]]:
+    """A function of weights (see ``Weights``) that gives ``summary``.
+
+    What does not depend on the weights is computed here, once, for the thousand draws of a
+    bootstrap.
+    """
+    class_pools = pools(matches)
+    tallied = tally(matches, np.inf if threshold is None else threshold)
+
+    def summarise(weights: Weights) -> Dict[str, float]:
+        pascal = [[average_precision(pooled, weights)] for pooled in class_pools]
+        coco = [coco_average_precisions(pooled, weights) for pooled in class_pools]
+        coco_means = _mean_over_classes(coco, len(COCO_IOUS))
+        result = {
+            "mAP": float(_mean_over_classes(pascal, 1)[0]),
+            "AP": float(np.mean(coco_means)),
+            "AP75": float(coco_means[AP75_INDEX]),
+        }
+        for name, value in figures(tallied, weights).items():
+            result[name] = np.nan if threshold is None else float(value)
+        return result
+
+    return summarise
+
+
+def _envelope(precision: np.ndarray) -> np.ndarray:
+    """The highest precision at the same or any higher recall."""
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _detection_weights(pooled: Pool, weights: Weights) -> Tuple[np.ndarray, float]:
+    """The weight of each detection, (N,), and the weighted number of ground-truth boxes."""
     if weights is None:
-        return np.ones(len(pooled.image)), pooled.truths.sum()
-    return weights[pooled.image], weights @ pooled.truths
+        return np.ones(len(pooled.image)), pooled.ground_truths.sum()
+    return weights[pooled.image], weights @ pooled.ground_truths
 
 
-def _match(truth, found, one_class):
-    scores = np.asarray(found.scores, dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
-    boxes_xyxy = np.asarray(found.boxes_xyxy, dtype=np.float64).reshape(-1, 4)[order]
-    truth_xyxy = np.asarray(truth.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
-    classes, truth_classes = (
-        np.array([ANY_CLASS] * len(names) if one_class else names, dtype=object)
-        for names in (found.classes, truth.classes)
-    )
-    classes = classes[order]
-    iou = boxes.iou(boxes_xyxy, truth_xyxy)  # (N, M)
-    iou[classes[:, None] != truth_classes[None, :]] = 0
-    kinds, truth_index, best_iou = _pascal(iou)
-    return Matches(
-        truth.filename,
-        truth.size_wh,
-        truth_xyxy,
-        truth_classes,
-        boxes_xyxy,
-        scores[order],
-        classes,
-        kinds,
-        truth_index,
-        best_iou,
-        _coco(iou),
-    )
-
-
-def _pascal(iou):
-    """(kinds, truth_index, iou) of the N detections, by falling score, of an (N, M) matrix."""
-    count = len(iou)
-    if iou.shape[1] == 0:
-        return np.full(count, BACKGROUND, np.int8), np.full(count, -1), np.zeros(count)
-    nearest = np.argmax(iou, axis=1)
-    best = iou[np.arange(count), nearest]
-    over = np.flatnonzero(best >= PASCAL_IOU)
-    kinds = np.where(best >= BACKGROUND_IOU, BADLY_PLACED, BACKGROUND).astype(np.int8)
-    kinds[over] = DUPLICATE
-    kinds[over[np.unique(nearest[over], return_index=True)[1]]] = (
-        HIT  # the first on each ground truth
-    )
-    return kinds, np.where(kinds == BACKGROUND, -1, nearest), best
-
-
-def _coco(iou):
-    """Hits of the N detections, by falling score, of an (N, M) matrix at each of COCO_IOUS, bool (10, N)."""
-    hits = np.zeros((len(COCO_IOUS), len(iou)), dtype=bool)
-    over = iou >= COCO_IOUS[0]
-    choosers = over.sum(axis=1) > 1  # detections with a choice,
-    contested = over[choosers].any(axis=0)  # and the ground truths they choose from
-    rows, columns = np.nonzero(over & ~contested)
-    # Without a choice the first detection that overlaps enough gets the ground truth, at each IoU: all at once.
-    ious, pairs = np.nonzero(iou[rows, columns] >= COCO_IOUS[:, None])
-    first = np.unique(ious * iou.shape[1] + columns[pairs], return_index=True)[1]
-    hits[ious[first], rows[pairs[first]]] = True
-    free = np.ones((len(COCO_IOUS), iou.shape[1]), dtype=bool)
-    for row in np.flatnonzero((over & contested).any(axis=1)):
-        near = np.flatnonzero(over[row])[::-1]  # pycocotools takes the last of equally good ones
-        able = free[:, near] & (iou[row, near] >= COCO_IOUS[:, None])  # (10, near)
-        taken = near[np.argmax(np.where(able, iou[row, near], -1), axis=1)]
-        hit = able.any(axis=1)
-        hits[hit, row] = True
-        free[hit, taken[hit]] = False
-    return hits
-
-
-def _pairs(truth, detections, one_class):
-    """(ground truth, detections) of each image, by file name, after checking that they belong together."""
-    labelled, found = (
-        {image.filename: image for image in images} for images in (truth, detections)
-    )
-    problems = []
-    for names, text in (
-        (labelled.keys() - found.keys(), "labelled but not looked at by the detector"),
-        (found.keys() - labelled.keys(), "in the detections but not in the ground truth"),
-    ):
-        if names:
-            problems.append(
-                f"{len(names)} {text} ({', '.join(sorted(names)[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''})"
-            )
-    if problems:
-        raise UserError(
-            f"ground truth and detections are not of the same images: {'; '.join(problems)}. Expected the same {len(labelled)} images in both: detect on exactly the labelled ones; an image without boxes must be listed too."
-        )
-    for name, image in labelled.items():
-        sizes = (image.size_wh, found[name].size_wh)
-        if None not in sizes and tuple(sizes[0]) != tuple(sizes[1]):
-            raise UserError(
-                "{}: {} x {} pixels in the ground truth, {} x {} in the detections. Expected boxes in "
-                "pixels of the same image; scale one of them.".format(
-                    name, *(tuple(sizes[0]) + tuple(sizes[1]))
-                )
-            )
-    classes = [
-        {label for image in images for label in image.classes} for images in (truth, detections)
-    ]
-    if all(classes) and not one_class and not classes[0] & classes[1]:
-        raise UserError(
-            "the ground truth has the classes {}, the detections {}: nothing can match. Give the classes "
-            "the same names, or match whatever the class with --one-class.".format(
-                *(", ".join(sorted(names)[:NAMES_SHOWN]) for names in classes)
-            )
-        )
-    return [(labelled[name], found[name]) for name in sorted(labelled)]
+def _mean_over_classes(rows: Sequence[Sequence[float]], width: int) -> np.ndarray:
+    """Mean of (classes, width) over the classes with ground truth, (width,); NaN without any."""
+    array = np.array(rows, dtype=np.float64).reshape(-1, width)
+    array = array[~np.isnan(array).any(axis=1)]
+    return array.mean(axis=0) if len(array) else np.full(width, np.nan)

@@ -1,0 +1,173 @@
+"""The figures of parts of the images or of the boxes, and the errors by kind."""
+
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from shelfdet.evaluation import matching, metrics
+from shelfdet.evaluation.matching import Matches
+
+MISSED = "missed"
+
+
+class ErrorKind(NamedTuple):
+    """The errors of one kind."""
+
+    number: Optional[int]  # at the threshold; None without one
+    mAP_cost: float  # what mAP would gain without them
+
+
+def by_group(
+    matches: Sequence[Matches], threshold: Optional[float], groups: Sequence[str]
+) -> Dict[str, Dict[str, float]]:
+    """The figures of each group of images.
+
+    Args:
+      matches, threshold: as in metrics.summary.
+      groups: one name for each image.
+
+    Returns:
+      dict of group, sorted -> metrics.summary_with_sizes.
+    """
+    rows = {}
+    for group in sorted(set(groups)):
+        members = [image for image, own in zip(matches, groups) if own == group]
+        rows[group] = metrics.summary_with_sizes(members, threshold)
+    return rows
+
+
+def by_box_size(
+    matches: Sequence[Matches], threshold: Optional[float]
+) -> Dict[str, Dict[str, float]]:
+    """The figures of small, middle and large boxes.
+
+    They are thirds of the ground truth by side, which is the root of the area in pixels. A
+    detection belongs to the third of the ground-truth box that it overlaps (Matches.truth_index), a
+    background one to that of its own side. So every detection and every ground-truth box is in one
+    third, and TP, FP and FN add up to those of the whole.
+
+    Returns:
+      dict of "under 40 px", ... -> figures as in ``by_group``; thirds with neither are left out;
+      empty without any ground truth. The count errors are left out: an image's count is of all its
+      boxes.
+    """
+    sides = np.concatenate([np.zeros(0)] + [_sides(image.truth_xyxy) for image in matches])
+    if not len(sides):
+        return {}
+    sides = np.sort(sides)
+    low = int(round(sides[len(sides) // 3]))
+    high = int(round(sides[len(sides) * 2 // 3]))
+    rows = {}
+    for name, least, limit in (
+        (f"under {low} px", 0, low),
+        (f"{low} to {high} px", low, high),
+        (f"{high} px and over", high, np.inf),
+    ):
+        part = [_keep_sides(image, least, limit) for image in matches]
+        figures = metrics.summary_with_sizes(part, threshold)
+        if figures["boxes"] or any(len(image.scores) for image in part):
+            del figures["mean_absolute_count_error"]
+            del figures["mean_count_error"]
+            rows[name] = figures
+    return rows
+
+
+def error_kinds(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, ErrorKind]:
+    """How many errors of each kind there are at ``threshold``, and how much mAP each kind costs.
+
+    The kinds and their costs follow TIDE (Bolya et al. 2020, "TIDE: A General Toolbox for
+    Identifying Object Detection Errors", section 2.2). A cost is what mAP would gain if that kind
+    alone were corrected, over detections of all
+    scores: duplicate and background detections are removed; a poorly localised one becomes a true
+    positive of the ground-truth box it overlaps most, or is removed if a detection with a higher
+    score has that box; ground-truth boxes that no detection overlaps are removed. A class whose
+    ground truth is then all gone has no AP: it counts as 1, as if all of it were found. Costs do
+    not add up.
+
+    Returns:
+      dict of "missed", "background", "localization", "duplicate" -> ErrorKind.
+    """
+    labels = sorted({label for image in matches for label in image.truth_classes})
+    before = _corrected_map(matches, labels)
+    result = {}
+    for kind, correct in _CORRECTIONS.items():
+        after = _corrected_map([correct(image) for image in matches], labels)
+        number = None
+        if threshold is not None:
+            number = sum(_count_errors(image, kind, threshold) for image in matches)
+        result[kind] = ErrorKind(number, after - before)
+    return result
+
+
+def _sides(boxes_xyxy: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1))
+
+
+def _keep_sides(image: Matches, least: float, limit: float) -> Matches:
+    """A Matches with the boxes whose side is at least ``least`` and less than ``limit``."""
+    truth_sides = _sides(image.truth_xyxy)
+    sides = _sides(image.boxes_xyxy)
+    on_truth = image.truth_index >= 0
+    sides[on_truth] = truth_sides[image.truth_index[on_truth]]
+    return matching.keep(
+        image,
+        (sides >= least) & (sides < limit),
+        (truth_sides >= least) & (truth_sides < limit),
+    )
+
+
+def _count_errors(image: Matches, kind: str, threshold: float) -> int:
+    if kind == MISSED:
+        return int(matching.false_negatives(image, threshold).sum())
+    of_kind = image.kinds == matching.KINDS.index(kind)
+    return int(np.sum(of_kind & (image.scores >= threshold)))
+
+
+def _corrected_map(matches: Sequence[Matches], labels: List[str]) -> float:
+    """mAP over the classes ``labels``, NaN without any; one without ground truth counts as 1."""
+    if not labels:
+        return np.nan
+    precisions = [metrics.average_precision(metrics.pool(matches, label)) for label in labels]
+    return float(np.mean([1.0 if np.isnan(value) else value for value in precisions]))
+
+
+def _every_truth(image: Matches) -> np.ndarray:
+    return np.ones(len(image.truth_xyxy), dtype=bool)
+
+
+def _without_missed(image: Matches) -> Matches:
+    overlapped = ~_every_truth(image)
+    overlapped[image.truth_index[image.truth_index >= 0]] = True
+    return matching.keep(image, np.ones(len(image.kinds), dtype=bool), overlapped)
+
+
+def _without_background(image: Matches) -> Matches:
+    return matching.keep(image, image.kinds != matching.BACKGROUND, _every_truth(image))
+
+
+def _without_duplicates(image: Matches) -> Matches:
+    return matching.keep(image, image.kinds != matching.DUPLICATE, _every_truth(image))
+
+
+def _relocalized(image: Matches) -> Matches:
+    """A Matches whose poorly localised detections are where their ground-truth box is."""
+    candidates = np.flatnonzero(
+        (image.kinds == matching.TRUE_POSITIVE) | (image.kinds == matching.LOCALIZATION)
+    )
+    # Detections are sorted by score: the first of each ground-truth box becomes its true positive,
+    # the rest go.
+    first_of_truth = np.unique(image.truth_index[candidates], return_index=True)[1]
+    kinds = image.kinds.copy()
+    kept = np.ones(len(image.kinds), dtype=bool)
+    kept[candidates] = False
+    kept[candidates[first_of_truth]] = True
+    kinds[candidates[first_of_truth]] = matching.TRUE_POSITIVE
+    return matching.keep(image._replace(kinds=kinds), kept, _every_truth(image))
+
+
+_CORRECTIONS: Dict[str, Callable[[Matches], Matches]] = {
+    MISSED: _without_missed,
+    "background": _without_background,
+    "localization": _relocalized,
+    "duplicate": _without_duplicates,
+}
