@@ -22,6 +22,7 @@ import json
 import pathlib
 import re
 import sys
+from typing import List, Optional, Tuple
 
 # scripts/, where shelfdet is
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -32,7 +33,7 @@ from shelfdet.core import command_line, files, paths
 SMALLEST_INPUT = 33
 
 
-def parse(argv=None):
+def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,7 +107,7 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def size(text):
+def size(text: str) -> Tuple[int, int]:
     """(width, height) from "512x512"."""
     found = re.match(r"(\d+)x(\d+)$", text)
     if not found or min(int(side) for side in found.groups()) < SMALLEST_INPUT:
@@ -117,7 +118,7 @@ def size(text):
     return int(found.group(1)), int(found.group(2))
 
 
-def main(argv=None):
+def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.anchors import figure
     from shelfdet.config import anchor_advice, pipeline
@@ -133,6 +134,7 @@ def main(argv=None):
     config = pipeline.read(args.config)
     measurement = anchor_advice.measure(config, images, args.repeats, args.seed)
     network = measurement.network
+    # Flushed, because the search below takes a minute.
     print("\n".join(anchor_advice.summary_lines(measurement, images)), flush=True)
 
     found = anchor_advice.candidates(

@@ -170,7 +170,7 @@ def match(iou: np.ndarray, matcher: Matcher = DEFAULT_MATCHER) -> np.ndarray:
     if not box_count:
         return np.full(anchor_count, BACKGROUND)
     matches = iou.argmax(axis=0)
-    if matcher.matched is not None:
+    if matcher.matched is not None:  # without thresholds every anchor learns its best box
         best = iou.max(axis=0)
         below_unmatched, between = BACKGROUND, IGNORED
         if not matcher.negatives_lower:
@@ -221,6 +221,7 @@ def _measure_image(image_index, boxes_xyxy, anchors_xyxy, anchor_layers, image_w
     best = iou[rows, best_anchor]
     box_of_best_anchor = matches[best_anchor]
     has_its_best_anchor = box_of_best_anchor == rows
+    # BACKGROUND and IGNORED are negative.
     positives = np.bincount(matches[matches >= 0], minlength=len(rows))
     threshold = 0.0 if matcher.matched is None else matcher.matched
     return Coverage(

@@ -152,6 +152,7 @@ def _draw_sizes(axes, page):
     resized = np.concatenate(page.boxes_by_image)
     width, height = (resized[:, 2:] - resized[:, :2]).T
     is_covered = page.coverage.best_iou >= COVERED_IOU
+    # A fixed seed, so that the same labels give the same page.
     chosen = np.random.RandomState(0).permutation(len(resized))[:SHOWN_BOXES]
     for mask, colour, marker, size in (
         (is_covered, COVERED_COLOUR, "o", 9),
@@ -295,7 +296,7 @@ def _draw_ratio_histogram(axes, page):
 def _draw_histogram(axes, title, label, raw, resized, anchor_values):
     """Values of the boxes before and after resizing; the anchors' values as vertical lines."""
     everything = np.concatenate([raw, resized, anchor_values])
-    everything = everything[everything > 0]
+    everything = everything[everything > 0]  # a logarithmic axis has no 0
     edges = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 45)
     axes.hist(
         raw,

@@ -61,6 +61,7 @@ def best_anchors(
       seed: of the search; the same seed gives the same result.
     """
     sizes, ratio = _search(boxes_xyxy, grids_wh, image_wh, threshold, seed)
+    # Rounded before measuring: the coverage is that of the values as they are written.
     scales = [round(size / min(image_wh), SCALE_DECIMALS) for size in sizes]
     aspect_ratio = round(ratio, RATIO_DECIMALS)
     layers = anchors.ssd_layers(grids_wh, image_wh, scales, aspect_ratio)
@@ -80,6 +81,7 @@ def _search(boxes_xyxy, grids_wh, image_wh, threshold, seed):
       (sizes in pixels, the square root of the area, one for each layer; aspect ratio).
     """
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+    # Boxes without area have no logarithm of their size, and no anchor can cover them.
     boxes_xyxy = boxes_xyxy[(boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)]
     layer_count = len(grids_wh)
     if not len(boxes_xyxy):
@@ -88,6 +90,7 @@ def _search(boxes_xyxy, grids_wh, image_wh, threshold, seed):
     grids = anchors.ssd_layers(grids_wh, image_wh, [SCALE_WITHOUT_BOXES] * layer_count, 1.0)
     cells = [coverage.nearest_cell(boxes_xyxy, layer) for layer in grids]
 
+    # Logarithms, because sizes and ratios differ by factors.
     def loss(logarithms):
         *sizes, ratio = np.exp(logarithms)
         root = ratio**0.5

@@ -125,6 +125,7 @@ def candidates(
     Returns:
       list of Candidate, first that of ``image_wh`` and ``layer_count``.
     """
+    # Normalised, because they are scaled to every input size.
     labelled = _normalised(measurement.boxes_by_image, measurement.network.image_wh)
     searched = labelled
     if search_augmented:
@@ -132,6 +133,7 @@ def candidates(
     sizes = [(image_wh, [layer_count])]
     if with_table:
         for table_wh in TABLE_INPUTS_WH:
+            # The requested network is already the first.
             counts = [
                 count
                 for count in TABLE_LAYER_COUNTS
@@ -152,6 +154,7 @@ def _candidates_of_size(config, image_wh, layer_counts, searched, labelled, seed
     found = []
     for network in networks.build_networks(config, layer_counts, image_wh):
         advice = search.best_anchors(searched, network.grids_wh, image_wh, threshold, seed)
+        # The search may have used augmented boxes; all rows report the boxes as labelled.
         labelled_iou, _ = coverage.best_iou(labelled, advice.layers)
         found.append(Candidate(network, advice._replace(best_iou=labelled_iou)))
     return found

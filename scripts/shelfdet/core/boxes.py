@@ -27,6 +27,7 @@ def intersections(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     b_xyxy = np.asarray(b_xyxy, dtype=np.float64).reshape(1, -1, 4)
     top_left = np.maximum(a_xyxy[..., :2], b_xyxy[..., :2])  # (N, M, 2)
     bottom_right = np.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:])  # (N, M, 2)
+    # The difference is negative where two boxes do not overlap.
     return np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
 
 

@@ -20,7 +20,7 @@ def run(main: Callable[[], Optional[int]]) -> None:
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}")  # prints to standard error, and the status is 1
     except BrokenPipeError:
         # `... | head` has closed the pipe. Python flushes standard output once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ PENDING_PER_WORKER = 4  # enough to keep every worker busy while the caller hand
 
 def workers() -> int:
     """The number of worker processes to use: the cores that this process may use."""
+    # os.cpu_count also counts cores that taskset or a container withholds from this process.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -58,6 +59,7 @@ class Workers:
             while pending:
                 yield pending.popleft().result()
         finally:
+            # After an error, the rest of the queue would be worked off before the program ends.
             for future in pending:
                 future.cancel()
 

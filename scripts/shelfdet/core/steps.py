@@ -58,6 +58,7 @@ def run(
     _raise_if_stopped(step)
     command = [sys.executable, str(SCRIPTS[step])] + [str(option) for option in options]
     if core is not None:
+        # Steps side by side must not share cores, nor slow down what the user does meanwhile.
         command = ["nice", "taskset", "-c", str(core)] + command
     if log is None:
         status, seconds = _wait(_start(step, command))
@@ -122,5 +123,6 @@ def _wait(process):
         raise
     finally:
         _running.discard(process)
+    # As subprocess does it: negative for the signal that ended the process.
     process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
     return process.returncode, used.ru_utime + used.ru_stime

@@ -19,6 +19,7 @@ def load() -> ModuleType:
     Raises:
       UserError: one of them cannot be imported.
     """
+    # A value that the user has set is kept.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Before the import, because TensorFlow logs while it is imported.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

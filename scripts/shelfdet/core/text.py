@@ -60,6 +60,8 @@ def read_csv(path: PathLike) -> Iterator[Tuple[int, List[str]]]:
     """
     text = read_text(path, "a CSV file")
     _check_separator(text, path)
+    # newline="" keeps line ends inside quotes. strict makes an open quote an error, not a field
+    # that extends to the end of the file.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     is_empty = True
@@ -82,6 +84,7 @@ def read_csv(path: PathLike) -> Iterator[Tuple[int, List[str]]]:
 
 def _check_separator(text, path):
     first_line = (text.lstrip().splitlines() or [""])[0]
+    # Spreadsheets write these separators in countries with a decimal comma.
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if separator in first_line and "," not in first_line:
             raise UserError(
@@ -118,6 +121,7 @@ def read_text(path: PathLike, expected: str) -> str:
             f"not text; expected {expected}. Check the path."
         )
     try:
+        # Spreadsheets write a byte order mark, which would become part of the first value.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(

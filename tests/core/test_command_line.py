@@ -1,0 +1,47 @@
+"""command_line.py: exit statuses and messages. tests/core/test_steps.py covers interrupt_once."""
+
+import argparse
+
+import pytest
+
+from shelfdet import UserError
+from shelfdet.core import command_line
+
+
+def exit_status(main):
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(main)
+    return ended.value.code
+
+
+def raises(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_a_command_exits_with_the_status_of_main():
+    assert exit_status(lambda: None) is None
+    assert exit_status(lambda: 3) == 3
+
+
+def test_a_user_error_is_one_message_without_a_traceback():
+    assert exit_status(raises(UserError("a.csv: line 2: found x"))) == (
+        "error: a.csv: line 2: found x"
+    )
+
+
+def test_ctrl_c_exits_with_130(capsys):
+    assert exit_status(raises(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "two", ""])
+def test_positive_refuses_what_is_not_a_whole_number_of_at_least_1(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number of at least 1"):
+        command_line.positive(text)
+
+
+def test_positive_returns_the_number():
+    assert command_line.positive("12") == 12
