@@ -49,6 +49,7 @@ def check(
             write='fine_tune_checkpoint_type: "detection"',
         )
     prefix = os.path.join(str(root), train.fine_tune_checkpoint)
+    # TensorFlow's first format had a single file of that name and no index.
     if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
         _report_missing(train.fine_tune_checkpoint, prefix, findings)
     elif prefix.endswith((".index", ".meta")) or ".data-" in os.path.basename(prefix):

@@ -15,12 +15,13 @@ from shelfdet.config import (
     file_checks,
     input_checks,
     pipeline,
+    record_checks,
     training_checks,
 )
-from shelfdet.config.file_checks import SplitSummary
 from shelfdet.config.findings import Findings
 from shelfdet.config.network import Network, build_network
-from shelfdet.core import paths
+from shelfdet.config.record_checks import SplitSummary
+from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
 from shelfdet.core.text import read_text
 from shelfdet.data.labels import LabelledImage
@@ -69,13 +70,14 @@ def check_config(
 
     network = _check_fields(config, findings)
     checkpoint_checks.check(config, network, root, findings)
+    # Classes of label files and records are checked against the label map, so it comes first.
     label_map = file_checks.check_label_maps(config, root, findings)
     label_data = {
-        split: file_checks.read_label_file(path, label_map, findings)
+        split: record_checks.read_label_file(path, label_map, findings)
         for split, path in label_files.items()
     }
     label_summaries = {split: summary for split, (summary, _) in label_data.items()}
-    records = file_checks.read_records(config, root, label_map, findings)
+    records = record_checks.read_records(config, root, label_map, findings)
     input_checks.check_consistency(records, label_summaries, findings)
     input_checks.check_limits(config, label_summaries, records, findings)
     if file_checks.TRAIN_READER in records:
@@ -103,6 +105,7 @@ def _build(config: pipeline.Config, findings: Findings) -> Optional[Network]:
     try:
         pipeline.input_size(config)
     except UserError as error:
+        # The message starts with the key, which here is a field of the finding.
         key, _, reason = str(error).partition(": ")
         findings.error(
             key,
@@ -111,6 +114,7 @@ def _build(config: pipeline.Config, findings: Findings) -> Optional[Network]:
             write="image_resizer { fixed_shape_resizer { height: 512 width: 512 } }",
         )
         return None
+    tensorflow1.load()  # outside of the try: a broken installation is no mistake of the config
     try:
         return build_network(config)
     except UserError as error:

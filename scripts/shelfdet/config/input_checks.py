@@ -4,15 +4,9 @@ import collections
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from shelfdet.config import pipeline
-from shelfdet.config.file_checks import (
-    RECORD_LINES,
-    RUN_STEP_04,
-    STEP_04,
-    TRAIN_READER,
-    SplitSummary,
-    readers,
-)
+from shelfdet.config.file_checks import TRAIN_READER, readers
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
+from shelfdet.config.record_checks import RECORD_LINES, RUN_STEP_04, STEP_04, SplitSummary
 from shelfdet.core import paths
 from shelfdet.data import MAX_SIDE
 
@@ -55,7 +49,7 @@ def check_counts(config: pipeline.Config, findings: Findings) -> None:
             if name not in block.DESCRIPTOR.fields_by_name:
                 continue
             if name == "shuffle_buffer_size" and not block.shuffle:
-                continue
+                continue  # not read then
             value = getattr(block, name)
             if value < 1:
                 findings.error(
@@ -263,6 +257,7 @@ def check_training_input(
 
 def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) -> None:
     images = len(train.names)
+    # The sizes of single images are not known; an image is taken as the mean of the record.
     buffered_images = min(images, reader.shuffle_buffer_size)
     buffered_bytes = train.record_bytes * buffered_images / images
     if reader.shuffle and buffered_bytes > LARGE_BUFFER:
@@ -272,6 +267,7 @@ def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) 
             found=f"{reader.shuffle_buffer_size}: {buffered_bytes / 2**30:.1f} GB of records in "
             "memory",
             expected="a buffer that fits, or smaller images (step 04, --max-side)",
+            # with fewer, neighbours in the record would get into the same batch
             write=f"shuffle_buffer_size: {max(8, fitting)}",
         )
 

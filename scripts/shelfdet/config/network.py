@@ -97,6 +97,7 @@ def build_networks(
     with tf.Graph().as_default() as graph:
         try:
             model = model_builder.build(deepest.model, is_training=False)
+            # Only the shapes of the graph are measured; it is never run.
             predicted = model.predict(
                 tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]])
             )
@@ -106,6 +107,7 @@ def build_networks(
         grids_wh = [
             tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in predicted["feature_maps"]
         ]
+        # Adam's slots and the global step are not among them: nothing is trained here.
         variables = {
             variable.op.name: tuple(variable.shape.as_list())
             for variable in tf.compat.v1.global_variables()
@@ -130,6 +132,8 @@ def _multiply_adds_up_to(count: int, predicted: Dict[str, Any], graph: Any, grap
         for name in ("box_encodings", "class_predictions_with_background")
         for part in _by_feature_map(predicted[name])[:count]
     ]
+    # The part of the graph that the outputs depend on: a lower feature map does not need the layers
+    # above it.
     used = tf.compat.v1.graph_util.extract_sub_graph(graph_def, outputs)
     return sum(
         _multiply_adds(graph.get_operation_by_name(node.name))
@@ -245,6 +249,7 @@ def augmented_boxes(
     tf = tensorflow1.load()
     image_wh = pipeline.input_size(config)
     graph_def = _augmentation_graph(config, seed)
+    # The seeds of the crops are set in the GraphDef, which has to be imported again for that.
     with tf.Graph().as_default():
         size_hw, boxes_yxyx, augmented_yxyx = tf.import_graph_def(
             graph_def,
@@ -253,6 +258,7 @@ def augmented_boxes(
         )
         result = []
         with tf.compat.v1.Session() as session:
+            # Takes less time than session.run, which analyses its arguments at each call.
             run = session.make_callable(augmented_yxyx, feed_list=[size_hw, boxes_yxyx])
             for image in progress(list(images) * repeats):
                 normalised = boxes.to_normalised_yxyx(image.boxes_xyxy, image.size_wh)

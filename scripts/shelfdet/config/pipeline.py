@@ -67,6 +67,7 @@ def parse(content: str, path: PathLike) -> Config:
 
 def _syntax_error(path: PathLike, content: str, error: Exception) -> str:
     """The message for a ParseError, with the line and a mark under the column."""
+    # protobuf's message is "line:column : reason".
     reason = str(error).split(" : ", 1)[-1].strip()
     line, column = error.GetLine(), error.GetColumn()
     if not line:
@@ -124,6 +125,7 @@ def with_changes(config: Config, changes: List[Change]) -> Config:
                 f"change of {path!r} to {lines!r}: {error}; expected a block of the config, and "
                 "lines that this block can hold."
             ) from error
+        # MergeFrom alone would append to repeated fields and merge blocks, not replace them.
         for field, _ in new.ListFields():
             block.ClearField(field.name)
         block.MergeFrom(new)

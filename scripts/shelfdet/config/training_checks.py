@@ -3,8 +3,9 @@
 from typing import Any, Callable, Dict
 
 from shelfdet.config import pipeline
-from shelfdet.config.file_checks import LABEL_MAP_LINE, RECORD_LINES
+from shelfdet.config.file_checks import LABEL_MAP_LINE
 from shelfdet.config.findings import DELETE_LINE, Findings
+from shelfdet.config.record_checks import RECORD_LINES
 
 EXTRACTOR = "model.ssd.feature_extractor"
 POST_PROCESSING = "model.ssd.post_processing"
