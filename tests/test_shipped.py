@@ -6,7 +6,7 @@ import pytest
 
 from conftest import ROOT, load_script
 from shelfdet.core import files, paths
-from shelfdet.evaluation import score
+from shelfdet.evaluation import scored_graph
 
 GRAPHS = {graph.name: graph for graph in paths.SHIPPED_GRAPHS}
 SHIPPED = paths.SHIPPED_GRAPH.name
@@ -28,7 +28,7 @@ def shipped_metrics(name=SHIPPED):
 @pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_metrics_are_of_the_shipped_graph_and_config(name):
     figures = shipped_metrics(name)
-    assert score.graph_name(figures) == name
+    assert scored_graph.graph_name(figures) == name
     assert figures["graph_sha256"] == files.sha256(GRAPHS[name] / paths.GRAPH_FILE)
     assert figures["config_sha256"] == files.sha256(GRAPHS[name] / paths.CONFIG_FILE)
     assert (figures["images"], figures["boxes"]) == (71, 2648)

@@ -1,0 +1,1 @@
+"""Scoring detections: matching, figures, intervals, breakdowns, and the report."""

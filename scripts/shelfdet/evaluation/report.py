@@ -1,73 +1,18 @@
-"""The evaluation report (step 10): what its page shows, from detections, labels, figures and
-images.
+"""The evaluation report (step 10): its files, and the checks that they belong together.
 
-The match of each detection is matching.py's; the page only filters by score. How the page is put
-together is in report_page.py.
+What the page shows is in report_data.py, and how the page is put together in report_page.py.
 """
 
 import json
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from shelfdet import UserError
-from shelfdet.anchors import anchors, coverage
-from shelfdet.config import network, pipeline
-from shelfdet.core import boxes, drawing, files, paths
-from shelfdet.data import detections, images, labels, splits
-from shelfdet.data.labels import LabelledImage
-from shelfdet.evaluation import matching, metrics, report_page, score
+from shelfdet.config import pipeline
+from shelfdet.core import files, paths
+from shelfdet.data import detections, labels, layout
+from shelfdet.evaluation import matching, metrics, report_data, report_page, scored_graph
 from shelfdet.evaluation.matching import Matches
-
-Table = Dict[str, Any]  # title, columns, rows and note, all text
-
-
-class Column(NamedTuple):
-    """A figure of metrics.json as the page shows it."""
-
-    key: str
-    name: str
-    digits: int
-    note: str = ""
-
-
-HEADLINE = (
-    Column("mAP", "AP50", 3, "area under the precision-recall curve at IoU 0.5"),
-    Column("AP75", "AP75", 3, "the same at IoU 0.75: only boxes that fit tightly count"),
-    Column("AP", "COCO AP", 3, "mean over IoU 0.50 to 0.95"),
-    Column("precision", "precision", 3, "share of the detections that are correct"),
-    Column("recall", "recall", 3, "share of the products that are found"),
-    Column(
-        "mean_absolute_count_error",
-        "count MAE",
-        2,
-        "mean absolute error of an image's product count",
-    ),
-)
-COLUMNS = (
-    Column("images", "images", 0),
-    Column("boxes", "products", 0),
-    Column("mAP", "AP50", 3),
-    Column("AP75", "AP75", 3),
-    Column("precision", "precision", 3),
-    Column("recall", "recall", 3),
-    Column("mean_absolute_count_error", "count MAE", 2),
-)
-# (key of metrics.json, title of the table, header of its first column)
-BREAKDOWNS = (
-    ("by_camera", "By camera", "camera"),
-    ("by_planogram", "By planogram", "planogram"),
-    ("by_box_size", "By product size", "root of its area"),
-)
-ERRORS_NOTE = (
-    "Number at the chosen score threshold. The cost is what AP50 would gain if errors of that kind "
-    "alone were corrected. Missed: no detection. Background: a detection where no product is "
-    "labelled. Localization: a poorly localised detection, IoU 0.1 to 0.5 with a product. "
-    "Duplicate: a second detection of a product."
-)
-COVERAGE_IOUS = [step / 100.0 for step in range(30, 95, 5)]
-NO_VALUE = "\u2013"  # en dash
 
 
 class Inputs(NamedTuple):
@@ -127,30 +72,30 @@ def build(inputs: Inputs, max_images: int, max_bytes: float) -> Report:
 
     config = find_config(inputs.config, info, inputs.detections)
     shown = most_errors(matches, scored["threshold"], max_images)
-    data = page_data(matches, shown, scored, info, inputs.labels)
-    data["coverage"] = None if config is None else anchor_coverage(config, truth)
+    data = report_data.page_data(matches, shown, scored, info, inputs.labels)
+    data["coverage"] = None if config is None else report_data.anchor_coverage(config, truth)
     split = "test" if inputs.labels.stem.startswith("test") else "train"
-    located = images.locate(inputs.images, [match.filename for match in matches], split)
+    located = layout.locate(inputs.images, [match.filename for match in matches], split)
     page = report_page.render(
         data,
         {index: located[index] for index in shown},
         info.get("exif", "ignore"),
         max_bytes,
     )
-    return Report(page, score.graph_name(info), len(shown), len(matches), config is not None)
+    return Report(page, scored_graph.graph_name(info), len(shown), len(matches), config is not None)
 
 
 # ---- files -------------------------------------------------------------------------------------
 
 
-def find_metrics(info: score.Info) -> pathlib.Path:
+def find_metrics(info: scored_graph.Info) -> pathlib.Path:
     """The metrics.json that is of the graph that made the detections.
 
     Returns:
       The workspace's latest, or the one beside the graph; the workspace's where neither is.
     """
     candidates = [paths.METRICS]
-    folder = score.graph_folder(info)
+    folder = scored_graph.graph_folder(info)
     if folder is not None:
         candidates.append(folder / paths.METRICS.name)
     for path in candidates:
@@ -191,7 +136,7 @@ def read_metrics(path: pathlib.Path) -> Dict[str, Any]:
 
 
 def find_config(
-    config: Optional[pathlib.Path], info: score.Info, detected: pathlib.Path
+    config: Optional[pathlib.Path], info: scored_graph.Info, detected: pathlib.Path
 ) -> Optional[pathlib.Path]:
     """The training config whose anchors are shown; None where there is none.
 
@@ -204,7 +149,7 @@ def find_config(
       UserError: ``config`` is of another network than the graph that made the detections.
     """
     beside = None
-    folder = score.graph_folder(info)
+    folder = scored_graph.graph_folder(info)
     if folder is not None and (folder / paths.CONFIG_FILE).is_file():
         beside = folder / paths.CONFIG_FILE
     if config is None or beside is None:
@@ -218,7 +163,7 @@ def find_config(
 
 
 def _check_same_files(
-    scored: Dict[str, Any], info: score.Info, metrics_path: pathlib.Path, inputs: Inputs
+    scored: Dict[str, Any], info: scored_graph.Info, metrics_path: pathlib.Path, inputs: Inputs
 ) -> None:
     """Refuses figures of another graph or of other labels than the boxes on the page."""
     found_graph = info.get("graph_sha256")
@@ -252,9 +197,6 @@ def _check_same_counts(
             )
 
 
-# ---- what the page shows -----------------------------------------------------------------------
-
-
 def most_errors(matches: Sequence[Matches], threshold: float, most: int) -> List[int]:
     """Places in the list of the ``most`` images with the most errors at ``threshold``, rising."""
     tallied = metrics.tally(matches, threshold)
@@ -263,217 +205,3 @@ def most_errors(matches: Sequence[Matches], threshold: float, most: int) -> List
     errors = false_negatives + false_positives
     by_errors = sorted(range(len(matches)), key=lambda index: -errors[index])
     return sorted(by_errors[:most])
-
-
-def page_data(
-    matches: Sequence[Matches],
-    shown: Sequence[int],
-    scored: Dict[str, Any],
-    info: score.Info,
-    label_file: pathlib.Path,
-) -> Dict[str, Any]:
-    """All that the page shows but the images' pixels and the anchor coverage, a dict for JSON.
-
-    Args:
-      matches: of all images.
-      shown: places in ``matches`` of the images whose pixels the page holds.
-      scored: the content of metrics.json.
-      info: of the detections.
-      label_file: for its name.
-    """
-    image_data = [
-        _image_data(index, match, embedded=index in shown) for index, match in enumerate(matches)
-    ]
-    scores = [value for match in matches for value in match.scores]
-    products = sum(len(match.truth_xyxy) for match in matches)
-    name = score.graph_name(info) or "detector"
-    styles = {
-        "tp": drawing.TRUE_POSITIVE,
-        "fn": drawing.FALSE_NEGATIVE,
-        "fp": drawing.FALSE_POSITIVE,
-    }
-    return {
-        "title": f"Evaluation of {name}",
-        "about": f"{len(matches)} images with {products:,} labelled products ({label_file.name})",
-        "threshold": scored["threshold"],
-        "thresholdOrigin": (
-            "given" if scored.get("threshold_from") == "given" else "chosen on validation images"
-        ),
-        "range": [min(scores + [0.0]), max(scores + [1.0])],
-        "kinds": list(matching.KINDS),
-        "cameras": sorted({image["camera"] for image in image_data}),
-        "images": image_data,
-        "styles": {key: style._asdict() for key, style in styles.items()},
-        "headline": headline(scored),
-        "tables": tables(scored),
-        "provenance": provenance(scored, info, label_file),
-    }
-
-
-def _image_data(index: int, match: Matches, embedded: bool) -> Dict[str, Any]:
-    """One image; its boxes only if its pixels are embedded. Scores are not rounded: the page
-    compares them."""
-    scene = splits.scene(match.filename)
-    data = {
-        "index": index,
-        "name": match.filename,
-        "embedded": embedded,
-        "camera": scene[0] if scene else "other",
-        "width": match.size_wh[0],
-        "height": match.size_wh[1],
-        "truths": len(match.truth_xyxy),
-        "scores": match.scores.tolist(),
-        "kinds": match.kinds.tolist(),
-    }
-    if embedded:
-        data["boxes"] = np.round(match.boxes_xyxy, 1).tolist()
-        data["ious"] = np.round(match.iou, 3).tolist()
-        data["truthBoxes"] = np.round(match.truth_xyxy, 1).tolist()
-        data["truthScores"] = _truth_scores(match)
-    return data
-
-
-def _truth_scores(match: Matches) -> List[Optional[float]]:
-    """The score of the true positive of each ground-truth box; None where there is none."""
-    scores: List[Optional[float]] = [None] * len(match.truth_xyxy)
-    for place in np.flatnonzero(match.kinds == matching.TRUE_POSITIVE):
-        scores[match.truth_index[place]] = float(match.scores[place])
-    return scores
-
-
-def headline(scored: Dict[str, Any]) -> List[Dict[str, str]]:
-    """The figures at the top of the page with their intervals and meaning."""
-    intervals = scored.get("intervals_95") or {}
-    cards = []
-    for column in HEADLINE:
-        low, high = intervals.get(column.key) or (None, None)
-        interval = "no interval"
-        if low is not None:
-            low_text = _number(low, column.digits)
-            interval = f"{low_text} to {_number(high, column.digits)}"
-        cards.append(
-            {
-                "name": column.name,
-                "value": _number(scored.get(column.key), column.digits),
-                "interval": interval,
-                "note": column.note,
-            }
-        )
-    return cards
-
-
-def tables(scored: Dict[str, Any]) -> List[Table]:
-    """The breakdowns of metrics.json; those that it does not hold are left out."""
-    result = []
-    for key, title, first in BREAKDOWNS:
-        groups = scored.get(key)
-        if not groups:
-            continue
-        columns = [
-            column for column in COLUMNS if any(column.key in row for row in groups.values())
-        ]
-        rows = [
-            [name] + [_number(row.get(column.key), column.digits) for column in columns]
-            for name, row in groups.items()
-        ]
-        header = [first] + [column.name for column in columns]
-        result.append({"title": title, "columns": header, "rows": rows, "note": ""})
-    errors = scored.get("errors")
-    if errors:
-        rows = [
-            [kind, _number(row["number"], 0), _number(row["mAP_cost"], 4)]
-            for kind, row in errors.items()
-        ]
-        result.append(
-            {
-                "title": "Errors by kind",
-                "columns": ["kind", "number", "cost in AP50"],
-                "rows": rows,
-                "note": ERRORS_NOTE,
-            }
-        )
-    return result
-
-
-def provenance(
-    scored: Dict[str, Any], info: score.Info, label_file: pathlib.Path
-) -> List[Tuple[str, str]]:
-    """How the figures were obtained: pairs of name and value."""
-    resamples = (scored.get("bootstrap") or {}).get("resamples", "no")
-    seen = scored.get("seen_in_training")
-    seen_text = f"{seen} of these images: the figures are not those of new images" if seen else None
-    duplicate_labels = scored.get("duplicate_labels")
-    if duplicate_labels:
-        duplicate_labels = f"{duplicate_labels}; they count as false negatives"
-    rows = [
-        ("graph", info.get("graph")),
-        ("images", _image_set(scored, label_file)),
-        ("used in training", seen_text),
-        ("network input", _network_input(info)),
-        ("EXIF orientation", "applied" if info.get("exif") == "apply" else "ignored: raw pixels"),
-        (
-            "score threshold",
-            f"{scored['threshold']:.4f}: {scored.get('threshold_from', 'as in metrics.json')}",
-        ),
-        (
-            "true positive",
-            "the detection with the highest score on a product; its IoU with the product that it "
-            "overlaps most is at least 0.5 (PascalDetectionEvaluator's rule)",
-        ),
-        ("duplicate labels", duplicate_labels),
-        ("intervals", f"95 %, bootstrap over images, {resamples} resamples"),
-        ("sha256 of the graph", scored.get("graph_sha256")),
-        ("sha256 of its config", scored.get("config_sha256")),
-        ("sha256 of the labels", scored.get("labels_sha256")),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _image_set(scored: Dict[str, Any], label_file: pathlib.Path) -> str:
-    sides = sorted(set(scored.get("shorter_side_px") or []))
-    if not sides:
-        return label_file.name
-    return f"{label_file.name}, shorter side {' to '.join(map(str, sides))} px"
-
-
-def _network_input(info: score.Info) -> str:
-    parts = ["images at full size"]
-    if info.get("max_side"):
-        parts = [f"images of at most {info['max_side']} px a side"]
-    if info.get("pad_strips"):
-        parts.append("strips with margins")
-    if info.get("tiles"):
-        parts.append(f"also in {info['tiles']} x {info['tiles']} tiles")
-    return ", ".join(parts)
-
-
-def _number(value: Optional[float], digits: int) -> str:
-    return NO_VALUE if value is None else f"{value:,.{digits}f}"
-
-
-def anchor_coverage(config_path: pathlib.Path, truth: Sequence[LabelledImage]) -> Optional[Dict]:
-    """Anchor coverage: the share of products that some anchor of a config overlaps, by IoU.
-
-    Returns:
-      dict of "iou" (COVERAGE_IOUS), "share" (of each) and "note"; None without products.
-    """
-    config = pipeline.read(config_path)
-    generated = network.generate_anchors(config)
-    boxes_by_image = anchors.resized(truth, pipeline.input_size(config))
-    best = [
-        boxes.iou(boxes_xyxy, generated.anchors_xyxy).max(axis=1)
-        for boxes_xyxy in boxes_by_image
-        if len(boxes_xyxy)
-    ]
-    if not best:
-        return None
-    share = coverage.shares(np.concatenate(best), COVERAGE_IOUS)
-    per_cell = sorted(set(generated.per_cell))
-    plural = "" if per_cell == [1] else "s"
-    at_half = share[COVERAGE_IOUS.index(0.5)]
-    note = (
-        f"{len(generated.per_cell)} feature maps, {'/'.join(map(str, per_cell))} anchor{plural} a "
-        f"cell, {len(generated.anchors_xyxy):,} anchors in all. At IoU 0.5 the anchors cover "
-        f"{at_half:.1%} of these products."
-    )
-    return {"iou": COVERAGE_IOUS, "share": share, "note": note}

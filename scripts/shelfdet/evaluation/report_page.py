@@ -49,7 +49,7 @@ def render(
     """The page, with images as large as ``max_bytes`` allows.
 
     Args:
-      data: report.page_data, with its anchor coverage.
+      data: report_data.page_data, with its anchor coverage.
       shown: path of each image that is embedded, by its index in ``data``.
       exif: how the detections treat the EXIF orientation, "ignore" or "apply".
       max_bytes: size of the page.
@@ -68,8 +68,8 @@ def render(
                 return page
     raise UserError(
         f"the report would be {size / 1e6:.1f} MB with images of {IMAGE_SIZES[-1].max_side} "
-        f"pixels; expected at most {max_bytes / 1e6:.1f} MB. Show fewer with --max-images, or raise "
-        "--max-mb."
+        f"pixels; expected at most {max_bytes / 1e6:.1f} MB. Show fewer with --max-images, or "
+        "raise --max-mb."
     )
 
 

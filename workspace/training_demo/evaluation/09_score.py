@@ -196,7 +196,7 @@ def main(argv=None):
     check_threshold_source(args)
     from shelfdet.core import boxes
     from shelfdet.data import detections
-    from shelfdet.evaluation import score
+    from shelfdet.evaluation import score, scored_graph
 
     inputs = score.Inputs(
         ground_truth=args.ground_truth,
@@ -216,10 +216,10 @@ def main(argv=None):
         contents = [(args.output, content)]
     else:
         info = detections.read_info(args.detections) if args.format == "coco" else {}
-        beside_graph = score.metrics_beside_graph(info) if args.latest else None
+        beside_graph = scored_graph.metrics_beside_graph(info) if args.latest else None
         if args.graph_dir or beside_graph:
-            score.check_graph(args.graph_dir or beside_graph.parent, args.detections, info)
-        print_graph(args, score.graph_folder(info))
+            scored_graph.check_graph(args.graph_dir or beside_graph.parent, args.detections, info)
+        print_graph(args, scored_graph.graph_folder(info))
         evaluation = score.evaluate(inputs, args.resamples, args.seed)
         print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
         contents = outputs(args, evaluation, beside_graph)

@@ -1,0 +1,277 @@
+"""What the page of the evaluation report shows: a dict for JSON, with all text ready to print."""
+
+import pathlib
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from shelfdet.anchors import anchors, coverage
+from shelfdet.config import network, pipeline
+from shelfdet.core import boxes, drawing
+from shelfdet.data import splits
+from shelfdet.data.labels import LabelledImage
+from shelfdet.evaluation import matching, scored_graph
+from shelfdet.evaluation.matching import Matches
+
+Table = Dict[str, Any]  # title, columns, rows and note, all text
+
+
+class Column(NamedTuple):
+    """A figure of metrics.json as the page shows it."""
+
+    key: str
+    name: str
+    digits: int
+    note: str = ""
+
+
+HEADLINE = (
+    Column("mAP", "AP50", 3, "area under the precision-recall curve at IoU 0.5"),
+    Column("AP75", "AP75", 3, "the same at IoU 0.75: only boxes that fit tightly count"),
+    Column("AP", "COCO AP", 3, "mean over IoU 0.50 to 0.95"),
+    Column("precision", "precision", 3, "share of the detections that are correct"),
+    Column("recall", "recall", 3, "share of the products that are found"),
+    Column(
+        "mean_absolute_count_error",
+        "count MAE",
+        2,
+        "mean absolute error of an image's product count",
+    ),
+)
+COLUMNS = (
+    Column("images", "images", 0),
+    Column("boxes", "products", 0),
+    Column("mAP", "AP50", 3),
+    Column("AP75", "AP75", 3),
+    Column("precision", "precision", 3),
+    Column("recall", "recall", 3),
+    Column("mean_absolute_count_error", "count MAE", 2),
+)
+# (key of metrics.json, title of the table, header of its first column)
+BREAKDOWNS = (
+    ("by_camera", "By camera", "camera"),
+    ("by_planogram", "By planogram", "planogram"),
+    ("by_box_size", "By product size", "root of its area"),
+)
+ERRORS_NOTE = (
+    "Number at the chosen score threshold. The cost is what AP50 would gain if errors of that kind "
+    "alone were corrected. Missed: no detection. Background: a detection where no product is "
+    "labelled. Localization: a poorly localised detection, IoU 0.1 to 0.5 with a product. "
+    "Duplicate: a second detection of a product."
+)
+COVERAGE_IOUS = [step / 100.0 for step in range(30, 95, 5)]
+NO_VALUE = "\u2013"  # en dash
+
+
+def page_data(
+    matches: Sequence[Matches],
+    shown: Sequence[int],
+    scored: Dict[str, Any],
+    info: scored_graph.Info,
+    label_file: pathlib.Path,
+) -> Dict[str, Any]:
+    """All that the page shows but the images' pixels and the anchor coverage, a dict for JSON.
+
+    Args:
+      matches: of all images.
+      shown: places in ``matches`` of the images whose pixels the page holds.
+      scored: the content of metrics.json.
+      info: of the detections.
+      label_file: for its name.
+    """
+    image_data = [
+        _image_data(index, match, embedded=index in shown) for index, match in enumerate(matches)
+    ]
+    scores = [value for match in matches for value in match.scores]
+    products = sum(len(match.truth_xyxy) for match in matches)
+    name = scored_graph.graph_name(info) or "detector"
+    styles = {
+        "tp": drawing.TRUE_POSITIVE,
+        "fn": drawing.FALSE_NEGATIVE,
+        "fp": drawing.FALSE_POSITIVE,
+    }
+    return {
+        "title": f"Evaluation of {name}",
+        "about": f"{len(matches)} images with {products:,} labelled products ({label_file.name})",
+        "threshold": scored["threshold"],
+        "thresholdOrigin": (
+            "given" if scored.get("threshold_from") == "given" else "chosen on validation images"
+        ),
+        "range": [min(scores + [0.0]), max(scores + [1.0])],
+        "kinds": list(matching.KINDS),
+        "cameras": sorted({image["camera"] for image in image_data}),
+        "images": image_data,
+        "styles": {key: style._asdict() for key, style in styles.items()},
+        "headline": headline(scored),
+        "tables": tables(scored),
+        "provenance": provenance(scored, info, label_file),
+    }
+
+
+def _image_data(index: int, match: Matches, embedded: bool) -> Dict[str, Any]:
+    """One image; its boxes only if its pixels are embedded. Scores are not rounded: the page
+    compares them."""
+    scene = splits.scene(match.filename)
+    data = {
+        "index": index,
+        "name": match.filename,
+        "embedded": embedded,
+        "camera": scene[0] if scene else "other",
+        "width": match.size_wh[0],
+        "height": match.size_wh[1],
+        "truths": len(match.truth_xyxy),
+        "scores": match.scores.tolist(),
+        "kinds": match.kinds.tolist(),
+    }
+    if embedded:
+        data["boxes"] = np.round(match.boxes_xyxy, 1).tolist()
+        data["ious"] = np.round(match.iou, 3).tolist()
+        data["truthBoxes"] = np.round(match.truth_xyxy, 1).tolist()
+        data["truthScores"] = _truth_scores(match)
+    return data
+
+
+def _truth_scores(match: Matches) -> List[Optional[float]]:
+    """The score of the true positive of each ground-truth box; None where there is none."""
+    scores: List[Optional[float]] = [None] * len(match.truth_xyxy)
+    for place in np.flatnonzero(match.kinds == matching.TRUE_POSITIVE):
+        scores[match.truth_index[place]] = float(match.scores[place])
+    return scores
+
+
+def headline(scored: Dict[str, Any]) -> List[Dict[str, str]]:
+    """The figures at the top of the page with their intervals and meaning."""
+    intervals = scored.get("intervals_95") or {}
+    cards = []
+    for column in HEADLINE:
+        low, high = intervals.get(column.key) or (None, None)
+        interval = "no interval"
+        if low is not None:
+            low_text = _number(low, column.digits)
+            interval = f"{low_text} to {_number(high, column.digits)}"
+        cards.append(
+            {
+                "name": column.name,
+                "value": _number(scored.get(column.key), column.digits),
+                "interval": interval,
+                "note": column.note,
+            }
+        )
+    return cards
+
+
+def tables(scored: Dict[str, Any]) -> List[Table]:
+    """The breakdowns of metrics.json; those that it does not hold are left out."""
+    result = []
+    for key, title, first in BREAKDOWNS:
+        groups = scored.get(key)
+        if not groups:
+            continue
+        columns = [
+            column for column in COLUMNS if any(column.key in row for row in groups.values())
+        ]
+        rows = [
+            [name] + [_number(row.get(column.key), column.digits) for column in columns]
+            for name, row in groups.items()
+        ]
+        header = [first] + [column.name for column in columns]
+        result.append({"title": title, "columns": header, "rows": rows, "note": ""})
+    errors = scored.get("errors")
+    if errors:
+        rows = [
+            [kind, _number(row["number"], 0), _number(row["mAP_cost"], 4)]
+            for kind, row in errors.items()
+        ]
+        result.append(
+            {
+                "title": "Errors by kind",
+                "columns": ["kind", "number", "cost in AP50"],
+                "rows": rows,
+                "note": ERRORS_NOTE,
+            }
+        )
+    return result
+
+
+def provenance(
+    scored: Dict[str, Any], info: scored_graph.Info, label_file: pathlib.Path
+) -> List[Tuple[str, str]]:
+    """How the figures were obtained: pairs of name and value."""
+    resamples = (scored.get("bootstrap") or {}).get("resamples", "no")
+    seen = scored.get("seen_in_training")
+    seen_text = f"{seen} of these images: the figures are not those of new images" if seen else None
+    duplicate_labels = scored.get("duplicate_labels")
+    if duplicate_labels:
+        duplicate_labels = f"{duplicate_labels}; they count as false negatives"
+    rows = [
+        ("graph", info.get("graph")),
+        ("images", _image_set(scored, label_file)),
+        ("used in training", seen_text),
+        ("network input", _network_input(info)),
+        ("EXIF orientation", "applied" if info.get("exif") == "apply" else "ignored: raw pixels"),
+        (
+            "score threshold",
+            f"{scored['threshold']:.4f}: {scored.get('threshold_from', 'as in metrics.json')}",
+        ),
+        (
+            "true positive",
+            "the detection with the highest score on a product; its IoU with the product that it "
+            "overlaps most is at least 0.5 (PascalDetectionEvaluator's rule)",
+        ),
+        ("duplicate labels", duplicate_labels),
+        ("intervals", f"95 %, bootstrap over images, {resamples} resamples"),
+        ("sha256 of the graph", scored.get("graph_sha256")),
+        ("sha256 of its config", scored.get("config_sha256")),
+        ("sha256 of the labels", scored.get("labels_sha256")),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _image_set(scored: Dict[str, Any], label_file: pathlib.Path) -> str:
+    sides = sorted(set(scored.get("shorter_side_px") or []))
+    if not sides:
+        return label_file.name
+    return f"{label_file.name}, shorter side {' to '.join(map(str, sides))} px"
+
+
+def _network_input(info: scored_graph.Info) -> str:
+    parts = ["images at full size"]
+    if info.get("max_side"):
+        parts = [f"images of at most {info['max_side']} px a side"]
+    if info.get("pad_strips"):
+        parts.append("strips with margins")
+    if info.get("tiles"):
+        parts.append(f"also in {info['tiles']} x {info['tiles']} tiles")
+    return ", ".join(parts)
+
+
+def _number(value: Optional[float], digits: int) -> str:
+    return NO_VALUE if value is None else f"{value:,.{digits}f}"
+
+
+def anchor_coverage(config_path: pathlib.Path, truth: Sequence[LabelledImage]) -> Optional[Dict]:
+    """Anchor coverage: the share of products that some anchor of a config overlaps, by IoU.
+
+    Returns:
+      dict of "iou" (COVERAGE_IOUS), "share" (of each) and "note"; None without products.
+    """
+    config = pipeline.read(config_path)
+    generated = network.generate_anchors(config)
+    boxes_by_image = anchors.resized(truth, pipeline.input_size(config))
+    best = [
+        boxes.iou(boxes_xyxy, generated.anchors_xyxy).max(axis=1)
+        for boxes_xyxy in boxes_by_image
+        if len(boxes_xyxy)
+    ]
+    if not best:
+        return None
+    share = coverage.shares(np.concatenate(best), COVERAGE_IOUS)
+    per_cell = sorted(set(generated.per_cell))
+    plural = "" if per_cell == [1] else "s"
+    at_half = share[COVERAGE_IOUS.index(0.5)]
+    note = (
+        f"{len(generated.per_cell)} feature maps, {'/'.join(map(str, per_cell))} anchor{plural} a "
+        f"cell, {len(generated.anchors_xyxy):,} anchors in all. At IoU 0.5 the anchors cover "
+        f"{at_half:.1%} of these products."
+    )
+    return {"iou": COVERAGE_IOUS, "share": share, "note": note}

@@ -1,0 +1,227 @@
+"""Reads what step 09 scores: matches each detector's detections, and chooses its score threshold.
+
+The threshold is chosen on validation images, never on the scored ones, and the detections in both
+have to be made by the same graph with the same settings.
+"""
+
+import functools
+import pathlib
+import sys
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from shelfdet import UserError
+from shelfdet.core import text
+from shelfdet.data import detections
+from shelfdet.evaluation import matching, metrics
+from shelfdet.evaluation.matching import Matches
+from shelfdet.evaluation.scored_graph import Info
+
+# The keys of a detection file's "info" that validation and test detections must share.
+MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif", "pad_strips", "tiles")
+FEW_IMAGES = 5  # a threshold chosen on fewer is chance
+
+
+class Inputs(NamedTuple):
+    """The files that are scored, and how they are read and matched.
+
+    ground_truth, detections: files or folders of the scored images; one file of detections for
+      each detector.
+    val_ground_truth, val_detections: the same of the validation images; without val_detections, or
+      with a threshold, no threshold is chosen.
+    format, ground_truth_format: of detections and ground truth, as detections.read_detections
+      names them.
+    threshold: given by the user in place of choosing one.
+    one_class: match boxes whatever their class.
+    clip: clip boxes that reach outside their image in place of refusing them.
+    allow_seen: score images that were used in training in place of refusing them.
+    """
+
+    ground_truth: pathlib.Path
+    detections: Tuple[pathlib.Path, ...]
+    val_ground_truth: pathlib.Path
+    val_detections: Tuple[pathlib.Path, ...] = ()
+    format: str = "coco"
+    ground_truth_format: str = "csv"
+    threshold: Optional[float] = None
+    one_class: bool = False
+    clip: bool = False
+    allow_seen: bool = False
+
+
+class Threshold(NamedTuple):
+    """A score threshold and where it comes from; ``value`` is None where none was chosen."""
+
+    value: Optional[float]
+    origin: str
+
+
+class Detector(NamedTuple):
+    """One of the detectors of Inputs.
+
+    info: what step 08 records about its detections.
+    matches, validation: in the scored and in the validation images; validation is None without.
+    seen, val_seen: how many of those images were used in training.
+    """
+
+    info: Info
+    matches: List[Matches]
+    validation: Optional[List[Matches]]
+    threshold: Threshold
+    seen: int
+    val_seen: int
+
+
+def read_detectors(inputs: Inputs) -> List[Detector]:
+    """Checks and matches each of inputs.detections, and chooses its threshold."""
+    infos = _read_infos(inputs)
+    _check_same_settings(inputs, infos)
+    # Images that chose the checkpoint ("val") may choose the threshold too.
+    seen = [
+        _count_seen(inputs, infos[path], path, ("before", "train", "val"))
+        for path in inputs.detections
+    ]
+    val_seen = [
+        _count_seen(inputs, infos[path], path, ("before", "train"))
+        for path in inputs.val_detections
+    ]
+    detectors = []
+    for index, path in enumerate(inputs.detections):
+        matches = _read_matches(inputs, inputs.ground_truth, path)
+        validation = None
+        if inputs.val_detections:
+            validation = _read_matches(
+                inputs, inputs.val_ground_truth, inputs.val_detections[index]
+            )
+        detectors.append(
+            Detector(
+                info=infos[path],
+                matches=matches,
+                validation=validation,
+                threshold=_choose_threshold(inputs, matches, validation, index),
+                seen=seen[index],
+                val_seen=val_seen[index] if val_seen else 0,
+            )
+        )
+    return detectors
+
+
+def _read_matches(
+    inputs: Inputs, ground_truth: pathlib.Path, detected: pathlib.Path
+) -> List[Matches]:
+    """The Matches of ground truth and detections, files or folders in the formats of ``inputs``."""
+    read_truth = functools.partial(
+        detections.read_detections, ground_truth, inputs.ground_truth_format, scored=False
+    )
+    read_found = functools.partial(
+        detections.read_detections,
+        detected,
+        inputs.format,
+        clip=inputs.clip,
+        coco_ground_truth=ground_truth if inputs.ground_truth_format == "coco" else None,
+    )
+    # Text files hold neither the suffix nor the size of their image: they are read second, with the
+    # other side's.
+    if inputs.ground_truth_format == "text" and inputs.format != "text":
+        found = read_found()
+        truth = read_truth(known=found)
+    else:
+        truth = read_truth()
+        found = read_found(known=truth)
+    try:
+        return matching.match(truth, found, inputs.one_class)
+    except UserError as error:
+        raise UserError(f"{detected}: {error}") from error
+
+
+def _read_infos(inputs: Inputs) -> Dict[pathlib.Path, Info]:
+    """The "info" of each file of detections; empty where its format has none."""
+    every_path = inputs.detections + inputs.val_detections
+    if inputs.format != "coco":
+        return {path: {} for path in every_path}
+    return {path: detections.read_info(path) for path in every_path}
+
+
+def _check_same_settings(inputs: Inputs, infos: Dict[pathlib.Path, Info]) -> None:
+    """Refuses validation detections of another graph or other settings than the scored ones."""
+    for scored, path in zip(inputs.detections, inputs.val_detections):
+        for key in MADE_WITH:
+            expected = infos[scored].get(key)
+            found = infos[path].get(key)
+            if found == expected:
+                continue
+            in_order = ""
+            if len(inputs.detections) > 1:
+                in_order = ", and name both in the same order"
+            raise UserError(
+                f"{path}: {key} is {found!r}; expected {expected!r} as in {scored}. "
+                f"Run step 08 on both sets of images with the same graph{in_order}."
+            )
+
+
+def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[str]) -> int:
+    """How many of a file's images were used in training, which is refused unless inputs.allow_seen.
+
+    Args:
+      uses: which of the lists in info["seen_in_training"] count: "train" (the graph was trained on
+        them), "before" (the weights that its training started from were), "val" (they chose its
+        checkpoint; they may choose its threshold too). Without such a record nothing is known and
+        nothing refused.
+    """
+    recorded = info.get("seen_in_training")
+    if not isinstance(recorded, dict):
+        return 0
+    names = set()
+    for use in uses:
+        if isinstance(recorded.get(use), list):
+            names.update(str(name) for name in recorded[use])
+    if names and not inputs.allow_seen:
+        purpose = "to train the graph"
+        if "val" in uses:
+            purpose += " or to choose its checkpoint"
+        raise UserError(
+            f"{path}: {len(names)} of its images were used {purpose} "
+            f"({text.listed(sorted(names))}); expected images that are new to it. Score images of "
+            "the other split, or train a graph on this split (`make train RUN_DIR=folder`); "
+            "--allow-seen scores them and records their number in the figures."
+        )
+    return len(names)
+
+
+def _choose_threshold(
+    inputs: Inputs,
+    scored: Sequence[Matches],
+    validation: Optional[Sequence[Matches]],
+    index: int,
+) -> Threshold:
+    """The user's threshold, or the best one on the ``index``-th of inputs.val_detections."""
+    if inputs.threshold is not None:
+        return Threshold(inputs.threshold, "given")
+    if validation is None:
+        return Threshold(
+            None, "not chosen: there are no validation detections, and test images never choose it"
+        )
+    path = inputs.val_detections[index]
+    shared = {image.filename for image in scored} & {image.filename for image in validation}
+    if shared:
+        raise UserError(
+            f"{path}: {len(shared)} of its images are also scored "
+            f"({text.listed(sorted(shared))}); expected others, since scored images never choose "
+            "the threshold. Name detections in the validation images, or give --threshold."
+        )
+    threshold = metrics.best_threshold(validation)
+    if threshold is None:
+        raise UserError(
+            f"{path}: there is no true positive on {inputs.val_ground_truth}, so no threshold can "
+            "be chosen. Give one with --threshold."
+        )
+    if len(validation) < FEW_IMAGES:
+        print(
+            f"warning: the threshold is chosen on {len(validation)} images; expected at least "
+            f"{FEW_IMAGES} for one that is reliable. Set more aside for validation "
+            "(make data VAL_SHARE=0.3).",
+            file=sys.stderr,
+        )
+    return Threshold(
+        threshold,
+        f"highest score that maximises F1 on {path.name}, {len(validation)} images",
+    )
