@@ -71,7 +71,7 @@ test: setup  ## run the tests (TESTS=file; SHELF_DATA=folder also runs those tha
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
 
 # Old label files and records are removed before step 02 may refuse the new images: they may belong to others.
-data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=official|grouped FOLD=0..3 EXIF=apply; docs/data.md has more)
+data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
 	@$(PREPROCESSING)/02_split_annotations.py $(SPLIT_OPTIONS) --check-options
 	$(PREPROCESSING)/01_fetch_dataset.py $(FETCH_OPTIONS)
 	@rm -f $(LABEL_FILES)
@@ -87,21 +87,21 @@ check: setup  ## step 05: find mistakes in a config (CONFIG=name START=graph)
 train: check  ## steps 05, 06: train, or resume (CONFIG=name RUN_DIR=folder; START=graph starts from its weights)
 	$(TRAINING)/06_train.py $(TRAIN_OPTIONS)
 
-export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folder GRAPH=name CHECKPOINT=best|newest|prefix UNFOLDED=1)
+export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folder GRAPH=name CHECKPOINT=newest UNFOLDED=1)
 	$(TRAINING)/07_export_inference_graph.py $(EXPORT_OPTIONS)
 
 pretrained: setup  ## download the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
 
-eval: setup  ## steps 08, 09: detect and score, into metrics.json and image2products.json (CONFIG=name or GRAPH=name; EXIF=)
+eval: setup  ## steps 08, 09: detect and score, into metrics.json, image2products.json (CONFIG=name GRAPH=name EXIF=apply)
 	$(EVALUATION)/08_detect.py --labels $(LABELS)/val_labels.csv $(DETECT_OPTIONS)
 	$(EVALUATION)/08_detect.py --labels $(LABELS)/test_labels.csv $(DETECT_OPTIONS)
 	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
 
-report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name or GRAPH=name)
+report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name GRAPH=name)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08 on a folder: draw and count (IMAGES=folder; CONFIG=name or GRAPH=name EXIF= PAD=1 TILES=2 THRESHOLD= SKIP_BAD= DRAW=)
+predict: setup  ## step 08: draw and count (IMAGES=folder; CONFIG= GRAPH= EXIF=apply PAD=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 DRAW=folder)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
 
@@ -117,7 +117,7 @@ ablations: setup  ## two dozen short trainings, each with one choice of the reci
 label-noise: setup  ## how much the labels of repeated photographs differ, and so which AP they allow
 	$(EXPERIMENTS)/label_noise.py
 
-bench: setup  ## images/s and memory of steps 04, 08 and 09 (SHELF_DATA=, SHELF_DATA_ORIGINAL=folder: on the real photographs)
+bench: setup  ## images/s and memory of steps 04, 08, 09 (SHELF_DATA=folder SHELF_DATA_ORIGINAL=folder: real photographs)
 	$(EXPERIMENTS)/benchmarks.py
 
 clean:  ## remove what is made again in minutes: labels, records, results, the demo; never images, runs or graphs

@@ -82,6 +82,28 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
         ]
 
 
+@pytest.mark.parametrize(
+    "given, file",
+    [
+        ("mine", "workspace/training_demo/training/mine.config"),
+        ("mine.config", "workspace/training_demo/training/mine.config"),
+        ("my configs/mine.config", "my configs/mine.config"),
+        ("workspace/training_demo/training/demo.config",) * 2,
+    ],
+)
+def test_config_is_a_name_or_a_path(given, file):
+    for target in ("anchors", "check", "train"):
+        assert f'--config "{file}"' in make("--dry-run", target, f"CONFIG={given}")
+    run = f"workspace/training_demo/training/{pathlib.Path(file).stem}"
+    assert f'--run-dir "{run}"' in make("--dry-run", "export", f"CONFIG={given}")
+
+
+def test_without_config_the_scripts_defaults_are_used():
+    for target in ("anchors", "check", "train", "export", "eval", "report", "predict"):
+        commands = make("--dry-run", target, "IMAGES=x")
+        assert not re.search("--(config|run-dir|name|graph|graph-dir) ", commands)
+
+
 def test_data_passes_its_options_on():
     commands = (
         make(
