@@ -52,7 +52,7 @@ def message_of(path, format="coco", **options):
 # --- reading and writing ------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.lists(

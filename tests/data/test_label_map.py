@@ -89,7 +89,7 @@ def test_a_missing_label_map(tmp_path):
         read_label_map(tmp_path / "none.pbtxt")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     content=st.binary(max_size=200)
     | st.text("item{}<>:id1name'\"\\\n #", max_size=60).map(str.encode)

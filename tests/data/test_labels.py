@@ -146,7 +146,7 @@ def test_labels_are_read_as_they_were_written(tmp_path_factory, data):
         np.testing.assert_array_equal(before.boxes_xyxy, after.boxes_xyxy)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     content=st.binary(max_size=200)
     | st.text(max_size=200).map(lambda text: (HEADER + text).encode("utf-8"))

@@ -392,7 +392,7 @@ def test_boxes_of_label_files_follow_the_same_policies(write, photos):
 # --- any content --------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     numbers=st.lists(st.one_of(st.integers(-20, 120), st.floats()), min_size=4, max_size=4),
     bad_boxes=st.sampled_from(["refuse", "drop"]),
@@ -414,7 +414,7 @@ def test_any_box_is_read_or_refused(tmp_path_factory, numbers, bad_boxes, out_of
     assert len(labels.read_labels(folder / "l.csv")) == 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(content=st.text('a.jpg,0123456789-\n"; ', max_size=150))
 @pytest.mark.parametrize("format", ["grocery", "csv"])
 def test_any_rows_give_images_or_a_message(tmp_path_factory, format, content):

@@ -4,18 +4,15 @@ A format is always named, never guessed; ``formats`` describes them. With ``scor
 holds ground truth, which has no scores. This workspace writes COCO's JSON.
 """
 
-import pathlib
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes
-from shelfdet.core.text import Problems
+from shelfdet.core.text import PathLike, Problems
 from shelfdet.data import formats, labels
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
-
-PathLike = Union[str, pathlib.Path]
 
 # Other tools round, or count the last pixel as width - 1: this far outside is accepted.
 OUTSIDE_PX = 1.0

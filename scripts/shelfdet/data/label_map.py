@@ -6,19 +6,19 @@ The message does not need TensorFlow.
 
 import collections
 import pathlib
-from typing import Any, Dict, Union
+from typing import Any, Dict
 
 from google.protobuf import text_format
 from object_detection.protos import string_int_label_map_pb2
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, read_text, shown
+from shelfdet.core.text import PathLike, Problems, read_text, shown
 
 EXAMPLE = "item { id: 1 name: 'product' }"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_label_map(path: Union[str, pathlib.Path]) -> Dict[str, int]:
+def read_label_map(path: PathLike) -> Dict[str, int]:
     """Reads a label map.
 
     Returns:
@@ -56,7 +56,7 @@ def read_label_map(path: Union[str, pathlib.Path]) -> Dict[str, int]:
     return ids
 
 
-def _parse(path: Union[str, pathlib.Path]) -> string_int_label_map_pb2.StringIntLabelMap:
+def _parse(path: PathLike) -> string_int_label_map_pb2.StringIntLabelMap:
     content = read_text(path, "a label map")
     if pathlib.Path(path).read_bytes().startswith(BYTE_ORDER_MARK):
         # object_detection, which reads the file in training, cannot.

@@ -5,16 +5,14 @@ Step 02 writes a label file for each split; all later steps read them. The file 
 """
 
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems
+from shelfdet.core.text import PathLike, Problems
 from shelfdet.data.formats import labels_csv
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
-
-PathLike = Union[str, pathlib.Path]
 
 
 class LabelledImage(NamedTuple):

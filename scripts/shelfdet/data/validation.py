@@ -3,23 +3,18 @@
 import collections
 import pathlib
 import unicodedata
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from shelfdet import UserError
-from shelfdet.core import boxes, parallel
+from shelfdet.core import parallel
 from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, listed, shown
 from shelfdet.data import formats, images, labels
-from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
+from shelfdet.data.box_checks import BoxChecker, Report, Size, report_duplicates
+from shelfdet.data.formats import ImageBoxes, ImagesByName
 
 ONE_CLASS = {"product": 1}  # the label map where none is given
 FEW_IMAGES = 8  # decoded in this process; more are worth starting others
-
-Size = Tuple[int, int]
-LabelledBox = Tuple[str, Tuple[float, ...]]  # class name, xyxy
-Report = Callable[[str], None]
 
 
 def read_annotations(
@@ -68,7 +63,7 @@ def read_annotations(
     for reason in broken.values():
         problems.add("", reason)
     sizes = _check_sizes(annotated, infos, exif, problems, report)
-    checker = _BoxChecker(problems, label_map, out_of_image, bad_boxes)
+    checker = BoxChecker(problems, label_map, out_of_image, bad_boxes)
     result = []
     for name in sorted(sizes):
         rows = annotated[name].rows if name in annotated else []
@@ -76,7 +71,7 @@ def read_annotations(
     checker.note_unknown_classes()
     problems.refuse()
     checker.report_counts(report)
-    _report_duplicates(result, report)
+    report_duplicates(result, report)
     if not result:
         raise UserError(f"{path}: no image is left; expected at least one. Check the path.")
     return result
@@ -132,148 +127,6 @@ def _read(
 ) -> ImagesByName:
     options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
     return formats.read(path, format, problems, image_names=image_paths, **options)
-
-
-class _BoxChecker:
-    """Checks the boxes of one image after another, and counts what it clipped and dropped."""
-
-    def __init__(
-        self, problems: Problems, label_map: Dict[str, int], out_of_image: str, bad_boxes: str
-    ):
-        self._problems = problems
-        self._label_map = label_map
-        self._only_class = next(iter(label_map)) if len(label_map) == 1 else None
-        self._clips = out_of_image == "clip"
-        self._drops = bad_boxes == "drop"
-        self._furthest_outside_px = 0.0
-        self._counts = collections.Counter()
-        self._unknown_classes = collections.OrderedDict()  # class -> places
-        self._replaced_classes = set()  # what the annotations call the only class
-
-    def check(self, rows: Iterable[BoxRow], size_wh: Size) -> List[LabelledBox]:
-        """The valid boxes of one image as (class, box), inside it; notes the others."""
-        kept = collections.OrderedDict()
-        for row in rows:
-            if row.crowd:
-                self._counts["crowd"] += 1
-                continue
-            label = self._class_of(row)
-            if label not in self._label_map:
-                self._unknown_classes.setdefault(label, []).append(row.place)
-                continue
-            box = self._inside(row, size_wh)
-            if box is None:
-                continue
-            if (label, box) in kept:
-                self._counts["equal"] += 1
-            kept[label, box] = None
-        return list(kept)
-
-    def note_unknown_classes(self) -> None:
-        """Notes the classes that are not in the label map, each as one problem."""
-        expected = " or ".join(shown(name) for name in self._label_map)
-        for label, places in self._unknown_classes.items():
-            others = f" (and {len(places) - 1} more of it)" if len(places) > 1 else ""
-            self._problems.add(
-                places[0],
-                f"class {shown(label)}{others}; expected {expected}. Correct it, or add the class "
-                "to the label map.",
-            )
-
-    def report_counts(self, report: Report) -> None:
-        """Reports what was counted, and which classes became one."""
-        replaced = sorted(self._replaced_classes)
-        if replaced and replaced != [self._only_class]:
-            names = listed(name or "without a name" for name in replaced)
-            classes = "1 class" if len(replaced) == 1 else f"{len(replaced)} classes"
-            become = "becomes" if len(replaced) == 1 else "become"
-            report(
-                f"the label map has one class: {classes} of the annotations ({names}) {become} "
-                f"{self._only_class}"
-            )
-        furthest = f"{round(self._furthest_outside_px, 2):g}"
-        messages = (
-            (
-                "clipped",
-                f"boxes reached outside their image and were clipped, by at most {furthest} px",
-            ),
-            (
-                "dropped",
-                "boxes were dropped: inverted, without area, or wholly outside their image",
-            ),
-            ("equal", "boxes were dropped: equal to another of the same image"),
-            ("crowd", "entries were left out: iscrowd marks a region, not one product"),
-        )
-        for key, message in messages:
-            if self._counts[key]:
-                report(f"{self._counts[key]} {message}")
-
-    def _class_of(self, row: BoxRow) -> Optional[str]:
-        if self._only_class is None:
-            return row.label
-        if row.label is not None:
-            self._replaced_classes.add(row.label)
-        return self._only_class
-
-    def _inside(self, row: BoxRow, size_wh: Size) -> Optional[Tuple[float, ...]]:
-        """The part of a row's box inside the image; None where it is dropped or a problem."""
-        clipped_xyxy = tuple(boxes.clip(row.box_xyxy, size_wh)[0].tolist())
-        defect = _defect(row.box_xyxy, clipped_xyxy)
-        if defect is not None:
-            self._counts["dropped"] += 1
-            if not self._drops:
-                self._note_defect(row, defect, size_wh)
-            return None
-        if clipped_xyxy == row.box_xyxy:
-            return clipped_xyxy
-        self._counts["clipped"] += 1
-        outside_px = float(np.max(np.abs(np.subtract(row.box_xyxy, clipped_xyxy))))
-        self._furthest_outside_px = max(self._furthest_outside_px, outside_px)
-        if self._clips:
-            return clipped_xyxy
-        self._problems.add(
-            row.place,
-            f"{_described(row.box_xyxy)} reaches outside the image, {size_wh[0]} x {size_wh[1]}; "
-            "expected it inside. Correct it, or give --out-of-image clip.",
-        )
-        return None
-
-    def _note_defect(self, row: BoxRow, defect: str, size_wh: Size) -> None:
-        of_image = f" the image, {size_wh[0]} x {size_wh[1]}" if defect == "outside" else ""
-        self._problems.add(
-            row.place,
-            f"{_described(row.box_xyxy)} is {defect}{of_image}; expected xmin < xmax and "
-            "ymin < ymax, inside the image. Correct or delete it, or give --bad-boxes drop.",
-        )
-
-
-def _defect(box_xyxy: Sequence[float], clipped_xyxy: Sequence[float]) -> Optional[str]:
-    """Why a box can be no product: "inverted", "without area", "outside"; None where it can."""
-    xmin, ymin, xmax, ymax = box_xyxy
-    if xmax < xmin or ymax < ymin:
-        return "inverted"
-    if xmax == xmin or ymax == ymin:
-        return "without area"
-    return None if boxes.areas(clipped_xyxy)[0] > 0 else "outside"
-
-
-def _described(box_xyxy: Sequence[float]) -> str:
-    return "box " + ",".join(f"{side:g}" for side in box_xyxy)
-
-
-def _report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) -> None:
-    """Reports images in which a product seems to have two boxes, which only a person can tell."""
-    counts = {
-        image.filename: int(boxes.duplicates(image.boxes_xyxy, image.classes).sum())
-        for image in labelled
-    }
-    total = sum(counts.values())
-    if total:
-        names = listed(f"{name} ({count})" for name, count in counts.items() if count)
-        report(
-            f"{total} boxes overlap another of their image (IoU over {boxes.DUPLICATE_IOU:g}), "
-            f"possibly duplicate labels of one product; they are kept. Check {names}"
-        )
 
 
 def _check_missing_images(

@@ -6,10 +6,10 @@ FORMATS. Nothing here loads NumPy, so that options can list the formats.
 
 import collections
 import pathlib
-from typing import Any, Callable, Iterable, NamedTuple, Union
+from typing import Any, Callable, Iterable, NamedTuple
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, read_csv
+from shelfdet.core.text import PathLike, Problems, read_csv
 from shelfdet.data.formats import coco, grocery, labels_csv, text, voc
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName
 
@@ -50,7 +50,7 @@ DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground
 
 
 def read(
-    path: Union[str, pathlib.Path],
+    path: PathLike,
     format: str,
     problems: Problems,
     scored: bool = False,
@@ -79,7 +79,7 @@ def read(
     return FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
 
 
-def recognise(path: Union[str, pathlib.Path]) -> str:
+def recognise(path: PathLike) -> str:
     """The format of annotations: of a folder "voc", of .json "coco", of .csv "csv" or "grocery".
 
     A .csv with the header of a label file is "csv".

@@ -7,21 +7,20 @@ the ground truth's JSON. See https://cocodataset.org/#format-data and #format-re
 
 import collections
 import json
-import pathlib
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files, text
-from shelfdet.core.text import Problems, parse_number, read_number, read_size, shown
+from shelfdet.core.text import PathLike, Problems, read_number, shown
 from shelfdet.data.formats.image_boxes import (
     BoxRow,
     ImageBoxes,
     ImagesByName,
     add_image,
     read_name,
+    read_stated_size,
 )
 
-PathLike = Union[str, pathlib.Path]
 Entry = Dict[str, Any]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -155,11 +154,10 @@ def _annotation(row: BoxRow, annotation_id: int, image_id: int, category_id: int
 def _section(content: Any, key: str, problems: Problems) -> List[Any]:
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        found = "missing" if entries is None else shown(entries)
         problems.add(
             key,
-            f"is {found}; expected a list, as in COCO's JSON with images, annotations and "
-            "categories. Export the file again.",
+            f"is {_found(entries)}; expected a list, as in COCO's JSON with images, annotations "
+            "and categories. Export the file again.",
         )
         return []
     return entries
@@ -203,7 +201,7 @@ def _read_declared(content: Any, problems: Problems) -> _Declared:
         name = read_name(entry.get("file_name"), place, problems)
         if name is None:
             continue
-        size_wh = _stated_size(entry, place, problems)
+        size_wh = read_stated_size(entry.get("width"), entry.get("height"), place, problems)
         if add_image(declared.images, name, place, size_wh, problems):
             declared.names[image_id] = name
     for place, entry, category_id in _identified(category_entries, "categories", problems):
@@ -219,8 +217,9 @@ def _identified(
     for place, entry in _objects(entries, section, problems):
         entry_id = entry.get("id")
         if not _is_id(entry_id):
-            found = "missing" if entry_id is None else shown(entry_id)
-            problems.add(place, f"id is {found}; expected a whole number. Give the entry one.")
+            problems.add(
+                place, f"id is {_found(entry_id)}; expected a whole number. Give the entry one."
+            )
         elif entry_id in places:
             problems.add(
                 place,
@@ -232,24 +231,22 @@ def _identified(
             yield place, entry, entry_id
 
 
+def _found(value: Any) -> str:
+    return "missing" if value is None else shown(value)
+
+
 def _is_id(value: Any) -> bool:
     return isinstance(value, (int, str)) and not isinstance(value, bool)
-
-
-def _stated_size(entry: Entry, place: str, problems: Problems) -> Optional[Tuple[int, int]]:
-    """The stated size; None where there is none (some tools write 0 x 0), or after a problem."""
-    sides = [entry.get("width"), entry.get("height")]
-    if sides == [None, None] or [parse_number(side) for side in sides] == [0, 0]:
-        return None
-    return read_size(sides[0], sides[1], place, problems)
 
 
 def _read_label(entry: Entry, place: str, problems: Problems) -> Optional[str]:
     label = entry.get("name")
     if isinstance(label, str) and label.strip():
         return label.strip()
-    found = "missing" if label is None else shown(label)
-    problems.add(place, f"name is {found}; expected the name of a class. Give the category one.")
+    problems.add(
+        place,
+        f"name is {_found(label)}; expected the name of a class. Give the category one.",
+    )
     return None
 
 
@@ -265,11 +262,10 @@ def _read_annotation(
     for key, ids, section in references:
         value = entry.get(key)
         if not _is_id(value) or value not in ids:
-            found = "missing" if value is None else shown(value)
             problems.add(
                 place,
-                f"{key} is {found}, which no entry of {section} has; expected the id of one. "
-                f"Add it to {section}, or correct the annotation.",
+                f"{key} is {_found(value)}, which no entry of {section} has; expected the id of "
+                f"one. Add it to {section}, or correct the annotation.",
             )
             known = False
     box_xyxy = _read_bbox(entry.get("bbox"), place, problems)
@@ -288,10 +284,10 @@ def _read_bbox(
 ) -> Optional[Tuple[float, float, float, float]]:
     """xyxy of a bbox [x, y, width, height]; None after noting a problem."""
     if not isinstance(bbox, list) or len(bbox) != 4:
-        found = "missing" if bbox is None else shown(bbox)
         problems.add(
             place,
-            f"bbox is {found}; expected [x, y, width, height]. Correct or delete the annotation.",
+            f"bbox is {_found(bbox)}; expected [x, y, width, height]. Correct or delete the "
+            "annotation.",
         )
         return None
     values = [

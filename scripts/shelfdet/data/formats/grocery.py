@@ -5,11 +5,10 @@ Source: Varol and Kuzu, "Toward retail product recognition on grocery shelves", 
 """
 
 import collections
-import pathlib
-from typing import Iterable, Sequence, Union
+from typing import Iterable, Sequence
 
 from shelfdet.core import text
-from shelfdet.core.text import Problems, parse_number, read_number, shown
+from shelfdet.core.text import PathLike, Problems, parse_number, read_number, shown
 from shelfdet.data.formats import labels_csv
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
@@ -23,7 +22,7 @@ COLUMNS = ("filename",) + BOX_COLUMNS + ("brand",)
 
 
 def read(
-    path: Union[str, pathlib.Path],
+    path: PathLike,
     problems: Problems,
     scored: bool = False,
     image_names: Iterable[str] = (),

@@ -10,7 +10,14 @@ import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, name_problem, shown
+from shelfdet.core.text import (
+    PathLike,
+    Problems,
+    name_problem,
+    parse_number,
+    read_size,
+    shown,
+)
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -76,12 +83,12 @@ def add_image(
     size_wh: Optional[Tuple[int, int]],
     problems: Problems,
 ) -> bool:
-    """Adds an image without rows to ``images``; False after noting that it is there already."""
+    """Adds an image without rows to ``images``; False after noting that it already has it."""
     if filename in images:
         problems.add(
             place,
             f"image {shown(filename)} is also in {images[filename].place}; expected each image "
-            "once (folders do not tell names apart). Rename or delete one.",
+            "once (images in different folders need different names). Rename or delete one.",
         )
         return False
     images[filename] = ImageBoxes(filename, place, size_wh, [])
@@ -91,7 +98,7 @@ def add_image(
 class RowNames:
     """File names of a CSV, where an image has one row a box: a name has to be written one way."""
 
-    def __init__(self, problems: Problems):
+    def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._first: Dict[str, Tuple[str, str]] = {}
 
@@ -107,12 +114,28 @@ class RowNames:
         self._problems.add(
             place,
             f"image {shown(written)} is {shown(first_written)} in {first_place}; expected each "
-            "image under one name (folders do not tell names apart). Rename one.",
+            "image under one name (images in different folders need different names). Rename one.",
         )
         return None
 
 
-def files_in(folder: Any, suffix: str, title: str) -> List[pathlib.Path]:
+def read_stated_size(
+    width: Any, height: Any, place: str, problems: Problems
+) -> Optional[Tuple[int, int]]:
+    """The size of an image in a format where it is optional.
+
+    Returns:
+      (width, height); None where none is stated (both are None, or 0, which some tools write), or
+      after noting a problem.
+    """
+    if width is None and height is None:
+        return None
+    if parse_number(width) == 0 and parse_number(height) == 0:
+        return None
+    return read_size(width, height, place, problems)
+
+
+def files_in(folder: PathLike, suffix: str, title: str) -> List[pathlib.Path]:
     """The files in ``folder`` with a suffix (in any case), sorted by name; without dot files.
 
     Raises:

@@ -7,12 +7,11 @@ fields are empty. UTF-8, with or without a byte order mark, any line ends.
 import collections
 import csv
 import io
-import pathlib
-from typing import Dict, Iterable, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files, text
-from shelfdet.core.text import Problems, read_number, read_size, shown
+from shelfdet.core.text import PathLike, Problems, read_number, read_size, shown
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
@@ -31,7 +30,7 @@ def is_header(fields: Sequence[str]) -> bool:
 
 
 def read(
-    path: Union[str, pathlib.Path],
+    path: PathLike,
     problems: Problems,
     scored: bool = False,
     image_names: Iterable[str] = (),
@@ -58,7 +57,7 @@ def read(
     return images
 
 
-def write(images: Iterable[ImageBoxes], path: Union[str, pathlib.Path]) -> None:
+def write(images: Iterable[ImageBoxes], path: PathLike) -> None:
     """Writes a label file, without scores; whole numbers are written without a point."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
@@ -78,7 +77,7 @@ def number_text(number: float) -> str:
 
 
 def _check_header(
-    path: Union[str, pathlib.Path], first_row: Tuple[int, Sequence[str]], columns: Sequence[str]
+    path: PathLike, first_row: Tuple[int, Sequence[str]], columns: Sequence[str]
 ) -> None:
     line, fields = first_row
     if tuple(field.strip() for field in fields) != columns:

@@ -5,11 +5,10 @@ named as its image but for the suffix, and no size is stated. A class may have s
 """
 
 import collections
-import pathlib
-from typing import Iterable, Optional, Union
+from typing import Iterable, Optional
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, parse_number, read_number, read_text, shown
+from shelfdet.core.text import PathLike, Problems, parse_number, read_number, read_text, shown
 from shelfdet.data.formats.image_boxes import (
     BoxRow,
     ImagesByName,
@@ -23,7 +22,7 @@ BOX_FIELDS = ("x1", "y1", "x2", "y2")
 
 
 def read(
-    path: Union[str, pathlib.Path],
+    path: PathLike,
     problems: Problems,
     scored: bool = False,
     image_names: Iterable[str] = (),

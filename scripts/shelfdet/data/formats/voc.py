@@ -6,9 +6,9 @@ The encoding is the one that the XML declares. Detections have a <score> in each
 import collections
 import pathlib
 import xml.etree.ElementTree
-from typing import Dict, Iterable, List, Optional, Tuple, Union
+from typing import Dict, Iterable, List, Optional
 
-from shelfdet.core.text import Problems, parse_number, read_number, read_size
+from shelfdet.core.text import PathLike, Problems, parse_number, read_number
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
@@ -18,13 +18,14 @@ from shelfdet.data.formats.image_boxes import (
     files_in,
     names_by_stem,
     read_name,
+    read_stated_size,
 )
 
 Element = xml.etree.ElementTree.Element
 
 
 def read(
-    path: Union[str, pathlib.Path],
+    path: PathLike,
     problems: Problems,
     scored: bool = False,
     image_names: Iterable[str] = (),
@@ -44,7 +45,9 @@ def read(
         name = read_name(_image_name(root, file, known, by_stem), file.name, problems)
         if name is None:
             continue
-        size_wh = _read_size(root, file.name, problems)
+        width = root.findtext("size/width")
+        height = root.findtext("size/height")
+        size_wh = read_stated_size(width, height, file.name, problems)
         if add_image(images, name, file.name, size_wh, problems):
             images[name].rows.extend(_read_objects(root, file.name, scored, problems))
     return images
@@ -78,14 +81,6 @@ def _image_name(
         # LabelImg keeps the old <filename> where an image and its XML are renamed together.
         return named_like_file[0]
     return name
-
-
-def _read_size(root: Element, place: str, problems: Problems) -> Optional[Tuple[int, int]]:
-    """The stated size; None where there is none (some tools write 0 x 0), or after a problem."""
-    sides = [root.findtext(f"size/{side}") for side in ("width", "height")]
-    if sides == [None, None] or [parse_number(side) for side in sides] == [0, 0]:
-        return None
-    return read_size(sides[0], sides[1], place, problems)
 
 
 def _read_objects(
