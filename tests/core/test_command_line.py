@@ -1,6 +1,8 @@
 """command_line.py: exit statuses and messages. tests/core/test_steps.py covers interrupt_once."""
 
 import argparse
+import os
+import signal
 
 import pytest
 
@@ -35,6 +37,24 @@ def test_a_user_error_is_one_message_without_a_traceback():
 def test_ctrl_c_exits_with_130(capsys):
     assert exit_status(raises(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_the_end_of_a_short_block(number):
+    events = []
+
+    def interrupt(*_):
+        events.append("interrupted")
+
+    before = signal.signal(number, interrupt)
+    try:
+        with command_line.interrupts_delayed():
+            os.kill(os.getpid(), number)
+            events.append("block")
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert events == ["block", "interrupted"]
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "two", ""])

@@ -183,6 +183,22 @@ def test_a_folder_without_permission(mode):
         assert (folder / "a").read_text() == "old" and content(folder) == ["a"]
 
 
+def test_a_folder_is_there_at_every_moment_of_its_replacement(tmp_path, monkeypatch):
+    """A kill at any moment leaves the old or the new folder: the two swap their names at once."""
+    monkeypatch.setattr(files.os, "replace", None)  # no move is needed
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "old").write_text("x")
+    with files.replacing(tmp_path / "f") as partial:
+        partial.mkdir()
+        (partial / "new").write_text("x")
+    assert content(tmp_path) == ["f", "f/new"]
+
+
+def test_a_file_system_that_cannot_swap_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    test_folders_are_replaced_completely(tmp_path)
+
+
 def test_a_replacement_that_was_killed_between_its_two_moves(tmp_path):
     folder = tmp_path / "f"
     (tmp_path / ".f.old").mkdir()
@@ -201,6 +217,33 @@ class TestReplacingTogether:
                 files.write_text(partial, str(number))
             assert not (tmp_path / "a").exists()
         assert content(tmp_path) == ["a", "b"] and (tmp_path / "b").read_text() == "1"
+
+    def test_files_and_folders(self, tmp_path):
+        (tmp_path / "f").mkdir()
+        (tmp_path / "f" / "old").write_text("x")
+        with files.replacing_together([tmp_path / "a", tmp_path / "f"]) as (a, f):
+            a.write_text("new")
+            f.mkdir()
+            (f / "new").write_text("x")
+            assert content(tmp_path / "f") == ["old"]
+        assert content(tmp_path) == ["a", "f", "f/new"]
+
+    def test_ctrl_c_between_two_moves_waits(self, tmp_path, monkeypatch):
+        files.write_text(tmp_path / "a", "old")
+        files.write_text(tmp_path / "b", "old")
+        move = files._move_into_place
+
+        def interrupted_move(partial, path):
+            move(partial, path)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(files, "_move_into_place", interrupted_move)
+        with pytest.raises(KeyboardInterrupt):
+            with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as partials:
+                for partial in partials:
+                    partial.write_text("new")
+        assert [(tmp_path / name).read_text() for name in "ab"] == ["new", "new"]
+        assert content(tmp_path) == ["a", "b"]
 
     @pytest.mark.parametrize(
         "failure, error",

@@ -1,10 +1,12 @@
 """What the command lines of all scripts share: exit codes, signals, and types of options."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-from typing import Callable, Optional
+import threading
+from typing import Callable, Iterator, Optional
 
 from shelfdet import UserError
 
@@ -50,6 +52,30 @@ def interrupt_once() -> None:
 
     for number in handled:
         signal.signal(number, interrupt)
+
+
+@contextlib.contextmanager
+def interrupts_delayed() -> Iterator[None]:
+    """Delays SIGINT and SIGTERM to the end of the block, which must be short.
+
+    In other threads than the main one, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = []
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # None is a handler that was not set by Python, and cannot be set again.
+        if signal.getsignal(number) is not None:
+            before[number] = signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in received[:1]:
+            os.kill(os.getpid(), number)
 
 
 def positive(text: str) -> int:

@@ -1,6 +1,7 @@
 """Writes files and folders completely or not at all: beside the target, then moved over it."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -12,6 +13,7 @@ import time
 from typing import Any, Iterator, List, Sequence, Union
 
 from shelfdet import UserError
+from shelfdet.core import command_line
 
 PathLike = Union[str, pathlib.Path]
 
@@ -19,6 +21,9 @@ SHA256_BLOCK = 1 << 20  # bytes read at a time, so that a large graph is not hel
 SHOWN_CHARACTERS = 40  # before and after the one that cannot be encoded
 LOCK_SECONDS = 5.0  # to wait for another program: a small file is written long before
 LOCK_PAUSE_SECONDS = 0.05
+# Of Linux's renameat2
+AT_FDCWD = -100  # paths are relative to the working directory
+RENAME_EXCHANGE = 2
 
 # Targets that this process is writing: POSIX locks do not exclude threads of one process.
 _held = set()
@@ -29,7 +34,7 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
     """Replaces a file or folder by what is written to the path that this context manager yields.
 
     On success the new file or folder is moved to ``path``; on any failure it is removed. A program
-    that is killed leaves the old file, or none. It may also leave dot files that end in
+    that is killed leaves the old one or the new one, whole. It may also leave dot files that end in
     ``.partial`` and ``.lock``; the next run of the same step removes them.
 
     Args:
@@ -42,6 +47,15 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
       UserError: the folder cannot be written, the disk is full, a folder is where the file should
         be, or the reverse, or another program is writing ``path``.
     """
+    with _partial_of(path) as partial:
+        yield partial
+        _save_to_disk(partial)
+        _move_into_place(partial, pathlib.Path(path))
+
+
+@contextlib.contextmanager
+def _partial_of(path):
+    """Yields the partial file of ``path`` and removes it at the end, if it has not been moved."""
     path = pathlib.Path(path)
     if not path.name:
         raise UserError(f"{path}: is not a file name; expected the path of what to write.")
@@ -57,7 +71,6 @@ def replacing(path: PathLike) -> Iterator[pathlib.Path]:
             _remove(partial)  # of a run that was killed
             try:
                 yield partial
-                _move_into_place(partial, path)
             finally:
                 # Where the partial file could not be created, it may be impossible to look for it.
                 with contextlib.suppress(OSError):
@@ -144,9 +157,10 @@ def _holder(lock):
 
 @contextlib.contextmanager
 def replacing_together(targets: Sequence[pathlib.Path]) -> Iterator[List[pathlib.Path]]:
-    """``replacing`` for several files that belong together.
+    """``replacing`` for several files or folders that belong together.
 
-    None is moved into place before all are written.
+    None is moved into place before all are written to the disk. They are then moved one directly
+    after another, and Ctrl-C waits for the last.
 
     Yields:
       list of the partial files, one for each target.
@@ -155,20 +169,30 @@ def replacing_together(targets: Sequence[pathlib.Path]) -> Iterator[List[pathlib
       UserError: as ``replacing``.
     """
     with contextlib.ExitStack() as stack:
-        partials = [stack.enter_context(replacing(target)) for target in targets]
+        partials = [stack.enter_context(_partial_of(target)) for target in targets]
         yield partials
         for target, partial in zip(targets, partials):
-            if not partial.is_file():
-                raise FileNotFoundError(f"{partial} was not written")
-            if target.is_dir():
-                error = IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                raise UserError(writing_failed(target, error))
+            _check_movable(partial, target)
+            _save_to_disk(partial)
+        with command_line.interrupts_delayed():
+            for target, partial in zip(targets, partials):
+                _move_into_place(partial, target)
+
+
+def _check_movable(partial, target):
+    """Raises what moving ``partial`` would raise, while none of several files has been moved."""
+    if not partial.exists():
+        raise FileNotFoundError(f"{partial} was not written")
+    if target.exists() and target.is_dir() != partial.is_dir():
+        number = errno.EISDIR if target.is_dir() else errno.ENOTDIR
+        raise UserError(writing_failed(target, OSError(number, os.strerror(number))))
 
 
 def restore_interrupted(path: pathlib.Path) -> pathlib.Path:
     """Undoes a replacement of the folder ``path`` that was killed between its two moves.
 
-    Between them the old folder has another name. Only a program that writes ``path`` may call this;
+    Only file systems that cannot swap two folders need two moves (``_replace_folder``). Between
+    them the old folder has another name. Only a program that writes ``path`` may call this;
     those that read it call ``readable_folder``.
 
     Returns:
@@ -258,20 +282,30 @@ def sha256(path: PathLike) -> str:
     return digest.hexdigest()
 
 
+def _save_to_disk(partial):
+    """Has the content of a file or folder written to the disk, not only to the system's memory.
+
+    Otherwise a power cut may leave empty files under the new name.
+    """
+    inside = partial.rglob("*") if partial.is_dir() else [partial]
+    for path in inside:
+        if path.is_file() and not path.is_symlink():
+            with open(str(path), "rb") as file:
+                os.fsync(file.fileno())
+
+
 def _move_into_place(partial, path):
-    if partial.is_dir():
-        if path.is_dir():
-            _replace_folder(partial, path)
-        else:
-            os.replace(str(partial), str(path))
-        return
-    with open(str(partial), "rb") as file:
-        os.fsync(file.fileno())  # otherwise a power cut may leave an empty file under the new name
-    os.replace(str(partial), str(path))
+    if partial.is_dir() and path.is_dir():
+        _replace_folder(partial, path)
+    else:
+        os.replace(str(partial), str(path))
 
 
 def _replace_folder(partial, path):
-    # A folder cannot be moved over one that is not empty: the old one is renamed first.
+    """A folder cannot be moved over one that is not empty: the two swap their names."""
+    if _exchange(partial, path):
+        return  # ``partial`` is the old folder now, which is removed as any partial one
+    # Two moves, for file systems that cannot swap names: see ``restore_interrupted``.
     old = _old_folder(path)
     _remove(old)
     os.replace(str(path), str(old))
@@ -281,6 +315,15 @@ def _replace_folder(partial, path):
         os.replace(str(old), str(path))
         raise
     _remove(old)
+
+
+def _exchange(one, other):
+    """Swaps the names of two folders at once; returns False where the system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux; glibc 2.28 and later
+    if renameat2 is None:
+        return False
+    status = renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return status == 0
 
 
 def _old_folder(path):

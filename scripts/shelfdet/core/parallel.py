@@ -2,10 +2,15 @@
 
 import collections
 import concurrent.futures
+import ctypes
 import os
 import signal
+import sys
 from typing import Any, Callable, Iterable, Iterator, Tuple
 
+from shelfdet.core import command_line
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 PENDING_PER_WORKER = 4  # enough to keep every worker busy while the caller handles a result
 
 
@@ -27,10 +32,12 @@ class Workers:
     def __init__(self) -> None:
         self._count = workers()
         self._pool = concurrent.futures.ProcessPoolExecutor(
-            self._count, initializer=_ignore_interrupt
+            self._count, initializer=_start_worker, initargs=(os.getpid(),)
         )
-        # The pool forks on its first task: give it one for each worker now.
-        concurrent.futures.wait([self._pool.submit(os.getpid) for _ in range(self._count)])
+        # Delayed, because a worker that is just being forked would print a traceback on Ctrl-C.
+        with command_line.interrupts_delayed():
+            # The pool forks on its first task: give it one for each worker now.
+            concurrent.futures.wait([self._pool.submit(os.getpid) for _ in range(self._count)])
 
     def __enter__(self) -> "Workers":
         return self
@@ -64,5 +71,17 @@ class Workers:
                 future.cancel()
 
 
-def _ignore_interrupt():
+def _start_worker(parent):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    end_with_parent(parent)
+
+
+def end_with_parent(parent: int) -> None:
+    """Has Linux end this process when ``parent``, the process that started it, is killed.
+
+    It would otherwise wait for work, or work, for ever.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before prctl took effect
+            os._exit(1)

@@ -1,0 +1,58 @@
+"""parallel.py: worker processes end with the process that started them."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from shelfdet.core import parallel
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+SECONDS = 10  # that workers get to end
+
+
+def test_map_keeps_the_order():
+    with parallel.Workers() as workers:
+        assert list(workers.map(pow, [(2, 3), (3, 2), (1, 5)])) == [8, 9, 1]
+
+
+def test_workers_do_not_outlive_a_process_that_is_killed():
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import parallel
+with parallel.Workers() as workers:
+    print(*workers._pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # The workers hold the pipe open, too: one that stays would be noticed as a timeout.
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=SECONDS, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(word) for word in done.stdout.split()]
+    assert len(pids) == parallel.workers()
+    deadline = time.monotonic() + SECONDS
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in pids)
+
+
+def is_running(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # ended; nobody has asked for its status yet
+
+
+def test_a_process_whose_parent_has_ended_ends_at_once():
+    code = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import parallel
+parallel.end_with_parent({os.getpid() + 1})
+"""
+    assert subprocess.call([sys.executable, "-c", code]) == 1
