@@ -26,6 +26,7 @@ import argparse
 import math
 import pathlib
 import sys
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 # Where shelfdet is.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
@@ -45,7 +46,7 @@ FIGURE_NAMES = {
 }
 
 
-def parse(argv):
+def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +60,7 @@ def parse(argv):
     return args
 
 
-def add_file_options(parser):
+def add_file_options(parser: argparse.ArgumentParser) -> None:
     path = {"type": pathlib.Path, "metavar": "PATH"}
     parser.add_argument(
         "--ground-truth", **path, help=f"labels of the images (default: {paths.labels('test')})"
@@ -121,7 +122,7 @@ def add_file_options(parser):
     )
 
 
-def add_rule_options(parser):
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold",
         type=float,
@@ -152,7 +153,7 @@ def add_rule_options(parser):
     )
 
 
-def check(args, parser):
+def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if args.compare and (args.detections or args.counts_output or args.graph_dir):
         parser.error("--compare excludes --detections, --counts-output and --graph-dir")
     if args.threshold is not None and args.val_detections:
@@ -170,7 +171,7 @@ def check(args, parser):
         parser.error(f"--resamples {args.resamples}: expected 0 or more")
 
 
-def fill_in_defaults(args):
+def fill_in_defaults(args: argparse.Namespace) -> None:
     """Sets the options that were not given.
 
     args.latest: whether this is the workspace's latest evaluation, which is written to its root.
@@ -191,7 +192,7 @@ def fill_in_defaults(args):
         args.val_detections = [paths.RESULTS / "val_detections.json"]
 
 
-def main(argv=None):
+def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
     check_threshold_source(args)
     from shelfdet.core import boxes
@@ -230,7 +231,7 @@ def main(argv=None):
         print(f"wrote {paths.shown(path)}")
 
 
-def check_threshold_source(args):
+def check_threshold_source(args: argparse.Namespace) -> None:
     """Refuses, before anything is read, what cannot be written without a threshold."""
     if args.compare or args.threshold is not None:
         return
@@ -247,8 +248,10 @@ def check_threshold_source(args):
         )
 
 
-def outputs(args, evaluation, beside_graph):
-    """What to write: list of (path or None, content)."""
+def outputs(
+    args: argparse.Namespace, evaluation: Any, beside_graph: Optional[pathlib.Path]
+) -> List[Tuple[Optional[pathlib.Path], Any]]:
+    """What to write, (path, content) each; a path of None writes nothing."""
     if not args.latest:
         return [(args.output, evaluation.figures), (args.counts_output, evaluation.counts)]
     return [
@@ -258,7 +261,7 @@ def outputs(args, evaluation, beside_graph):
     ]
 
 
-def print_graph(args, folder):
+def print_graph(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> None:
     if folder is None:
         return
     print(f"graph: {folder.name}")
@@ -270,7 +273,7 @@ def print_graph(args, folder):
         )
 
 
-def print_figures(figures, name, duplicate_iou):
+def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> None:
     print(
         f"{name}: {figures['images']} images, {figures['boxes']} products, "
         f"{figures['detections']} detections of any score"
@@ -299,7 +302,7 @@ def print_figures(figures, name, duplicate_iou):
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
 
 
-def print_comparison(content):
+def print_comparison(content: Dict[str, Any]) -> None:
     print(
         f"{content['images']} images; A {content['A']}, B {content['B']}; B - A with the 95 % "
         f"interval of a paired bootstrap ({content['bootstrap']['resamples']} resamples)\n"
@@ -315,11 +318,11 @@ def print_comparison(content):
         )
 
 
-def as_number(value):
+def as_number(value: Optional[float]) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def as_interval(interval):
+def as_interval(interval: Optional[Sequence[float]]) -> str:
     if interval is None or math.isnan(interval[0]):
         return ""
     return f"{interval[0]:.4f} to {interval[1]:.4f}"

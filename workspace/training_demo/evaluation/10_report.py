@@ -14,13 +14,14 @@ The page holds images of the dataset: mind their licence before you pass it on.
 import argparse
 import pathlib
 import sys
+from typing import List, Optional
 
 # Where shelfdet is.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, files, paths
 
 
-def parse(argv):
+def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,7 +81,7 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.evaluation import report
 
