@@ -41,13 +41,13 @@ PREDICT_OPTIONS := --draw "$(or $(DRAW),$(RESULTS)/drawn)" $(call option,--thres
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # How steps 01 and 02 treat images that are missing or have no annotation
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
-# FROM, ANNOTATIONS and FORMAT are for step 01 alone, which writes the one format that step 02 reads.
-FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
-    $(call option,--format,$(FORMAT)) $(call option,--test-share,$(TEST_SHARE)) \
-    $(call option,--seed,$(SEED)) $(GAPS)
 SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \
     $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
     $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE))
+# Step 01 has the options of step 02, too, so that it replaces nothing by what step 02 would refuse.
+# FROM, ANNOTATIONS and FORMAT are for step 01 alone, which writes the one format that step 02 reads.
+FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
+    $(call option,--format,$(FORMAT)) $(call option,--test-share,$(TEST_SHARE)) $(SPLIT_OPTIONS)
 # The threads of intel-tensorflow spin for 200 ms after each operation by default, which takes a core from the others.
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
@@ -72,7 +72,6 @@ test: setup  ## run the tests (TESTS=file; SHELF_DATA=folder also runs those tha
 
 # Old label files and records are removed before step 02 may refuse the new images: they may belong to others.
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
-	@$(PREPROCESSING)/02_split_annotations.py $(SPLIT_OPTIONS) --check-options
 	$(PREPROCESSING)/01_fetch_dataset.py $(FETCH_OPTIONS)
 	@rm -f $(LABEL_FILES)
 	$(PREPROCESSING)/02_split_annotations.py $(SPLIT_OPTIONS)

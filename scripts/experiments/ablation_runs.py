@@ -19,7 +19,7 @@ from experiments.ablation_choices import CHOICES
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, machine, paths, steps
-from shelfdet.data import detections, images, labels
+from shelfdet.data import detections, images, labels, layout
 from shelfdet.evaluation import matching, metrics
 
 Row = Dict[str, Any]
@@ -84,7 +84,7 @@ def prepare_data() -> None:
     log = FOLDER / "data.log"
     steps.run("split", ["--split", "grouped", "--fold", FOLD, "--out", data_folder()], log)
     steps.run("records", ["--annotations", data_folder(), "--splits", "train", "val"], log)
-    official_test = images.train_and_test(paths.IMAGES)["test"]
+    official_test = layout.find_divided(paths.IMAGES).images["test"]
     kept = [
         image
         for image in labels.read_labels(data_folder() / "val_labels.csv")
@@ -350,7 +350,7 @@ def time_graphs(names: List[str]) -> None:
             "those that are there with --only."
         )
     filenames = [image.filename for image in labels.read_labels(scored_labels())]
-    located = images.locate(paths.SHELF_IMAGES, filenames, "train")
+    located = layout.locate(paths.SHELF_IMAGES, filenames, "train")
     pixels = [images.load(path, images.MAX_SIDE).pixels for path in located]
     rates = detector.images_per_second(graphs, pixels)
     for name, graph, rate in zip(names, graphs, rates):

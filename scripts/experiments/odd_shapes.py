@@ -81,13 +81,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from experiments import odd_shape_images
-    from shelfdet.data import images, labels
+    from shelfdet.data import labels, layout
 
     threshold = args.threshold
     if threshold is None:
         threshold = stored_threshold(args.graph)
     labelled = labels.read_labels(args.labels)
-    image_paths = images.locate(args.images, [image.filename for image in labelled], "val")
+    image_paths = layout.locate(args.images, [image.filename for image in labelled], "val")
     turned, strips = odd_shape_images.write_all(
         labelled, image_paths, args.output / "turned", args.output / "strips"
     )

@@ -4,15 +4,19 @@
 Reads   --from FOLDER, a dataset that is already on this machine; without it, what an earlier run
         put into place; if there is nothing, it downloads the Grocery Dataset: ShelfImages.tar.gz
         and annotations.csv.
-Writes  OUT/ShelfImages/{train,test}/, links to the images (copies with --copy)
+Writes  OUT/ShelfImages/{train,test}/ (and val/), links to the images (copies with --copy)
         OUT/annotations.csv (Grocery Dataset, or a label file of this workspace), OUT/annotations/
         (Pascal VOC XML) or OUT/annotations.json (COCO), depending on the format
         OUT/download/, only if something was downloaded
 
-Your own images may be in folders train/ and test/. In one folder they are divided: a share of them,
-chosen by --seed (by whole shelves, if file names state the shelf), becomes the test images. Every
-image is decoded to its end, every annotated image must exist, and every image must be annotated;
-what is missing is named, and nothing is put into place.
+Your own images may be in folders train/ and test/, and validation images in val/ (also valid/ or
+validation/). In one folder they are divided: a share of them, chosen by --seed, becomes the test
+images. Photographs of one shelf (if file names state it), versions of one image (NAME_aug_1,
+NAME_jpg.rf.HASH) and identical files stay together.
+
+Everything that steps 01 and 02 can refuse is checked before anything is put into place: every image
+is decoded to its end, every annotated image must exist, and every image must have a box. What is
+missing is named.
 
     python scripts/preprocessing/01_fetch_dataset.py
     python scripts/preprocessing/01_fetch_dataset.py --from ~/GroceryDataset
@@ -20,20 +24,19 @@ what is missing is named, and nothing is put into place.
 """
 
 import argparse
-import collections
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, List, Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
-from shelfdet.data import formats
+from shelfdet.data import formats, options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import dataset
+    from shelfdet.data import dataset, groups, labels
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -43,7 +46,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add_dataset_options(parser)
-    add_incomplete_options(parser)
+    options.add_checking_options(parser)
+    options.add_split_options(parser)
     parser.add_argument(
         "--test-share",
         type=float,
@@ -51,9 +55,6 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         metavar="SHARE",
         help="share of test images, if there is no train/ and test/; above 0, below 1 (default: "
         "%(default)s)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="which images become test images (default: %(default)s)"
     )
     parser.add_argument(
         "--images-url",
@@ -72,6 +73,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         parser.error(f"--test-share {args.test_share}: expected above 0 and below 1")
     if args.format != "auto" and args.annotations is None:
         parser.error("--format is the format of --annotations; give both")
+    options.check_split_options(parser, args)
     return args
 
 
@@ -109,24 +111,9 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_incomplete_options(parser: argparse.ArgumentParser) -> None:
-    """What happens to images that are missing, broken or not annotated."""
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="continue without images that are missing, broken or not annotated, and name them",
-    )
-    parser.add_argument(
-        "--empty-images",
-        choices=("refuse", "leave-out", "keep"),
-        default="refuse",
-        help="images without annotations; keep: they show no product (default: %(default)s)",
-    )
-
-
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import dataset, placement
+    from shelfdet.data import dataset, layout, placement, splits
 
     # os.path, because pathlib raises PermissionError where a folder cannot be entered.
     if os.path.isfile(str(args.out)):
@@ -136,27 +123,35 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     source = args.source
     annotations_path = args.annotations
-    if source is None and os.path.exists(str(args.out / "ShelfImages")):
+    if source is None and layout.has_images(args.out):
         source = args.out
         print(
             f"verifying what is in {paths.shown(source)}; --from FOLDER puts another dataset there"
         )
     elif source is None:
-        source = fetch_images(args.images_url, args.out / "download")
+        source = fetch_images(args.images_url, args.out / layout.DOWNLOAD)
         if annotations_path is None:
-            annotations_path = args.out / "download" / "annotations.csv"
+            annotations_path = args.out / layout.DOWNLOAD / "annotations.csv"
             fetch(args.annotations_url, annotations_path)
-    found = dataset.read(source, annotations_path, args.format)
-    print_findings(found)
-    selection = dataset.select(found, args.empty_images)
-    print_selection(found, selection, args.allow_missing)
-    used = dataset.divide(found.images, selection.left_out, args.test_share, args.seed)
-    if "all" in found.images:
-        print(
-            f"divided into {len(used['train'])} train and {len(used['test'])} test images "
-            f"(seed {args.seed})"
+    found = dataset.find(source, annotations_path, args.format)
+    print_images(found)
+    try:
+        checked = check(found, args)
+        image_groups = splits.image_groups(checked.images)
+        print_groups(image_groups)
+        images = found.layout.images
+        divided = dataset.divide(
+            images, set(checked.images), args.test_share, args.seed, image_groups
         )
-    changed = placement.place(used, found.annotations, args.out, args.copy)
+        if "all" in images:
+            print(
+                f"divided into {len(divided['train'])} train and {len(divided['test'])} test "
+                f"images (seed {args.seed})"
+            )
+        check_split(divided, checked.labelled, image_groups, args)
+    except UserError as error:
+        raise UserError(f"{error}\nNothing was put into place.") from error
+    changed = placement.place(divided, found.annotations, args.out, args.copy)
     if changed:
         action = "copied" if args.copy else "linked"
         names = ", ".join(path.name for path in changed)
@@ -191,61 +186,59 @@ def fetch(url: str, path: pathlib.Path) -> bool:
     return True
 
 
-def print_findings(found: "dataset.Dataset") -> None:
-    """Prints how many images and boxes there are, and which images have an EXIF orientation."""
+def print_images(found: "dataset.Dataset") -> None:
+    """Prints how many images there are, and which are not used."""
+    from shelfdet.data import layout
+
+    images = found.layout.images
+    if "all" in images:
+        print(f"found {len(images['all'])} images in one folder")
+    else:
+        counts = [f"{len(images[split])} {split}" for split in paths.SPLITS if split in images]
+        print(f"found {', '.join(counts[:-1])} and {counts[-1]} images")
+    for line in layout.unused_report(found.layout):
+        print(line)
     annotations = found.annotations
-    findings = found.findings
-    if "all" in found.images:
-        print(f"found {len(found.images['all'])} images in one folder")
-    else:
-        train = len(found.images["train"])
-        test = len(found.images["test"])
-        print(f"found {train} train and {test} test images")
-    path = annotations.files[0]
-    title = formats.FORMATS[annotations.format].title
-    if annotations.format == "voc":
-        print(f"annotations: {len(annotations.files)} files of {title} in {path.parent}")
-    else:
-        print(f"annotations: {path} ({title}), sha256 {files.sha256(path)}")
-    print(f"they hold {sum(findings.boxes.values())} boxes on {len(findings.boxes)} images")
-    print(f"{len(findings.infos)} images can be decoded to their end")
-    orientations = collections.Counter(
-        info.orientation for info in findings.infos.values() if info.orientation != 1
-    )
-    if orientations:
-        counts = ", ".join(f"flag {flag}: {orientations[flag]}" for flag in sorted(orientations))
-        print(
-            f"{sum(orientations.values())} carry an EXIF orientation ({counts}), which is not "
-            "applied: boxes are in pixels of the raw image. If yours were drawn in a viewer that "
-            "rotates images, give --exif apply to steps 02, 04 and 08."
-        )
+    digest = ""
+    if annotations.format != "voc":
+        digest = f", sha256 {files.sha256(annotations.files[0])}"
+    print(f"annotations: {annotations.described()}{digest}")
 
 
-def print_selection(
-    found: "dataset.Dataset", selection: "dataset.Selection", allow_missing: bool
-) -> None:
-    """Prints what was recognised and what is incomplete; refuses that without --allow-missing."""
-    for note in selection.notes:
-        print(note)
-    if not selection.problems:
-        return
-    if not allow_missing:
-        problems = "\n  ".join(selection.problems)
-        remedy = "Add what is missing, or give --allow-missing to continue without"
-        if selection.unannotated:
-            remedy += ", or --empty-images keep if those without annotations show no product"
-        raise UserError(
-            f"{found.annotations.files[0]}: not complete\n  {problems}\n"
-            "Expected every annotated image, complete, and annotations for every image; nothing "
-            f"was put into place. {remedy}."
-        )
-    print("\n".join(selection.problems))
-    kept = [name for name in found.findings.infos if name not in selection.left_out]
-    boxes = sum(found.findings.boxes.get(name, 0) for name in kept)
+def check(found: "dataset.Dataset", args: argparse.Namespace) -> "dataset.Checked":
+    """Checks images and annotations as step 02 does, and prints what there is.
+
+    Raises:
+      UserError: everything that is wrong or incomplete.
+    """
+    from shelfdet.data import dataset
+    from shelfdet.data.label_map import read_label_map
+
+    checked = dataset.check(found, read_label_map(args.label_map), **options.checking(args))
+    boxes = sum(len(image.classes) for image in checked.labelled)
     print(
-        f"continuing without them: {len(kept)} images with {boxes} boxes (give --allow-missing to "
-        "step 02, too)"
+        f"{len(checked.images)} images can be decoded to their end; {len(checked.labelled)} of "
+        f"them are used, with {boxes} boxes"
     )
+    return checked
+
+
+def print_groups(image_groups: "groups.Groups") -> None:
+    from shelfdet.data import groups
+
+    for line in groups.described(image_groups):
+        print(line)
+
+
+def check_split(divided, labelled: "List[labels.LabelledImage]", image_groups, args) -> None:
+    """Refuses what step 02 would refuse, before anything is replaced."""
+    from shelfdet.data import splits
+
+    names = [image.filename for image in labelled]
+    split = splits.choose(
+        divided, names, image_groups, args.split, args.fold, args.val_share, args.seed
+    )
+    splits.refuse_without_boxes(split, labelled)
 
 
 if __name__ == "__main__":

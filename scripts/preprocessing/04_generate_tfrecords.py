@@ -3,7 +3,8 @@
 
 Reads   workspace/training_demo/annotations/{train,val,test}_labels.csv (of step 02)
         workspace/training_demo/annotations/label_map.pbtxt
-        workspace/training_demo/images/ShelfImages/{train,test}, the images
+        workspace/training_demo/images: the images in train/, val/ and test/, in it or in its
+        ShelfImages/
 Writes  workspace/training_demo/annotations/{train,val,test}.record, which training/*.config name
 
 Images whose longer side is over --max-side are shrunk with a good filter: the network's input is
@@ -42,9 +43,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--images",
         type=pathlib.Path,
-        default=paths.SHELF_IMAGES,
+        default=paths.IMAGES,
         metavar="FOLDER",
-        help="images, or a folder with train/ and test/ (default: %(default)s)",
+        help="images, or a folder with train/, test/ and perhaps val/ (default: %(default)s)",
     )
     parser.add_argument(
         "--label-map",

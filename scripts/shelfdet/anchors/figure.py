@@ -15,6 +15,7 @@ from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage
 from shelfdet.core import boxes, drawing
 from shelfdet.data import images as image_files
+from shelfdet.data import layout
 from shelfdet.data import labels
 
 COVERED_IOU = coverage.COVERED_IOU
@@ -134,7 +135,7 @@ def _photograph(folder, filename):
     if folder is None:
         return None
     try:
-        (path,) = image_files.locate(folder, [filename], "train")
+        (path,) = layout.locate(folder, [filename], "train")
     except UserError:
         return None
     return image_files.load(path, max_side=IMAGE_SIDE).pixels

@@ -5,6 +5,7 @@ import io
 import math
 import pathlib
 import re
+import unicodedata
 from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from shelfdet import UserError
@@ -24,8 +25,12 @@ class Problems:
     """Collects the mistakes in an input, so that a user sees all of them after one run."""
 
     def __init__(self, path: PathLike) -> None:
-        self._path = path
+        self.path = path
         self._lines: List[str] = []
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._lines)
 
     def add(self, where: str, text: str) -> None:
         """Notes one problem.
@@ -42,11 +47,11 @@ class Problems:
             return
         count = len(self._lines)
         if count == 1:
-            raise UserError(f"{self._path}: {self._lines[0]}")
+            raise UserError(f"{self.path}: {self._lines[0]}")
         lines = self._lines[:SHOWN_PROBLEMS]
         if count > SHOWN_PROBLEMS:
             lines.append(f"... and {count - SHOWN_PROBLEMS} more")
-        raise UserError(f"{self._path}: {count} problems\n  " + "\n  ".join(lines))
+        raise UserError(f"{self.path}: {count} problems\n  " + "\n  ".join(lines))
 
 
 def read_csv(path: PathLike) -> Iterator[Tuple[int, List[str]]]:
@@ -202,9 +207,12 @@ def name_problem(name: str) -> Optional[str]:
         return "the file name is empty; expected an image's name"
     if "/" in name or "\\" in name:
         return f"the file name {shown(name)} contains a folder; expected the image's name alone"
-    if not name.isprintable():  # a CSV in UTF-8 cannot store line ends and undecodable bytes
+    # Spaces of any kind and joiners are valid (U+202F, U+3000, U+200D): file systems hold them, and
+    # so does a CSV in UTF-8. Line ends and bytes that are not UTF-8 would not survive there.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         return (
-            f"the file name {name!a} contains characters that cannot be printed; rename the image"
+            f"the file name {name!a} contains characters that cannot be printed (control "
+            "characters, or bytes that are not UTF-8); rename the image"
         )
     return None
 

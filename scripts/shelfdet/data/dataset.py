@@ -1,17 +1,17 @@
-"""A user's dataset: where its images and annotations are, and what is missing.
+"""A user's dataset: where its images and annotations are, and which images train and test.
 
-Images are a dict: "train" and "test" to {file name: path}, or "all" to {file name: path} where they
-are not divided into the two folders.
+Images are as in ``layout``: "train", "test" and perhaps "val" to {file name: path}, or "all" to
+{file name: path} where they are not divided.
 """
 
+import collections
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from shelfdet import UserError, data
-from shelfdet.core.text import SHOWN_NAMES, Problems, listed, name_problem
-from shelfdet.data import formats, images, splits, validation
-
-ImagePaths = Dict[str, pathlib.Path]
+from shelfdet.core.text import Problems, listed
+from shelfdet.data import formats, groups, labels, layout, splits, validation
+from shelfdet.data.layout import ImagePaths
 
 # The Grocery Dataset (Varol and Kuzu 2014), by its official split.
 GROCERY_TRAIN = 283
@@ -37,51 +37,35 @@ class Annotations(NamedTuple):
     format: str
     files: List[pathlib.Path]
 
+    def places(self) -> List[pathlib.Path]:
+        """What a reader of the format takes: the file, or each folder of XML files."""
+        if self.format != "voc":
+            return self.files
+        return list(dict.fromkeys(path.parent for path in self.files))
 
-class Findings(NamedTuple):
-    """What ``verify`` found.
-
-    infos: the images that can be decoded.
-    broken: file name to reason, of those that cannot.
-    without_image: annotated names that have no image.
-    without_annotations: images that the annotations do not name.
-    boxes: file name to number of annotated boxes.
-    """
-
-    infos: Dict[str, images.ImageInfo]
-    broken: Dict[str, str]
-    without_image: List[str]
-    without_annotations: List[str]
-    boxes: Dict[str, int]
+    def described(self) -> str:
+        """What they are and where, for a message."""
+        title = formats.FORMATS[self.format].title
+        if self.format != "voc":
+            return f"{self.files[0]} ({title})"
+        counts = collections.Counter(path.parent for path in self.files)
+        places = ", ".join(f"{counts[folder]} in {folder}" for folder in self.places())
+        if len(counts) == 1:
+            return f"{len(self.files)} files of {title} in {self.files[0].parent}"
+        return f"{len(self.files)} files of {title}: {places}"
 
 
 class Dataset(NamedTuple):
-    """A user's dataset: its images (see above), its annotations, and how they agree."""
+    """A user's dataset: its images and its annotations."""
 
-    images: Dict[str, ImagePaths]
+    layout: layout.Layout
     annotations: Annotations
-    findings: Findings
 
 
-class Selection(NamedTuple):
-    """Which images of a dataset to use.
-
-    left_out: names of the images that cannot be used.
-    notes: sentences about what was recognised.
-    problems: sentences about what is incomplete; empty if nothing is.
-    unannotated: whether images without annotations are among the problems.
-    """
-
-    left_out: Set[str]
-    notes: List[str]
-    problems: List[str]
-    unannotated: bool
-
-
-def read(
+def find(
     folder: pathlib.Path, annotations_path: Optional[pathlib.Path] = None, format: str = "auto"
 ) -> Dataset:
-    """Finds the images and annotations of a dataset and verifies them.
+    """Finds the images and annotations of a dataset.
 
     Args:
       folder: the dataset's folder.
@@ -89,71 +73,72 @@ def read(
       format: of ``annotations_path``, as in ``named_annotations``.
 
     Raises:
-      UserError: as ``find_images``, ``find_annotations``, ``named_annotations`` and ``verify``.
+      UserError: as ``layout.find``, ``find_annotations`` and ``named_annotations``.
     """
-    found = find_images(folder)
-    image_paths = all_images(found)
+    found = layout.find(folder)
     if annotations_path is None:
-        annotations = find_annotations(folder, image_paths)
+        annotations = find_annotations(folder, found)
     else:
         annotations = named_annotations(annotations_path, format)
-    return Dataset(found, annotations, verify(image_paths, annotations))
+    return Dataset(found, annotations)
 
 
-def find_images(folder: pathlib.Path) -> Dict[str, ImagePaths]:
-    """Finds the images of a dataset, in ``folder`` or in its ShelfImages/ or images/.
+class Checked(NamedTuple):
+    """What ``check`` returns.
 
-    Returns:
-      {"train": {name: path}, "test": {name: path}}, or {"all": {name: path}} if there are no such
-      folders.
+    labelled: the images that steps 02 and 04 use.
+    images: file name to path of the images to put into place: those, and images whose boxes are all
+      left out, which step 02 leaves out again.
+    """
+
+    labelled: List[labels.LabelledImage]
+    images: ImagePaths
+
+
+def check(
+    found: Dataset,
+    label_map: Dict[str, int],
+    report: Callable[[str], None] = print,
+    **options: Any,
+) -> Checked:
+    """Checks images and annotations as step 02 does.
+
+    Args:
+      found: what ``find`` returned.
+      label_map: class name to id.
+      report: called with a line of text for what was recognised, matched, clipped or left out.
+      options: of ``validation.check``.
 
     Raises:
-      UserError: no such folder, no images, train/ or test/ without images, names that no label file
-        can hold.
+      UserError: everything that is wrong or incomplete.
     """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "no such folder"
-        raise UserError(
-            f"{folder}: {found}; expected a folder with images and annotations. Check the path."
-        )
-    places = (folder, folder / "ShelfImages", folder / "images")
-    for place in places:
-        if (place / "train").is_dir() or (place / "test").is_dir():
-            return _find_divided(place)
-    for place in places:
-        found = _images_by_name(place) if place.is_dir() else {}
-        if found:
-            return {"all": found}
-    raise UserError(
-        f"{folder}: holds no images; expected train/ and test/ with JPEG, PNG, BMP or GIF files "
-        "(in it, in ShelfImages/ or in images/), or such files themselves. Check the path."
+    annotations = found.annotations
+    image_paths = all_images(found.layout.images)
+    places = annotations.places()
+    problems = Problems(places[0] if len(places) == 1 else found.layout.root)
+    annotated = validation.read(
+        places, annotations.format, image_paths, label_map, problems, report
     )
-
-
-def _find_divided(place):
-    found = {name: _images_by_name(place / name) for name in ("train", "test")}
-    for name in found:
-        if not found[name]:
-            raise UserError(
-                f"{place / name}: holds no image; expected JPEG, PNG, BMP or GIF files in train/ "
-                "and in test/. Add some, or give a folder without train/ and test/, which step 01 "
-                "divides."
-            )
-    images.train_and_test(place)  # refuses a file name that is in both folders
-    return found
-
-
-def _images_by_name(folder):
-    found = {}
-    problems = Problems(folder)
-    for path in images.list_images(folder):
-        problem = name_problem(path.name)
-        if problem:
-            problems.add("", f"{problem}.")
-        found[path.name] = path
-    problems.refuse()
-    return found
+    if is_grocery_dataset(image_paths, annotated):
+        problem = grocery_problem(found.layout.images)
+        if problem is None:
+            report(grocery_note(found.layout.images))
+        elif options.get("allow_missing"):
+            report(problem)
+        else:
+            problems.add("", problem)
+    result = validation.check(
+        annotated,
+        image_paths,
+        label_map,
+        problems,
+        not_used=layout.not_used_reasons(found.layout),
+        report=report,
+        **options,
+    )
+    used = {image.filename for image in result.labelled}.union(result.without_boxes)
+    images = {name: path for name, path in image_paths.items() if name in used}
+    return Checked(result.labelled, images)
 
 
 def all_images(found: Dict[str, ImagePaths]) -> ImagePaths:
@@ -161,13 +146,13 @@ def all_images(found: Dict[str, ImagePaths]) -> ImagePaths:
     return {name: path for folder in found.values() for name, path in folder.items()}
 
 
-def find_annotations(folder: pathlib.Path, image_paths: ImagePaths) -> Annotations:
+def find_annotations(folder: pathlib.Path, found: layout.Layout) -> Annotations:
     """Finds the one set of annotations in a dataset's folder.
 
     Args:
       folder: holds a .csv file, a .json file (or annotations/ does) or .xml files (or annotations/
         does).
-      image_paths: the dataset's images; .xml files may also be beside them.
+      found: the dataset's images; .json and .xml files may also be beside them.
 
     Raises:
       UserError: none, or several between which only the user can choose.
@@ -175,13 +160,16 @@ def find_annotations(folder: pathlib.Path, image_paths: ImagePaths) -> Annotatio
     folder = pathlib.Path(folder)
     homes = [folder]
     # A user may name the folder of the images: its parent then holds the annotations.
-    if folder.name == "ShelfImages":
+    names = layout.HOMES + tuple(name for names in layout.SPLIT_FOLDERS.values() for name in names)
+    if folder.name.lower() in [name.lower() for name in names]:
         homes.append(folder.parent)
     subfolders = [home / name for home in homes for name in ("annotations", "Annotations")]
+    image_paths = all_images(found.images)
     image_folders = list(dict.fromkeys(path.parent for path in image_paths.values()))
-    files = _files_with_suffix(homes, ".csv") + _files_with_suffix(homes + subfolders, ".json")
+    files = _files_with_suffix(homes, ".csv")
+    files += _files_with_suffix(homes + subfolders + image_folders, ".json")
     xml_files = _files_with_suffix(homes + subfolders + image_folders, ".xml")
-    candidates = files + [path.parent for path in xml_files[:1]]
+    candidates = files + list(dict.fromkeys(path.parent for path in xml_files))[:1]
     if not candidates:
         raise UserError(
             f"{folder}: holds no annotations; expected annotations.csv, annotations.json (COCO), "
@@ -190,12 +178,29 @@ def find_annotations(folder: pathlib.Path, image_paths: ImagePaths) -> Annotatio
         )
     if len(candidates) > 1:
         raise UserError(
-            f"{folder}: several annotations: {', '.join(str(path) for path in candidates)}. "
-            "Expected one; name it with --annotations."
+            f"{folder}: several annotations: {listed(str(path) for path in candidates)}. "
+            "Expected one; name it with --annotations (one file has to hold the annotations of all "
+            "images)."
         )
     if xml_files:
+        _refuse_equal_names(folder, xml_files)
         return Annotations("voc", xml_files)
     return Annotations(formats.recognise(files[0]), files)
+
+
+def _refuse_equal_names(folder: pathlib.Path, xml_files: Iterable[pathlib.Path]) -> None:
+    """Refuses two XML files of one name: step 01 puts them into one folder."""
+    problems = Problems(folder)
+    first: Dict[str, pathlib.Path] = {}
+    for path in xml_files:
+        other = first.setdefault(path.name.lower(), path)
+        if other is not path:
+            problems.add(
+                "",
+                f"{other} and {path} have the same name; expected each once. Rename "
+                "one, together with its image.",
+            )
+    problems.refuse()
 
 
 def named_annotations(path: pathlib.Path, format: str = "auto") -> Annotations:
@@ -265,79 +270,6 @@ def _files_with_suffix(folders, suffix):
     return list(found.values())
 
 
-def verify(image_paths: ImagePaths, annotations: Annotations) -> Findings:
-    """Decodes every image, on all cores, and compares the file names with the annotations.
-
-    Raises:
-      UserError: annotations that cannot be read, by line.
-    """
-    boxes = _count_boxes(annotations, image_paths)
-    # To the end of each file: a truncated image opens without an error and would stop a training.
-    infos, broken = validation.inspect_all(image_paths)
-    return Findings(
-        infos=infos,
-        broken=broken,
-        without_image=[name for name in boxes if name not in image_paths],
-        without_annotations=[name for name in image_paths if name not in boxes],
-        boxes=boxes,
-    )
-
-
-def _count_boxes(annotations, image_paths):
-    places = annotations.files
-    if annotations.format == "voc":
-        # A VOC reader takes a folder, and XML files may be in several: train/ and test/ for
-        # example.
-        places = list(dict.fromkeys(path.parent for path in places))
-    boxes = {}
-    for place in places:
-        problems = Problems(place)
-        found = formats.read(place, annotations.format, problems, image_names=image_paths)
-        problems.refuse()
-        boxes.update((name, len(annotated.rows)) for name, annotated in found.items())
-    return boxes
-
-
-def select(dataset: Dataset, empty_images: str = "refuse") -> Selection:
-    """Decides which images to use, and lists what is missing, broken or unexpected.
-
-    Args:
-      dataset: what ``read`` returned.
-      empty_images: images without annotations: "refuse", "leave-out", or "keep" (they show no
-        product).
-    """
-    findings = dataset.findings
-    notes = []
-    problems = []
-    if is_grocery_dataset(all_images(dataset.images), findings.boxes):
-        problem = _grocery_problem(dataset.images)
-        if problem:
-            problems.append(problem)
-        else:
-            notes.append(_grocery_note(dataset.images))
-    empty = [name for name in findings.without_annotations if name not in findings.broken]
-    left_out = set(findings.broken)
-    if empty_images != "keep":
-        left_out.update(empty)
-    if empty and empty_images != "refuse":
-        action = "left out"
-        if empty_images == "keep":
-            action = "kept, as images without products (give --empty-images keep to step 02, too)"
-        notes.append(f"{len(empty)} images without annotations are {action}: {listed(empty)}")
-        empty = []  # no problem: the user decided
-    # Broken images are counted: they exist.
-    total = len(findings.infos) + len(findings.broken)
-    problems += _missing("annotated but do not exist", findings.without_image, len(findings.boxes))
-    problems += _missing("not annotated", empty, total)
-    problems += _missing("broken", list(findings.broken), total)
-    problems += [f"  {reason}" for reason in list(findings.broken.values())[:SHOWN_NAMES]]
-    return Selection(left_out, notes, problems, unannotated=bool(empty))
-
-
-def _missing(what, names, total):
-    return [f"{len(names)} of {total} images are {what}: {listed(names)}"] if names else []
-
-
 def is_grocery_dataset(image_names: Iterable[str], annotated_names: Iterable[str]) -> bool:
     """Whether this is the Grocery Dataset: its naming scheme, and 354 images or annotated names."""
     image_names = set(image_names)
@@ -349,25 +281,29 @@ def is_grocery_dataset(image_names: Iterable[str], annotated_names: Iterable[str
     return all(splits.scene(name) for name in image_names | annotated_names)
 
 
-def _grocery_problem(found) -> Optional[str]:
+def grocery_problem(found: Dict[str, ImagePaths]) -> Optional[str]:
+    """What is missing of the Grocery Dataset's official split; None if nothing is."""
     if "all" in found:
         return None
     train = len(found["train"])
     test = len(found["test"])
-    if (train, test) == (GROCERY_TRAIN, GROCERY_TEST):
+    if (train, test) == (GROCERY_TRAIN, GROCERY_TEST) or "val" in found:
         return None
     return (
         f"{train} train and {test} test images; the Grocery Dataset has {GROCERY_TRAIN} and "
-        f"{GROCERY_TEST}"
+        f"{GROCERY_TEST}. Add what is missing, or give --allow-missing to continue without"
     )
 
 
-def _grocery_note(found):
+def grocery_note(found: Dict[str, ImagePaths]) -> str:
+    """A sentence on which split of the Grocery Dataset the folders give."""
     if "all" in found:
         return (
             "this is the Grocery Dataset without its train/ and test/: the test images will not be "
             f"the official ones, which are in the folders of {data.GROCERY_IMAGES_URL}"
         )
+    if "val" in found:
+        return "this is the Grocery Dataset with another split than its official one"
     return (
         f"this is the Grocery Dataset with its official split: {GROCERY_TRAIN} train, "
         f"{GROCERY_TEST} test"
@@ -375,27 +311,34 @@ def _grocery_note(found):
 
 
 def divide(
-    found: Dict[str, ImagePaths], left_out: Set[str], test_share: float, seed: int
+    found: Dict[str, ImagePaths],
+    used: Set[str],
+    test_share: float,
+    seed: int,
+    image_groups: groups.Groups,
 ) -> Dict[str, ImagePaths]:
-    """The train and test images to use; images under "all" are divided here.
+    """The train, val and test images to use; images under "all" are divided here.
 
     Args:
-      found: what ``find_images`` returned.
-      left_out: file names that are not used.
+      found: the images, as in ``layout.Layout``.
+      used: file names that are used.
       test_share, seed: as in ``splits.hold_out``; used for images under "all".
+      image_groups: which images have to stay together.
 
     Returns:
-      {"train": {name: path}, "test": {name: path}}.
+      "train", "test" and, if ``found`` has it, "val" to {name: path}.
 
     Raises:
-      UserError: train or test would have no images.
+      UserError: one of them would have no images.
     """
     kept = {
-        folder: {name: path for name, path in image_paths.items() if name not in left_out}
+        folder: {name: path for name, path in image_paths.items() if name in used}
         for folder, image_paths in found.items()
     }
     if "all" in kept:
-        train, test = splits.hold_out(list(kept["all"]), test_share, seed)
+        train, test = splits.hold_out(
+            list(kept["all"]), test_share, seed, image_groups.key_of.__getitem__
+        )
         kept = {
             "train": {name: kept["all"][name] for name in train},
             "test": {name: kept["all"][name] for name in test},
@@ -403,6 +346,7 @@ def divide(
     empty = [folder for folder in kept if not kept[folder]]
     if empty:
         raise UserError(
-            f"no image is left in {' and '.join(empty)}; expected some in train and in test."
+            f"no image is left in {' and '.join(empty)}; expected some in {' and in '.join(kept)}. "
+            "The lines above say which images were left out, and why."
         )
     return kept

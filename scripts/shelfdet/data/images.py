@@ -3,15 +3,37 @@
 import os
 import pathlib
 import warnings
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageFile
 
 from shelfdet import UserError, data
-from shelfdet.core.text import Problems, listed, name_problem
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")  # what tf.image.decode_image reads
+# What tf.image.decode_image reads. .jfif, .jpe and .pjpeg are JPEG by other names.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".png", ".bmp", ".gif")
+# Kinds of images that it does not read, by suffix.
+OTHER_KINDS = {
+    ".webp": "WebP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".heic": "HEIC",
+    ".heif": "HEIF",
+    ".hif": "HEIF",
+    ".avif": "AVIF",
+    ".jp2": "JPEG 2000",
+    ".jxl": "JPEG XL",
+    ".ppm": "PPM",
+    ".tga": "TGA",
+    ".psd": "Photoshop",
+    ".dng": "a raw photograph",
+    ".cr2": "a raw photograph",
+    ".cr3": "a raw photograph",
+    ".nef": "a raw photograph",
+    ".arw": "a raw photograph",
+}
+# Brands in bytes 8 to 12 of a file of the ISO base media format, which Pillow does not identify.
+_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
 MAX_SIDE = data.MAX_SIDE
 # A larger file is refused before it is decoded: 178 megapixels are 0.5 GB of RGB, and no camera's
 # photograph of a shelf.
@@ -61,6 +83,19 @@ class LoadedImage(NamedTuple):
     orientation: int
 
 
+def has_image_suffix(path: pathlib.Path) -> bool:
+    """Whether a file is named as an image that TensorFlow decodes; a space after it is ignored."""
+    return path.suffix.strip().lower() in SUFFIXES
+
+
+def kind_problem(path: pathlib.Path) -> Optional[str]:
+    """Why a file named as an image of another kind cannot be used; None for other files."""
+    kind = OTHER_KINDS.get(path.suffix.strip().lower())
+    if kind is None:
+        return None
+    return f"{path.name} is {kind}, which TensorFlow does not decode: convert it to JPEG"
+
+
 def list_images(folder: pathlib.Path) -> List[pathlib.Path]:
     """Lists the image files directly in ``folder``, sorted by name, without hidden files.
 
@@ -75,99 +110,13 @@ def list_images(folder: pathlib.Path) -> List[pathlib.Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if has_image_suffix(path) and not path.name.startswith(".") and path.is_file()
         )
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be read ({error.strerror}); expected a folder of images. Correct "
             "its permissions."
         ) from error
-
-
-def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[pathlib.Path]:
-    """Finds the file of each image of a split.
-
-    Args:
-      folder: holds the images, or train/ (with the validation images) and test/.
-      filenames: names of the images.
-      split: "train", "val" or "test".
-
-    Returns:
-      paths in the order of ``filenames``.
-
-    Raises:
-      UserError: no such folder, or images that have no file, by name.
-    """
-    folder = pathlib.Path(folder)
-    own = folder / ("test" if split == "test" else "train")
-    # A split grouped by planogram has images from both folders; the split's own comes first.
-    candidates = (own, folder, folder / "train", folder / "test")
-    places = [place for place in candidates if place.is_dir()]
-    if not places:
-        raise UserError(
-            f"{folder}: no such folder; expected images, or train/ and test/ with images. Run step "
-            "01, or check the path."
-        )
-    found = [
-        next((place / name for place in places if (place / name).is_file()), None)
-        for name in filenames
-    ]
-    missing = [name for name, path in zip(filenames, found) if path is None]
-    if missing:
-        raise UserError(
-            f"{folder}: {len(missing)} of {len(filenames)} images do not exist: "
-            f"{listed(missing)}. Run steps 01 and 02, or check the path."
-        )
-    return found
-
-
-def train_and_test(folder: pathlib.Path) -> Dict[str, Dict[str, pathlib.Path]]:
-    """Lists the images in train/ and test/ of ``folder`` or of its ShelfImages/.
-
-    Returns:
-      {"train": {name: path}, "test": {name: path}}, sorted by name.
-
-    Raises:
-      UserError: no such folders; a file name that is in both of them, twice except for upper and
-        lower case, or that no label file can hold.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise UserError(
-            f"{folder}: {found}; expected a folder with train/ and test/. Run step 01, or check "
-            "the path."
-        )
-    places = (folder / "ShelfImages", folder)
-    root = next((place for place in places if (place / "train").exists()), None)
-    if root is None:
-        raise UserError(
-            f"{folder}: holds neither ShelfImages/train nor train/; expected train/ and test/ with "
-            "images. Run step 01, which also divides a folder without the two, or check the path."
-        )
-    found = {
-        name: {path.name: path for path in list_images(root / name)} for name in ("train", "test")
-    }
-    problems = Problems(root)
-    _check_names([*found["train"].values(), *found["test"].values()], problems)
-    problems.refuse()
-    return found
-
-
-def _check_names(image_paths, problems):
-    first_paths = {}  # lower-case name to the first path of that name
-    for path in image_paths:
-        problem = name_problem(path.name)
-        if problem:
-            problems.add(path.parent.name, f"{problem}.")
-        first = first_paths.setdefault(path.name.lower(), path)
-        if first is not path:
-            difference = "" if first.name == path.name else " except for upper and lower case"
-            problems.add(
-                "",
-                f"{first.parent.name}/{first.name} and {path.parent.name}/{path.name} have the "
-                f"same name{difference}; expected every name once. Rename or delete one.",
-            )
 
 
 def inspect(path: pathlib.Path) -> ImageInfo:
@@ -305,9 +254,7 @@ def _opened(path):
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected an image.") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three on broken headers
-        raise UserError(
-            f"{path}: is no image that can be read ({error}); expected JPEG, PNG, BMP or GIF."
-        ) from error
+        raise UserError(_not_identified(path, error)) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
@@ -319,9 +266,22 @@ def _opened(path):
         image.close()
         raise UserError(
             f"{path}: is a {image.format} file; expected JPEG, PNG, BMP or GIF, which are what "
-            "TensorFlow decodes. Save it as JPEG."
+            "TensorFlow decodes. Convert it to JPEG."
         )
     return image
+
+
+def _not_identified(path, error):
+    """The message for a file that Pillow does not identify; it names what a phone may write."""
+    with open(str(path), "rb") as file:
+        head = file.read(12)
+    kind = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+    if kind is not None:
+        return (
+            f"{path}: is a {kind} file; expected JPEG, PNG, BMP or GIF, which are what TensorFlow "
+            "decodes. Convert it to JPEG (renaming it is not enough)."
+        )
+    return f"{path}: is no image that can be read ({error}); expected JPEG, PNG, BMP or GIF."
 
 
 def _decode(image, path):

@@ -1,5 +1,7 @@
 """Puts a dataset where the next steps read it: links (or copies) that replace only links."""
 
+import contextlib
+import filecmp
 import os
 import pathlib
 import shutil
@@ -7,14 +9,14 @@ from typing import Dict, List
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import dataset
+from shelfdet.data import dataset, layout
 
 # Target path to the path of the file that it links to or copies.
 Plan = Dict[pathlib.Path, pathlib.Path]
 
 
 def place(
-    image_paths: Dict[str, dataset.ImagePaths],
+    image_paths: Dict[str, layout.ImagePaths],
     annotations: dataset.Annotations,
     out: pathlib.Path,
     copy: bool = False,
@@ -22,9 +24,10 @@ def place(
     """Links or copies images and annotations to ``out``, unless they are already there.
 
     Args:
-      image_paths: {"train": {name: path}, "test": {name: path}}.
+      image_paths: "train", "test" and perhaps "val" to {name: path}.
       annotations: the annotations of these images.
-      out: holds ShelfImages/{train,test} and the annotations afterwards, and no other annotations.
+      out: holds ShelfImages/{train,val,test} and the annotations afterwards, and no other
+        annotations.
       copy: copy the files instead of linking to them.
 
     Returns:
@@ -34,7 +37,7 @@ def place(
     Raises:
       UserError: a file that is no link would be lost, or ``out`` cannot be written.
     """
-    shelf_images = out / "ShelfImages"
+    shelf_images = out / layout.SHELF_IMAGES
     annotations_target = out / dataset.ANNOTATION_NAMES[annotations.format]
     plans = {
         shelf_images: {
@@ -55,8 +58,7 @@ def place(
         changes = [root for root, plan in plans.items() if not _in_place(root, plan, copy)]
         for path in changes + outdated:
             _refuse_to_replace(path)
-        for root in changes:
-            _put_in_place(root, plans[root], out, copy)
+        _put_in_place({root: plans[root] for root in changes}, out, copy)
         for path in outdated:
             if path.is_symlink():
                 path.unlink()
@@ -74,7 +76,7 @@ def _annotations_plan(annotations, target):
 
 
 def _in_place(root: pathlib.Path, plan: Plan, copy: bool) -> bool:
-    """Whether ``root`` holds exactly the planned files, as links or copies of the same size."""
+    """Whether ``root`` holds exactly the planned files, as links or copies of equal content."""
     if root.is_file():
         present = {root}
     else:
@@ -87,7 +89,7 @@ def _in_place(root: pathlib.Path, plan: Plan, copy: bool) -> bool:
 def _is_current(target, source, copy):
     if target.is_symlink():
         return not copy and target.exists() and target.samefile(source)
-    return target.stat().st_size == source.stat().st_size
+    return target.samefile(source) or filecmp.cmp(str(target), str(source), shallow=False)
 
 
 def _refuse_to_replace(path):
@@ -104,15 +106,20 @@ def _refuse_to_replace(path):
             )
 
 
-def _put_in_place(root, plan, out, copy):
-    with files.replacing(root) as partial:
-        for target, source in plan.items():
-            written = partial if target == root else partial / target.relative_to(root)
-            written.parent.mkdir(parents=True, exist_ok=True)
-            if copy:
-                shutil.copyfile(str(source), str(written))  # the bytes without the permissions
-            else:
-                written.symlink_to(_link_target(source.resolve(), written.parent.resolve(), out))
+def _put_in_place(plans: Dict[pathlib.Path, Plan], out: pathlib.Path, copy: bool) -> None:
+    # Both are complete before the first is moved: a program that is killed must not leave new
+    # images with old annotations.
+    with contextlib.ExitStack() as stack:
+        for root, plan in plans.items():
+            partial = stack.enter_context(files.replacing(root))
+            for target, source in plan.items():
+                written = partial if target == root else partial / target.relative_to(root)
+                written.parent.mkdir(parents=True, exist_ok=True)
+                if copy:
+                    shutil.copyfile(str(source), str(written))  # the bytes without the permissions
+                else:
+                    link = _link_target(source.resolve(), written.parent.resolve(), out)
+                    written.symlink_to(link)
 
 
 def _link_target(source, folder, out):

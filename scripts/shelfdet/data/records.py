@@ -11,7 +11,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, tensorflow1
 from shelfdet.core.progress import progress
-from shelfdet.data import images, labels
+from shelfdet.data import images, labels, layout
 from shelfdet.data.label_map import read_label_map
 
 JPEG_QUALITY = 95
@@ -50,7 +50,7 @@ def write_records(
 
     Args:
       annotations: folder with SPLIT_labels.csv, where SPLIT.record goes.
-      images_folder: images, or a folder with train/ and test/.
+      images_folder: images, or a dataset's folder (see ``layout``).
       splits: some of "train", "val", "test".
       label_map_path: the label map (.pbtxt).
       max_side: shrink images whose longer side is over this many pixels; 0 keeps all.
@@ -60,14 +60,14 @@ def write_records(
       a Written for each split.
 
     Raises:
-      UserError: labels, label map or images with mistakes; a disk that is full; a record that reads
-        back differently.
+      UserError: labels, label map or images with mistakes; a split without any box; a disk that is
+        full; a record that reads back differently, or that another program is writing.
     """
     # Everything that can be wrong in small files is read before the first image is encoded.
     label_map = read_label_map(label_map_path)
-    labelled = {split: labels.read_labels(annotations / f"{split}_labels.csv") for split in splits}
+    labelled = {split: _read_split(annotations / f"{split}_labels.csv") for split in splits}
     image_paths = {
-        split: images.locate(images_folder, [image.filename for image in labelled[split]], split)
+        split: layout.locate(images_folder, [image.filename for image in labelled[split]], split)
         for split in splits
     }
     targets = [annotations / f"{split}.record" for split in splits]
@@ -91,6 +91,17 @@ def write_records(
                 Written(target, len(box_counts), shrunk, sum(box_counts), max(box_counts))
             )
     return results
+
+
+def _read_split(path: pathlib.Path) -> List[labels.LabelledImage]:
+    labelled = labels.read_labels(path)
+    if not any(image.classes for image in labelled):
+        raise UserError(
+            f"{path}: {len(labelled)} images without any box; expected at least one ground-truth "
+            "box, because nothing can be learned from such a split, nor measured on it. Annotate "
+            "products in these images, or choose others, then run steps 01 and 02 again."
+        )
+    return labelled
 
 
 def write(

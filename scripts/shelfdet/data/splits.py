@@ -1,4 +1,6 @@
-"""Which images train, validate and test: whole shelves or whole planograms stay in one split.
+"""Which images train, validate and test: images that belong together stay in one split.
+
+Together are photographs of one shelf (or planogram), versions of one image, and identical files.
 
 File names of the Grocery Dataset state what an image shows:
 ``C<camera>_P<planogram>_N<shelf rank>_S<shelves>_<copy>.JPG``.
@@ -9,11 +11,11 @@ import hashlib
 import math
 import pathlib
 import re
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files, paths, text
-from shelfdet.data import labels
+from shelfdet.data import groups, labels
 
 _SCHEME = re.compile(r"^((C\d+)_(P\d+)_N\d+_S\d+)_\d+\.[^.]+$")
 
@@ -21,6 +23,9 @@ _SCHEME = re.compile(r"^((C\d+)_(P\d+)_N\d+_S\d+)_\d+\.[^.]+$")
 # images and 3117, 3424, 3249 and 3394 of the 13184 boxes, and so that each fold has one of the four
 # small planograms, which one or two cameras photographed (P09 to P12).
 FOLDS = (("P03", "P07", "P11"), ("P01", "P06", "P09"), ("P02", "P04", "P10"), ("P05", "P08", "P12"))
+
+# A group of more images than this times the wanted number is taken only after all others.
+LARGEST_OF_WANTED = 3
 
 # Split name ("train", "val", "test") to sorted file names.
 Split = Dict[str, List[str]]
@@ -56,6 +61,15 @@ def shelf(name: str) -> str:
     return match.group(1) if match else name
 
 
+def image_groups(image_paths: Mapping[str, pathlib.Path]) -> groups.Groups:
+    """The images that have to stay in one split: of one shelf, versions, identical files.
+
+    Args:
+      image_paths: file name to path.
+    """
+    return groups.find(image_paths, lambda name: shelf(name) if scene(name) else None)
+
+
 def scene(name: str) -> Optional[Tuple[str, str]]:
     """(camera, planogram) of a name, such as ("C1", "P03"); None if it is outside the scheme."""
     match = _SCHEME.match(name)
@@ -73,40 +87,51 @@ def planograms(names: Iterable[str]) -> List[str]:
     return sorted({planogram(name) for name in names})
 
 
-def hold_out(names: Sequence[str], share: float, seed: int) -> Tuple[List[str], List[str]]:
-    """Takes test images, at least ``share`` of all, by whole shelves; for images without folders.
+def hold_out(
+    names: Sequence[str], share: float, seed: int, group_of: Callable[[str], str] = shelf
+) -> Tuple[List[str], List[str]]:
+    """Takes test images, at least ``share`` of all, by whole groups; for images without folders.
 
     Args:
-      names: file names; one outside the scheme is a shelf of its own.
+      names: file names.
       share: above 0 and below 1.
-      seed: selects which shelves.
+      seed: selects which groups.
+      group_of: file name to the key of its group; by default the shelf that the name states (one
+        outside the scheme is a shelf of its own).
 
     Returns:
       (train, test), two lists of file names.
 
     Raises:
-      UserError: there are too few shelves for train and test to have some.
+      UserError: there are too few groups for train and test to have some.
     """
-    train, test = _take_groups(names, shelf, share, f"test {seed} ")
+    train, test = _take_groups(names, group_of, share, f"test {seed} ")
     if not train:
-        count = len({shelf(name) for name in names})
+        count = len({group_of(name) for name in names})
         shelves = "1 shelf" if count == 1 else f"{count} shelves"
         raise UserError(
-            f"{len(names)} images show {shelves}; expected enough shelves to train on some and "
-            "test on others. Add images, lower --test-share, or divide the images by hand into "
-            "train/ and test/."
+            f"{len(names)} images show {shelves} (versions of one image and identical files count "
+            "as one); expected enough shelves to train on some and test on others. Add images, "
+            "lower --test-share, or divide the images by hand into train/ and test/."
         )
     return train, test
 
 
-def official(train: Sequence[str], test: Sequence[str], val_share: float, seed: int) -> Split:
-    """Takes validation images out of the training images by whole shelves.
+def official(
+    train: Sequence[str],
+    test: Sequence[str],
+    val_share: float,
+    seed: int,
+    group_of: Callable[[str], str] = shelf,
+) -> Split:
+    """Takes validation images out of the training images by whole groups.
 
     Args:
       train, test: file names in the folders train/ and test/.
-      val_share: share of the training images, above 0 and below 1; whole shelves are taken until
+      val_share: share of the training images, above 0 and below 1; whole groups are taken until
         there are at least that many images.
-      seed: selects which shelves.
+      seed: selects which groups.
+      group_of: as in ``hold_out``.
 
     Returns:
       dict of "train", "val", "test" to sorted lists of file names.
@@ -114,7 +139,48 @@ def official(train: Sequence[str], test: Sequence[str], val_share: float, seed: 
     Raises:
       UserError: a split would have no images.
     """
-    train, val = _take_validation(train, shelf, val_share, seed, "shelves")
+    train, val = _take_validation(train, group_of, val_share, seed, "shelves")
+    return _checked_split(train, val, test)
+
+
+def choose(
+    found: Mapping[str, Iterable[str]],
+    names: Sequence[str],
+    image_groups: groups.Groups,
+    kind: str = "official",
+    fold: Optional[int] = None,
+    val_share: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """The split of a dataset, as steps 01 and 02 choose it.
+
+    Args:
+      found: "train", "test" and perhaps "val" to the names of the images in that folder.
+      names: the images to use.
+      image_groups: which images have to stay in one split.
+      kind: "official" (by folder; without "val", validation images are taken out of "train") or
+        "grouped" (by planogram).
+      fold, val_share, seed: as in ``official`` and ``grouped``.
+
+    Raises:
+      UserError: as ``official``, ``by_folder`` and ``grouped``.
+    """
+    if kind == "grouped":
+        return grouped(names, fold, val_share, seed)
+    train, val, test = (
+        [name for name in names if name in found.get(folder, ())] for folder in paths.SPLITS
+    )
+    if "val" in found:
+        return by_folder(train, val, test)
+    return official(train, test, val_share, seed, image_groups.key_of.__getitem__)
+
+
+def by_folder(train: Sequence[str], val: Sequence[str], test: Sequence[str]) -> Split:
+    """The split that folders give; ``val`` are the images in val/.
+
+    Raises:
+      UserError: a split would have no images.
+    """
     return _checked_split(train, val, test)
 
 
@@ -156,6 +222,53 @@ def overlap(split: Split) -> Overlap:
         scenes=sum(scene(name) in seen_scenes for name in tested),
         outside_scheme=len(split["test"]) - len(tested),
     )
+
+
+def refuse_without_boxes(
+    split: Split, labelled: Iterable[labels.LabelledImage], remedy: str = ""
+) -> None:
+    """Refuses a split of images without products: nothing can be learned from it, nor measured.
+
+    Args:
+      split: names of the images of each split.
+      labelled: the labelled images.
+      remedy: a sentence on what else would help.
+
+    Raises:
+      UserError: train, val or test has no box.
+    """
+    boxes_of = {image.filename: len(image.classes) for image in labelled}
+    uses = {
+        "train": "train on",
+        "val": "choose the best checkpoint with",
+        "test": "measure AP on",
+    }
+    for name, names in split.items():
+        if not any(boxes_of[image] for image in names):
+            raise UserError(
+                f"{name}: {len(names)} images without any box ({text.listed(names)}); expected at "
+                f"least one ground-truth box to {uses[name]}. Annotate products in the {name} "
+                f"images, or choose other images for {name}.{remedy}"
+            )
+
+
+def shared_report(split: Split, image_groups: groups.Groups) -> List[str]:
+    """Sentences on versions and identical files that are in two splits; says so if there are none.
+
+    Where the folders give the split, or planograms, such images are not kept together.
+    """
+    lines = []
+    for name, others in (("test", "train and val"), ("val", "train")):
+        seen = split["train"] + (split["val"] if name == "test" else [])
+        related = groups.related(split[name], seen, image_groups)
+        if related:
+            pairs = text.listed((f"{image} (of {other})" for image, other in related.items()), 3)
+            lines.append(
+                f"of {len(split[name])} {name} images, {len(related)} are versions of an image in "
+                f"{others}, or identical to one: {pairs}. Scores on them are too high: put such "
+                "images into one split."
+            )
+    return lines
 
 
 def counts(names: Iterable[str], labelled: Iterable[labels.LabelledImage]) -> Counts:
@@ -202,22 +315,25 @@ def _take_groups(
     Returns:
       (rest, taken), both in the order of ``names``.
     """
-    groups = collections.defaultdict(list)
+    members = collections.defaultdict(list)
     for name in names:
-        groups[group_of(name)].append(name)
+        members[group_of(name)].append(name)
 
-    def digest(group):
-        return hashlib.sha256((salt + group).encode("utf-8")).hexdigest()
+    wanted = math.ceil(share * len(names))
 
     # Ordered by hash and not by a random shuffle: a group that is added or removed does not change
-    # the others' order.
-    wanted = math.ceil(share * len(names))
+    # the others' order. A group that would take far more than is wanted, such as a hundred versions
+    # of one image, comes last.
+    def order(group):
+        digest = hashlib.sha256((salt + group).encode("utf-8")).hexdigest()
+        return len(members[group]) > LARGEST_OF_WANTED * wanted, digest
+
     taken = set()
     # Whole groups: photographs of one shelf are too similar to train on one and test on another.
-    for group in sorted(groups, key=digest):
+    for group in sorted(members, key=order):
         if len(taken) >= wanted:
             break
-        taken.update(groups[group])
+        taken.update(members[group])
     rest = [name for name in names if name not in taken]
     return rest, [name for name in names if name in taken]
 
@@ -227,8 +343,10 @@ def _take_validation(names, group_of, val_share, seed, group_name):
     if val and not train:
         count = len({group_of(name) for name in names})
         raise UserError(
-            f"the {len(names)} training images show {count} {group_name}, and validation would "
-            "take them all; expected some to remain for training. Lower --val-share, or add images."
+            f"the {len(names)} training images show {count} {group_name} (versions of one image "
+            "and identical files count as one), and validation would take them all; expected some "
+            "to remain for training. Lower --val-share, add images, or put validation images into "
+            "val/."
         )
     return train, val
 
@@ -240,6 +358,6 @@ def _checked_split(train, val, test):
         raise UserError(
             f"no image is in {' and '.join(empty)}; expected images in each of train, val and "
             "test. Put images into train/ and test/ (step 01 does that for a folder without the "
-            "two)."
+            "two), and annotate them."
         )
     return split

@@ -2,14 +2,13 @@
 
 import collections
 import pathlib
-import unicodedata
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core import parallel
 from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, listed, shown
-from shelfdet.data import formats, images, labels
+from shelfdet.data import formats, images, labels, names
 from shelfdet.data.box_checks import BoxChecker, Report, Size, report_duplicates
 from shelfdet.data.formats import ImageBoxes, ImagesByName
 
@@ -22,59 +21,151 @@ def read_annotations(
     image_paths: Mapping[str, pathlib.Path],
     format: str,
     label_map: Optional[Dict[str, int]] = None,
+    report: Report = print,
+    **options: str,
+) -> List[labels.LabelledImage]:
+    """Reads annotations and checks them against the images: ``read``, then ``check``.
+
+    Args:
+      path: the CSV or JSON file, or the folder of XML files.
+      image_paths, format, label_map, report, options: as in the two.
+
+    Raises:
+      UserError: as the two.
+    """
+    label_map = ONE_CLASS if label_map is None else label_map
+    problems = Problems(path)
+    annotated = read([path], format, image_paths, label_map, problems, report)
+    return check(annotated, image_paths, label_map, problems, report=report, **options).labelled
+
+
+class CheckedImages(NamedTuple):
+    """What ``check`` returns.
+
+    labelled: the images to use, sorted by file name; boxes in the order of the file, equal ones
+      once.
+    without_boxes: images that were left out because all their boxes were.
+    """
+
+    labelled: List[labels.LabelledImage]
+    without_boxes: List[str]
+
+
+def read(
+    places: Iterable[pathlib.Path],
+    format: str,
+    image_paths: Mapping[str, pathlib.Path],
+    label_map: Dict[str, int],
+    problems: Problems,
+    report: Report = print,
+) -> ImagesByName:
+    """Reads annotations, and matches the names in them with those of the images.
+
+    Args:
+      places: the CSV or JSON file, or folders of XML files.
+      format: one of formats.ANNOTATION_FORMATS.
+      image_paths: file name -> path of every image that exists.
+      label_map: class name -> id.
+      problems: collects everything that is wrong with single lines, elements or entries.
+      report: called with a line of text for names that were matched.
+
+    Raises:
+      UserError: a file or folder cannot be read, or is of another format.
+    """
+    options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
+    annotated: ImagesByName = collections.OrderedDict()
+    for place in places:
+        found = formats.read(place, format, problems, image_names=image_paths, **options)
+        for name, image in found.items():
+            if name in annotated:
+                problems.add(
+                    str(place),
+                    f"{image.place} is of image {shown(name)}, which {annotated[name].place} of "
+                    "another folder is of, too; expected each image once. Correct one of them.",
+                )
+            annotated.setdefault(name, image)
+    matched = names.match(annotated, image_paths)
+    if matched.renamed:
+        report(names.renamed_report(matched.renamed))
+    return matched.annotated
+
+
+def check(
+    annotated: ImagesByName,
+    image_paths: Mapping[str, pathlib.Path],
+    label_map: Dict[str, int],
+    problems: Problems,
     out_of_image: str = "clip",
     bad_boxes: str = "refuse",
     allow_missing: bool = False,
     empty_images: str = "refuse",
     exif: str = "ignore",
+    not_used: Optional[Mapping[str, str]] = None,
     report: Report = print,
-) -> List[labels.LabelledImage]:
-    """Reads annotations and checks them against the images.
+) -> CheckedImages:
+    """Checks annotations against the images.
 
     Args:
-      path: the CSV or JSON file, or the folder of XML files.
+      annotated: what ``read`` returned. An image without rows is the same as one that is not there.
       image_paths: file name -> path of every image that exists.
-      format: one of formats.ANNOTATION_FORMATS.
-      label_map: class name -> id; None is one class, ``product``. With one class, every box is of
-        that class, whatever the annotations call it; with several, they must name one of them
-        ("grocery" in its brand column).
+      label_map: class name -> id. With one class, every box is of that class, whatever the
+        annotations call it; with several, they must name one of them ("grocery" in its brand
+        column).
+      problems: what is wrong already; everything else is added, and raised.
       out_of_image: "clip" clips boxes that reach outside the image, "refuse" makes them an error.
       bad_boxes: inverted boxes, boxes without area and boxes wholly outside: "refuse" makes them an
         error, "drop" leaves them out.
-      allow_missing: leave out rows whose image does not exist, instead of an error.
-      empty_images: images that the annotations do not mention: "refuse", "leave-out", or "keep"
-        (they show no product).
+      allow_missing: leave out images that do not exist, are broken or have no box, instead of an
+        error.
+      empty_images: images without a box, annotated or not: "refuse", "leave-out", or "keep" (they
+        show no product).
       exif: "ignore" measures raw pixels; "apply" the image as its EXIF orientation turns it.
-      report: called with a line of text for what was clipped, dropped, left out or renamed.
-
-    Returns:
-      list of LabelledImage, sorted by file name; boxes in the order of the file, equal ones once.
+      not_used: why a file is not among ``image_paths``, as in ``names.missing_reasons``.
+      report: called with a line of text for what was clipped, dropped or left out.
 
     Raises:
       UserError: everything that is wrong, with file and line (or element, or entry).
     """
-    label_map = ONE_CLASS if label_map is None else label_map
-    problems = Problems(path)
-    annotated = _read(path, format, image_paths, label_map, problems)
-    _check_missing_images(annotated, image_paths, allow_missing, problems, report)
-    kept_empty = _check_empty_images(annotated, image_paths, empty_images, problems, report)
-    existing = [name for name in annotated if name in image_paths]
-    infos, broken = inspect_all({name: image_paths[name] for name in existing + kept_empty})
-    for reason in broken.values():
-        problems.add("", reason)
+    if allow_missing and empty_images == "refuse":
+        empty_images = "leave-out"
+    # An image whose rows are wrong is not without any.
+    wrong_rows = {name for name, image in annotated.items() if len(problems) and not image.rows}
+    _check_missing_images(annotated, image_paths, allow_missing, not_used or {}, problems, report)
+    # An image that is left out anyway need not be decoded.
+    read_names = [
+        name
+        for name in image_paths
+        if empty_images != "leave-out" or (name in annotated and annotated[name].rows)
+    ]
+    infos, broken = inspect_all({name: image_paths[name] for name in read_names})
+    _check_broken_images(broken, allow_missing, problems, report)
     sizes = _check_sizes(annotated, infos, exif, problems, report)
     checker = BoxChecker(problems, label_map, out_of_image, bad_boxes)
     result = []
     for name in sorted(sizes):
         rows = annotated[name].rows if name in annotated else []
         result.append(labels.labelled(name, sizes[name], checker.check(rows, sizes[name])))
+    empty = set(image_paths).difference(read_names)
+    empty.update(
+        image.filename
+        for image in result
+        if not image.classes and _has_no_product(annotated.get(image.filename), bad_boxes)
+    )
+    empty -= wrong_rows
+    _check_empty_images(sorted(empty), len(image_paths), empty_images, problems, report)
+    without_boxes: List[str] = []
+    if empty_images == "leave-out":
+        without_boxes = [image.filename for image in result if image.filename in empty]
+        result = [image for image in result if image.filename not in empty]
     checker.note_unknown_classes()
     problems.refuse()
     checker.report_counts(report)
     report_duplicates(result, report)
     if not result:
-        raise UserError(f"{path}: no image is left; expected at least one. Check the path.")
-    return result
+        raise UserError(
+            f"{problems.path}: no image is left; expected at least one. Check the path."
+        )
+    return CheckedImages(result, without_boxes)
 
 
 class InspectedImages(NamedTuple):
@@ -118,26 +209,23 @@ def _info_or_reason(path):
         return str(error)
 
 
-def _read(
-    path: pathlib.Path,
-    format: str,
-    image_paths: Mapping[str, pathlib.Path],
-    label_map: Dict[str, int],
-    problems: Problems,
-) -> ImagesByName:
-    options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
-    return formats.read(path, format, problems, image_names=image_paths, **options)
-
-
 def _check_missing_images(
     annotated: ImagesByName,
     image_paths: Mapping[str, pathlib.Path],
     allow_missing: bool,
+    not_used: Mapping[str, str],
     problems: Problems,
     report: Report,
 ) -> None:
     """Notes or reports the annotated images that do not exist."""
-    missing = [image for name, image in annotated.items() if name not in image_paths]
+    absent = [image for name, image in annotated.items() if name not in image_paths]
+    missing = [image for image in absent if image.rows]
+    without_rows = [image.filename for image in absent if not image.rows]
+    if without_rows:
+        report(
+            f"{len(without_rows)} images are listed without a box and do not exist (or step 01 "
+            f"left them out); they are ignored: {listed(without_rows)}"
+        )
     if not missing:
         return
     if allow_missing:
@@ -147,54 +235,56 @@ def _check_missing_images(
             f"{listed(image.filename for image in missing)}"
         )
         return
-    similar = _similar_name(missing, image_paths)
+    reasons = names.missing_reasons((image.filename for image in missing), image_paths, not_used)
+    why = "".join(f" {reason}" for reason in reasons)
     problems.add(
         "",
         f"{len(missing)} of {len(annotated)} annotated images do not exist: "
-        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{similar} Expected "
-        "every image. Add them, or give --allow-missing to leave their rows out.",
+        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{why} Expected every "
+        "image. Add them, or give --allow-missing to leave their rows out.",
     )
 
 
-def _similar_name(missing: Iterable[ImageBoxes], image_paths: Iterable[str]) -> str:
-    """A sentence about the first missing image for which another one differs in case or accents."""
-    existing = {_normalised(name): name for name in image_paths}
-    for image in missing:
-        other = existing.get(_normalised(image.filename))
-        if other is not None:
-            return f" There is {shown(other)} for {shown(image.filename)}."
-    return ""
+def _check_broken_images(
+    broken: Dict[str, str], allow_missing: bool, problems: Problems, report: Report
+) -> None:
+    """Notes or reports the images that cannot be decoded."""
+    if broken and allow_missing:
+        report(f"{len(broken)} images are broken and were left out: {listed(broken)}")
+    # Broken images are collected like bad rows, so that one run reports both.
+    for reason in broken.values():
+        if allow_missing:
+            report(f"  {reason}")
+        else:
+            problems.add("", f"{reason} Or give --allow-missing to continue without it.")
 
 
-def _normalised(name: str) -> str:
-    """``name`` without what file systems may change: case, and how accents are composed."""
-    return unicodedata.normalize("NFC", name).lower()
+def _has_no_product(image: Optional[ImageBoxes], bad_boxes: str) -> bool:
+    """Whether an image has no box that is noted as a problem: none at all, or all left out."""
+    if image is None:
+        return True
+    return bad_boxes == "drop" or all(row.crowd for row in image.rows)
 
 
 def _check_empty_images(
-    annotated: ImagesByName,
-    image_paths: Mapping[str, pathlib.Path],
-    empty_images: str,
-    problems: Problems,
-    report: Report,
-) -> List[str]:
-    """Notes or reports the images that are not annotated; returns those to keep."""
-    empty = sorted(name for name in image_paths if name not in annotated)
+    empty: List[str], total: int, empty_images: str, problems: Problems, report: Report
+) -> None:
+    """Notes or reports the images without a box."""
     if not empty:
-        return []
+        return
     if empty_images == "refuse":
         problems.add(
             "",
-            f"{len(empty)} of {len(image_paths)} images have no annotations: {listed(empty)}. "
-            "Expected some for every image: products without a box would be learned as "
-            "background. Annotate them, or give --empty-images leave-out, or --empty-images keep "
-            "if they show no product at all.",
+            f"{len(empty)} of {total} images have no annotations (no box that can be used): "
+            f"{listed(empty)}. Expected some for every image: products without a box would be "
+            "learned as background. Annotate them, or give --empty-images leave-out, or "
+            "--empty-images keep if they show no product at all.",
         )
-        return []
-    keep = empty_images == "keep"
-    action = "kept, as images without products" if keep else "left out"
+        return
+    action = "left out"
+    if empty_images == "keep":
+        action = "kept, as images without products"
     report(f"{len(empty)} images without annotations were {action}: {listed(empty)}")
-    return empty if keep else []
 
 
 def _check_sizes(

@@ -14,7 +14,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, paths, text
 from shelfdet.core.progress import progress
-from shelfdet.data import MAX_SIDE, images, labels
+from shelfdet.data import MAX_SIDE, images, labels, layout
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_label_map
 from shelfdet.inference import DEFAULT_THRESHOLD, drawings, graph_files, tiling
@@ -111,7 +111,7 @@ def labelled_images(label_file: pathlib.Path, folder: pathlib.Path) -> List[Inpu
     labelled = labels.read_labels(label_file)
     # Validation images are in train/, too: only two folders to choose from.
     split = "test" if label_file.stem.startswith("test") else "train"
-    located = images.locate(folder, [image.filename for image in labelled], split)
+    located = layout.locate(folder, [image.filename for image in labelled], split)
     return [InputImage(path, image.size_wh, label_file) for path, image in zip(located, labelled)]
 
 

@@ -1,0 +1,402 @@
+"""Where the images of a dataset are: all steps find them with the functions of this module.
+
+Images are in folders for training, validation and test, or all in one folder. These are directly in
+the dataset's folder or in one of HOMES in it. Upper and lower case do not matter.
+"""
+
+import os
+import pathlib
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from shelfdet import UserError
+from shelfdet.core.text import Problems, listed, name_problem
+from shelfdet.data import images
+
+# File name (without spaces around it) to path.
+ImagePaths = Dict[str, pathlib.Path]
+
+# Where step 01 puts images, in train/, val/ (if there are validation images) and test/.
+SHELF_IMAGES = "ShelfImages"
+# Where step 01 downloads to: what is in use of it is linked from SHELF_IMAGES.
+DOWNLOAD = "download"
+
+# Folders in a dataset's folder that hold its images: of the Grocery Dataset and this workspace, of
+# COCO and many tools, of Pascal VOC.
+HOMES = (SHELF_IMAGES, "images", "JPEGImages")
+
+# Names of the folder of each split, as different tools write it.
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+# Files in a folder and its subfolders after which the search for unused images ends.
+SEARCHED_FILES = 100000
+
+FOLDERS_EXPECTED = "train/ and test/ (and val/, if you have validation images)"
+
+
+class Layout(NamedTuple):
+    """What ``find`` found.
+
+    root: the folder that holds the images, or the folders of the splits.
+    images: "train", "test" and, if there is such a folder, "val" to ImagePaths; or "all" to
+      ImagePaths where the images are not divided. Sorted by name.
+    other_files: file name to path of the files in the same folders that are not read as images.
+    unused: images in further folders, which are not used: folder (relative to the dataset's) to
+      their names.
+    """
+
+    root: pathlib.Path
+    images: Dict[str, ImagePaths]
+    other_files: ImagePaths
+    unused: Dict[str, List[str]]
+
+
+class _Root(NamedTuple):
+    """A folder with images: ``flat`` are directly in it, ``splits`` are the folders of splits."""
+
+    path: pathlib.Path
+    flat: List[pathlib.Path]
+    splits: Dict[str, List[pathlib.Path]]  # split to the folders that are named after it
+
+    def split_images(self, split: str) -> List[pathlib.Path]:
+        return [path for folder in self.splits.get(split, ()) for path in _images_in_split(folder)]
+
+    def all_images(self) -> List[pathlib.Path]:
+        return self.flat + [path for split in SPLIT_FOLDERS for path in self.split_images(split)]
+
+    def is_divided(self) -> bool:
+        return any(self.split_images(split) for split in self.splits)
+
+
+def has_images(folder: pathlib.Path) -> bool:
+    """Whether ``folder`` holds a dataset's images, complete or not."""
+    return os.path.isdir(str(folder)) and any(root.all_images() for root in _roots(folder))
+
+
+def find(folder: pathlib.Path, placed: bool = False) -> Layout:
+    """Finds the images of a dataset.
+
+    Args:
+      folder: the dataset's folder.
+      placed: prefer what step 01 put into ``folder`` to other images in it.
+
+    Raises:
+      UserError: no such folder, no images, images in several places between which only the user can
+        choose, no train or test images although there are folders for splits; a file name that is
+        there twice (also but for upper and lower case), or that no label file can hold.
+    """
+    folder = pathlib.Path(folder)
+    root = _chosen_root(folder, placed)
+    if root is None:
+        raise UserError(_no_images(folder))
+    if root.is_divided():
+        _refuse_missing_splits(root)
+        paths = {
+            split: root.split_images(split)
+            for split in SPLIT_FOLDERS
+            if split != "val" or root.split_images("val")
+        }
+    else:
+        paths = {"all": root.flat}
+    used = [path for split in paths.values() for path in split]
+    problems = Problems(root.path)
+    _check_names(root.path, used, problems)
+    problems.refuse()
+    found = {
+        split: {path.name.strip(): path for path in sorted(split_paths, key=_by_name)}
+        for split, split_paths in paths.items()
+    }
+    return Layout(root.path, found, _other_files(used), _unused(folder, used))
+
+
+def find_divided(folder: pathlib.Path) -> Layout:
+    """As ``find``, for a folder into which step 01, or the user, has put divided images.
+
+    Raises:
+      UserError: as ``find``; the images are in one folder.
+    """
+    found = find(folder, placed=True)
+    if "all" in found.images:
+        raise UserError(
+            f"{found.root}: holds {len(found.images['all'])} images that are not divided; expected "
+            f"{FOLDERS_EXPECTED}. Run step 01 (make data FROM={found.root}), which divides them."
+        )
+    return found
+
+
+def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[pathlib.Path]:
+    """Finds the file of each image of a split.
+
+    Args:
+      folder: a dataset's folder, or any folder of images.
+      filenames: names of the images.
+      split: "train", "val" or "test": whose folder is searched first. A split that is not by folder
+        (validation images out of train/, planograms) has images from other folders, too.
+
+    Returns:
+      paths in the order of ``filenames``.
+
+    Raises:
+      UserError: no such folder, or images that have no file, by name.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir() and folder.name == SHELF_IMAGES and has_images(folder.parent):
+        folder = folder.parent  # images that were put there by hand
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; expected images, or {FOLDERS_EXPECTED}. Run step 01, or "
+            "check the path."
+        )
+    root = _chosen_root(folder, placed=True)
+    by_name: ImagePaths = {}
+    if root is not None:
+        others = [name for name in SPLIT_FOLDERS if name != split]
+        candidates = root.split_images(split) + root.flat
+        candidates += [path for name in others for path in root.split_images(name)]
+        for path in candidates:
+            by_name.setdefault(path.name.strip(), path)
+    missing = [name for name in filenames if name not in by_name]
+    if missing:
+        raise UserError(
+            f"{folder}: {len(missing)} of {len(filenames)} images do not exist: "
+            f"{listed(missing)}. Run steps 01 and 02, or check the path."
+        )
+    return [by_name[name] for name in filenames]
+
+
+def unused_report(found: Layout) -> List[str]:
+    """Sentences on the images that ``find`` did not use; empty if there are none."""
+    lines = []
+    if found.unused:
+        count = sum(len(names) for names in found.unused.values())
+        folders = listed(
+            f"{folder} ({len(names)}: {listed(names, 3)})" for folder, names in found.unused.items()
+        )
+        where = "into it" if "all" in found.images else f"into {FOLDERS_EXPECTED} of it"
+        lines.append(
+            f"not used: {count} images in other folders than those that are read in {found.root}: "
+            f"{folders}. To use them, put them {where}."
+        )
+    kinds = [path for path in found.other_files.values() if images.kind_problem(path)]
+    if kinds:
+        lines.append(
+            f"not used: {len(kinds)} images of kinds that TensorFlow does not decode: "
+            f"{listed(path.name for path in kinds)}. To use them, convert them to JPEG."
+        )
+    return lines
+
+
+def not_used_reasons(found: Layout) -> Dict[str, str]:
+    """Names of files that ``find`` did not use, to the reason: see ``names.missing_reasons``."""
+    reasons = {}
+    for folder, names in found.unused.items():
+        for name in names:
+            reasons[name] = f"{name} is in {folder}, which is not one of the folders that are read"
+    for name, path in found.other_files.items():
+        reasons[name] = images.kind_problem(path) or (
+            f"{name} is there, but is not named as an image: rename it if it is one ("
+            f"{', '.join(images.SUFFIXES)})"
+        )
+    return reasons
+
+
+def _roots(folder: pathlib.Path) -> Iterator[_Root]:
+    """``folder`` itself and its HOMES."""
+    homes = {name.lower() for name in HOMES}
+    subfolders = _subfolders(folder)
+    for path in [folder] + [path for path in subfolders if path.name.lower() in homes]:
+        splits: Dict[str, List[pathlib.Path]] = {}
+        for subfolder in _subfolders(path):
+            for split, names in SPLIT_FOLDERS.items():
+                if subfolder.name.strip().lower() in names:
+                    splits.setdefault(split, []).append(subfolder)
+        yield _Root(path, images.list_images(path), splits)
+
+
+def _subfolders(folder: pathlib.Path) -> List[pathlib.Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be read ({error.strerror}); expected a folder of images. Correct "
+            "its permissions."
+        ) from error
+
+
+def _images_in_split(folder: pathlib.Path) -> List[pathlib.Path]:
+    """The images in the folder of a split, or in images/ in it, as tools for YOLO write them."""
+    found = images.list_images(folder)
+    if found:
+        return found
+    return [
+        path
+        for subfolder in _subfolders(folder)
+        if subfolder.name.lower() == "images"
+        for path in images.list_images(subfolder)
+    ]
+
+
+def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
+    """The one place in ``folder`` that holds its images; None if there are none.
+
+    Args:
+      folder: the dataset's folder.
+      placed: prefer what step 01 put into ``folder``.
+    """
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {found}; expected a folder with images. Check the path.")
+    roots = [root for root in _roots(folder) if root.all_images()]
+    if placed:
+        roots = [root for root in roots if root.path.name == SHELF_IMAGES] or roots
+    roots = _without_copies(roots)
+    # Images in folders of splits come before undivided ones, which are then named as unused.
+    roots = [root for root in roots if root.is_divided()] or roots
+    if len(roots) > 1:
+        places = ", ".join(f"{root.path} ({len(root.all_images())} images)" for root in roots)
+        raise UserError(
+            f"{folder}: holds images in several places, of which only you know the right one: "
+            f"{places}. Expected one. Move the others out of {folder}, or name the one to use "
+            "(--from of step 01, --images of later steps)."
+        )
+    return roots[0] if roots else None
+
+
+def _without_copies(roots: List[_Root]) -> List[_Root]:
+    """The roots whose images are not all in another one: ShelfImages/ may link to them."""
+    files = [{_real(path) for path in root.all_images()} for root in roots]
+    return [
+        root
+        for index, root in enumerate(roots)
+        if not any(
+            files[index] < other or (files[index] == other and number < index)
+            for number, other in enumerate(files)
+        )
+    ]
+
+
+def _real(path: pathlib.Path) -> str:
+    return os.path.realpath(str(path))
+
+
+def _by_name(path: pathlib.Path) -> str:
+    return path.name.strip()
+
+
+def _no_images(folder: pathlib.Path) -> str:
+    elsewhere = _unused(folder, [])
+    if elsewhere:
+        first = folder / next(iter(elsewhere))
+        counts = listed(f"{name} ({len(names)} images)" for name, names in elsewhere.items())
+        return (
+            f"{folder}: holds no images of its own, but {counts}; expected "
+            f"{FOLDERS_EXPECTED}, or all images in one folder. Give that folder (--from {first}), "
+            "or put the images into one."
+        )
+    others = _other_files([folder / "any"])
+    kinds = [kind for kind in map(images.kind_problem, others.values()) if kind]
+    reason = f" ({listed(kinds, 3)})" if kinds else ""
+    return (
+        f"{folder}: holds no images{reason}; expected {FOLDERS_EXPECTED} with JPEG, PNG, BMP or "
+        f"GIF files (in it, or in {', '.join(f'{home}/' for home in HOMES)} in it), or such files "
+        "themselves. Check the path."
+    )
+
+
+def _refuse_missing_splits(root: _Root) -> None:
+    """Refuses folders of splits without images for training or for the test."""
+    for split, folders in root.splits.items():
+        if len([folder for folder in folders if _images_in_split(folder)]) > 1:
+            raise UserError(
+                f"{root.path}: {' and '.join(f'{folder.name}/' for folder in folders)} both name "
+                f"the {split} images; expected one of them. Put the images into one folder."
+            )
+    for split in ("train", "test"):
+        if root.split_images(split):
+            continue
+        there = [name for name in SPLIT_FOLDERS if root.split_images(name)]
+        found = " and ".join(
+            f"{root.splits[name][0].name}/ ({len(root.split_images(name))} images)"
+            for name in there
+        )
+        missing = f"no {split}/"
+        if split in root.splits:
+            missing = f"no image in {root.splits[split][0].name}/"
+        raise UserError(
+            f"{root.path}: holds {found} and {missing}; expected {FOLDERS_EXPECTED}, because a "
+            f"detector is scored on images that it was not trained on. {_split_remedy(root, split)}"
+        )
+
+
+def _split_remedy(root: _Root, missing: str) -> str:
+    if missing == "test" and root.split_images("val"):
+        val = root.splits["val"][0].name
+        return (
+            f"Add test/ with images, or rename {val}/ to test/: step 02 takes validation images "
+            "out of train/."
+        )
+    if missing == "test":
+        train = root.splits["train"][0]
+        return (
+            f"Add test/ with images, or let step 01 divide the images: --from {train} "
+            f"(make data FROM={train})."
+        )
+    return f"Add {missing}/ with images."
+
+
+def _check_names(root: pathlib.Path, paths: Sequence[pathlib.Path], problems: Problems) -> None:
+    first_paths: Dict[str, Tuple[str, pathlib.Path]] = {}  # lower-case name to the first path
+    for path in paths:
+        name = path.name.strip()
+        problem = name_problem(name)
+        if problem:
+            problems.add(path.parent.name, f"{problem}.")
+        first_name, first = first_paths.setdefault(name.lower(), (name, path))
+        if first is not path:
+            difference = "" if first_name == name else " except for upper and lower case"
+            problems.add(
+                "",
+                f"{_relative(first, root)} and {_relative(path, root)} have the same "
+                f"name{difference}; expected every name once. Rename one, and its annotations.",
+            )
+
+
+def _relative(path: pathlib.Path, folder: pathlib.Path) -> str:
+    return os.path.relpath(str(path), str(folder))
+
+
+def _other_files(used: Sequence[pathlib.Path]) -> ImagePaths:
+    """The files beside the images ``used`` that are not read as images."""
+    others = {}
+    for folder in dict.fromkeys(path.parent for path in used):
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith(".") and not images.has_image_suffix(path):
+                others.setdefault(path.name, path)
+    return {name: path for name, path in others.items() if path.is_file()}
+
+
+def _unused(folder: pathlib.Path, used: Sequence[pathlib.Path]) -> Dict[str, List[str]]:
+    """Images in ``folder`` and below that are not among ``used``, by folder relative to it."""
+    used_files = {_real(path) for path in used}
+    found: Dict[str, List[str]] = {}
+    searched = 0
+    for place, subfolders, names in os.walk(str(folder)):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if pathlib.Path(place) == folder and SHELF_IMAGES in subfolders:
+            subfolders[:] = [name for name in subfolders if name != DOWNLOAD]
+        searched += len(names)
+        if searched > SEARCHED_FILES:
+            break
+        unused = [
+            name
+            for name in sorted(names)
+            if not name.startswith(".")
+            and images.has_image_suffix(pathlib.Path(name))
+            and _real(pathlib.Path(place, name)) not in used_files
+        ]
+        if unused:
+            found[f"{_relative(pathlib.Path(place), folder)}/"] = unused
+    return found

@@ -1,0 +1,130 @@
+"""Matches the image names that annotations state with the images that exist.
+
+Tools, file systems and conversions change names: upper and lower case, composed or decomposed
+accents, spaces at the ends, the suffix after a conversion to JPEG. Where one image alone can be
+meant, it is taken, and the caller reports it.
+"""
+
+import collections
+import pathlib
+import unicodedata
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple
+
+from shelfdet.core.text import listed, shown
+from shelfdet.data import images
+from shelfdet.data.formats import ImagesByName
+
+SHOWN_REASONS = 5
+
+_NAMED_SUFFIXES = images.SUFFIXES + tuple(images.OTHER_KINDS)
+
+
+class Matched(NamedTuple):
+    """What ``match`` returns.
+
+    annotated: the annotated images, under the names of the images that exist where one matches.
+    renamed: name in the annotations to the image that it means, of those whose names differ.
+    """
+
+    annotated: ImagesByName
+    renamed: Dict[str, str]
+
+
+def match(annotated: ImagesByName, image_names: Iterable[str]) -> Matched:
+    """Gives annotated images without a file of their exact name that of their only possible one.
+
+    A name that differs in case, accents and spaces comes first, one that also differs in its suffix
+    second. An image that is annotated under its own name, or that several names could mean, is
+    never taken.
+    """
+    renamed: Dict[str, str] = {}
+    for key_of in (_name_key, _stem_key):
+        taken = set(annotated) | set(renamed.values())
+        free = _by_key((name for name in image_names if name not in taken), key_of)
+        existing = set(image_names)
+        wanted = _by_key(
+            (name for name in annotated if name not in existing and name not in renamed), key_of
+        )
+        for key, written in wanted.items():
+            if len(written) == 1 and len(free.get(key, ())) == 1:
+                renamed[written[0]] = free[key][0]
+    result = collections.OrderedDict()
+    for name, image in annotated.items():
+        name = renamed.get(name, name)
+        result[name] = image._replace(filename=name)
+    return Matched(result, renamed)
+
+
+def renamed_report(renamed: Mapping[str, str]) -> str:
+    """A sentence on the names that ``match`` changed; empty if there are none."""
+    if not renamed:
+        return ""
+    pairs = listed(f"{_visible(old)} is {_visible(new)}" for old, new in renamed.items())
+    return (
+        f"{len(renamed)} annotated names differ from those of the images in case, accents, spaces "
+        f"or suffix, and were matched: {pairs}"
+    )
+
+
+def missing_reasons(
+    missing: Iterable[str], image_names: Iterable[str], not_used: Mapping[str, str]
+) -> List[str]:
+    """Sentences on why annotated images are missing, where something similar exists.
+
+    Args:
+      missing: annotated names without an image.
+      image_names: the images that exist.
+      not_used: name of a file that is not read as an image of the dataset to the reason, a sentence
+        without a full stop.
+    """
+    reasons: List[str] = []
+    by_name = _by_key(not_used, _name_key)
+    by_stem = _by_key(not_used, _stem_key)
+    existing = _by_key(image_names, _name_key)
+    existing_stems = _by_key(image_names, _stem_key)
+    for name in missing:
+        files = by_name.get(_name_key(name)) or by_stem.get(_stem_key(name))
+        similar = existing.get(_name_key(name)) or existing_stems.get(_stem_key(name))
+        if files:
+            reasons.append(f"{not_used[files[0]]}.")
+        elif similar:
+            reasons.append(
+                f"There is {_quoted(similar)} for {_visible(name)}, but it is annotated under its "
+                "own name, or more than one name could mean it."
+            )
+    reasons = list(dict.fromkeys(reasons))
+    if len(reasons) > SHOWN_REASONS:
+        more = len(reasons) - SHOWN_REASONS
+        reasons = reasons[:SHOWN_REASONS] + [f"And {more} more such cases."]
+    return reasons
+
+
+def _by_key(names: Iterable[str], key_of: Callable[[str], str]) -> Dict[str, List[str]]:
+    found: Dict[str, List[str]] = collections.defaultdict(list)
+    for name in names:
+        found[key_of(name)].append(name)
+    return found
+
+
+def _name_key(name: str) -> str:
+    """``name`` without case, composition of accents, kinds of spaces, and spaces at the ends."""
+    path = pathlib.PurePath(" ".join(unicodedata.normalize("NFC", name).split()).casefold())
+    # The space may be before the suffix: "a .jpg".
+    return path.stem.strip() + path.suffix.strip()
+
+
+def _stem_key(name: str) -> str:
+    """``_name_key`` without the suffix of an image."""
+    key = _name_key(name)
+    suffix = pathlib.PurePath(key).suffix
+    return key[: -len(suffix)] if suffix in _NAMED_SUFFIXES else key
+
+
+def _visible(name: str) -> str:
+    """``name`` in quotes; in ASCII where two names that look alike would be shown."""
+    same = unicodedata.normalize("NFC", name) == name and not name.startswith(" ")
+    return shown(name) if same and " ".join(name.split()) == name else f"{name!a}"
+
+
+def _quoted(names: List[str]) -> str:
+    return listed(map(_visible, names), 3)
