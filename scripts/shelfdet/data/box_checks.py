@@ -39,6 +39,7 @@ class BoxChecker:
         """The valid boxes of one image as (class, box), inside it; notes the others."""
         kept = collections.OrderedDict()
         for row in rows:
+            # A region of many products, learned as one product, would teach a wrong size.
             if row.crowd:
                 self._counts["crowd"] += 1
                 continue
@@ -102,6 +103,7 @@ class BoxChecker:
 
     def _inside(self, row: BoxRow, size_wh: Size) -> Optional[Tuple[float, ...]]:
         """The part of a row's box inside the image; None where it is dropped or a problem."""
+        # Clipped first: a box wholly outside has no area left.
         clipped_xyxy = tuple(boxes.clip(row.box_xyxy, size_wh)[0].tolist())
         defect = _defect(row.box_xyxy, clipped_xyxy)
         if defect is not None:

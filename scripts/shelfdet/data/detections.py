@@ -83,6 +83,7 @@ def read_detections(
         It names the file and the line or entry of each.
     """
     assert format in formats.DETECTION_FORMATS, format
+    # The label files of this workspace are checked more strictly than files of other tools.
     if format == "csv" and not scored:
         return [
             Detections(image.filename, image.size_wh, image.boxes_xyxy, None, image.classes)
@@ -112,7 +113,7 @@ def _image_boxes(image: Detections) -> ImageBoxes:
     """The plain form of one image, by falling score, without boxes of no area."""
     boxes_xyxy = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     scores = np.asarray(image.scores, dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")  # stable: equal scores keep their order
     order = order[boxes.areas(boxes_xyxy[order]) > 0]
     rows = [
         BoxRow("", image.classes[index], tuple(boxes_xyxy[index].tolist()), float(scores[index]))

@@ -52,6 +52,7 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
     Raises:
       UserError: every row that is wrong, by line, with what was found and what was expected.
     """
+    # The reader of the format would not name the command that writes label files.
     if not pathlib.Path(path).exists():
         raise UserError(
             f"{path}: no such file; expected a label file. `make data` writes train_labels.csv, "
@@ -89,6 +90,7 @@ def _checked_rows(image: ImageBoxes, problems: Problems) -> List[Tuple[str, Sequ
     """(class, box) of every row; notes boxes outside the image and equal rows."""
     first_places: Dict[Tuple[str, Sequence[float]], str] = {}
     for row in image.rows:
+        # Equal rows are a mistake here: step 02, which writes label files, drops them.
         key = (row.label, row.box_xyxy)
         if not _is_inside(row.box_xyxy, image.size_wh):
             problems.add(

@@ -23,6 +23,7 @@ from shelfdet.data.formats.image_boxes import (
 
 Entry = Dict[str, Any]
 
+# NaN is no JSON: other readers would refuse the file.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -200,7 +201,7 @@ def _read_declared(content: Any, problems: Problems) -> _Declared:
         declared.names[image_id] = None
         name = read_name(entry.get("file_name"), place, problems)
         if name is None:
-            continue
+            continue  # its id is known nevertheless, so that its annotations are no problems
         size_wh = read_stated_size(entry.get("width"), entry.get("height"), place, problems)
         if add_image(declared.images, name, place, size_wh, problems):
             declared.names[image_id] = name
@@ -215,6 +216,7 @@ def _identified(
     """(place, entry, id) of the entries that have an id of their own."""
     places: Dict[Any, str] = {}
     for place, entry in _objects(entries, section, problems):
+        # Text is accepted, since some tools write names of files as ids.
         entry_id = entry.get("id")
         if not _is_id(entry_id):
             problems.add(

@@ -54,6 +54,7 @@ def read(
             read_number(value, column, place, problems)
             for column, value in zip(BOX_COLUMNS, fields[1:5])
         )
+        # An image whose boxes are all wrong is annotated nevertheless, so it is not reported twice.
         image = images.setdefault(name, ImageBoxes(name, place, None, []))
         if None not in box:
             label = fields[5].strip() if brand_is_class else None
@@ -75,4 +76,4 @@ def _refuse_header(fields: Sequence[str], place: str, problems: Problems) -> Non
         f"found a header ({shown(','.join(fields))}); expected no header but rows of "
         f"{','.join(COLUMNS)}. {advice}",
     )
-    problems.refuse()
+    problems.refuse()  # every other row may have other columns, too

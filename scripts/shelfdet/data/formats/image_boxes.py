@@ -63,6 +63,7 @@ ImagesByName = Dict[str, ImageBoxes]
 
 def base_name(written: Any) -> str:
     """The last part of a path with "/" or "\\", stripped; "" of what is no text."""
+    # Annotations made on Windows have "\" also where they are read elsewhere.
     return re.split(r"[\\/]", written.strip())[-1] if isinstance(written, str) else ""
 
 
@@ -152,6 +153,7 @@ def files_in(folder: PathLike, suffix: str, title: str) -> List[pathlib.Path]:
         found = sorted(
             path
             for path in folder.iterdir()
+            # Dot files are what macOS adds to folders on other file systems ("._a.xml").
             if path.suffix.lower() == suffix and not path.name.startswith(".") and path.is_file()
         )
     except OSError as error:

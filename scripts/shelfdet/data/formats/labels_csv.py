@@ -20,7 +20,8 @@ from shelfdet.data.formats.image_boxes import (
     RowNames,
 )
 
-LABEL_COLUMNS = ("filename", "width", "height", "class") + BOX_COLUMNS
+IMAGE_COLUMNS = ("filename", "width", "height")
+LABEL_COLUMNS = IMAGE_COLUMNS + ("class",) + BOX_COLUMNS
 DETECTION_COLUMNS = LABEL_COLUMNS + ("score",)
 
 
@@ -67,6 +68,7 @@ def write(images: Iterable[ImageBoxes], path: PathLike) -> None:
         for row in image.rows:
             writer.writerow(head + [row.label] + [number_text(side) for side in row.box_xyxy])
         if not image.rows:
+            # Without this row the image would not be learned as background.
             writer.writerow(head + [""] * 5)
     files.write_text(path, content.getvalue())
 
@@ -129,27 +131,14 @@ def _read_row(
     problems: Problems,
 ) -> None:
     """Adds the box of one row to its image, or notes that the image has none."""
-    name = image.filename
-    is_empty = not any(row[column].strip() for column in tuple(row)[3:])
-    if is_empty and name in empty_rows:
-        problems.add(
-            place,
-            f"the same image, without a box, as {empty_rows[name]}; expected it once. "
-            "Delete one of them.",
-        )
-    elif (is_empty and image.rows) or name in empty_rows:
-        problems.add(
-            place,
-            f"{shown(name)} has rows with boxes and one without; expected either. "
-            "Delete the row without a box.",
-        )
+    is_empty = not any(row[column].strip() for column in row if column not in IMAGE_COLUMNS)
+    _check_empty_rows(image, is_empty, place, empty_rows, problems)
     if is_empty:
-        empty_rows.setdefault(name, place)
+        empty_rows.setdefault(image.filename, place)
         return
-    values = [
-        read_number(row[column], column, place, problems)
-        for column in BOX_COLUMNS + (("score",) if scored else ())
-    ]
+    # All values are read before any is used, so that one run reports every mistake of the row.
+    columns = BOX_COLUMNS + (("score",) if scored else ())
+    values = [read_number(row[column], column, place, problems) for column in columns]
     label = row["class"].strip()
     if not label:
         problems.add(
@@ -160,3 +149,22 @@ def _read_row(
     if label and None not in values:
         score = values[4] if scored else None
         image.rows.append(BoxRow(place, label, tuple(values[:4]), score))
+
+
+def _check_empty_rows(
+    image: ImageBoxes, is_empty: bool, place: str, empty_rows: Dict[str, str], problems: Problems
+) -> None:
+    """Notes a second row that states that an image has no boxes, and one beside rows with boxes."""
+    first_place = empty_rows.get(image.filename)
+    if is_empty and first_place is not None:
+        problems.add(
+            place,
+            f"the same image, without a box, as {first_place}; expected it once. "
+            "Delete one of them.",
+        )
+    elif (is_empty and image.rows) or first_place is not None:
+        problems.add(
+            place,
+            f"{shown(image.filename)} has rows with boxes and one without; expected either. "
+            "Delete the row without a box.",
+        )

@@ -63,7 +63,7 @@ def _read_line(line: str, place: str, scored: bool, problems: Problems) -> Optio
     """The box of a line, or None after noting a problem."""
     columns = (("score",) if scored else ()) + BOX_FIELDS
     layout = " ".join(("class",) + columns)
-    fields = line.strip().rsplit(None, len(columns))
+    fields = line.strip().rsplit(None, len(columns))  # from the right: a class may have spaces
     if len(fields) != len(columns) + 1:
         problems.add(
             place, f"is {shown(line.strip())}; expected '{layout}'. Correct or delete the line."
@@ -73,6 +73,7 @@ def _read_line(line: str, place: str, scored: bool, problems: Problems) -> Optio
     values = [
         read_number(value, column, place, problems) for value, column in zip(fields[1:], columns)
     ]
+    # Read as ground truth, the line of a detection has its score as the last word of the class.
     if not scored and _ends_in_number(label):
         problems.add(
             place,
