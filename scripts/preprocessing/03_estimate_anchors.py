@@ -155,7 +155,6 @@ def main(argv: Optional[List[str]] = None) -> None:
         args.config, args.labels, measurement, found, args.search_on, args.seed
     )
     json_path = args.output / "anchors.json"
-    files.write_text(json_path, json.dumps(content, indent=1) + "\n")
     width, height = best.network.image_wh
     page = figure.Page(
         title=f"Anchor boxes of {args.config.name}",
@@ -170,8 +169,9 @@ def main(argv: Optional[List[str]] = None) -> None:
         ],
     )
     page_path = args.output / "anchors.png"
-    with files.replacing(page_path) as partial:
-        figure.draw(page, partial, None if args.no_photographs else args.images)
+    with files.replacing_together([json_path, page_path]) as (json_file, page_file):
+        files.write_text(json_file, json.dumps(content, indent=1) + "\n")
+        figure.draw(page, page_file, None if args.no_photographs else args.images)
     print(f"\nwritten: {paths.shown(page_path)}, {paths.shown(json_path)}")
 
 

@@ -2,12 +2,17 @@
 
 import argparse
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from shelfdet import UserError
 from shelfdet.core import command_line
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 
 
 def exit_status(main):
@@ -37,6 +42,17 @@ def test_a_user_error_is_one_message_without_a_traceback():
 def test_ctrl_c_exits_with_130(capsys):
     assert exit_status(raises(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+
+
+def test_ctrl_c_while_a_script_imports_its_modules():
+    code = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import command_line
+raise KeyboardInterrupt
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (130, "\nstopped by Ctrl-C\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,6 +11,7 @@ from typing import Callable, Iterator, Optional
 from shelfdet import UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
+STOPPED = "\nstopped by Ctrl-C"
 
 
 def run(main: Callable[[], Optional[int]]) -> None:
@@ -28,8 +29,19 @@ def run(main: Callable[[], Optional[int]]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _report_interrupt(kind, error, traceback):
+    """Replaces the traceback of a Ctrl-C that came before ``run``: a script imports modules."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(EXIT_INTERRUPTED)  # after an exception hook, Python would exit with 1
+    sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _report_interrupt
 
 
 def interrupt_once() -> None:

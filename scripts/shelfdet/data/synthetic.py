@@ -115,16 +115,18 @@ def write_dataset(out: pathlib.Path, train: int, test: int, seed: int) -> int:
         f"Drawn by scripts/preprocessing/00_make_demo_shelves.py (seed {seed}): no photographs, no "
         "real products.\n"
     )
-    files.write_text(out / NOTE_NAME, note)
     rows = []
-    with files.replacing(out / "ShelfImages") as folder:
+    targets = [out / NOTE_NAME, out / "annotations.csv", out / "ShelfImages"]
+    # Together: an interrupted run must not leave new images beside the boxes of older ones.
+    with files.replacing_together(targets) as (note_file, annotations, folder):
+        files.write_text(note_file, note)
         for split, photo in progress(photos, "drawing", unit="images"):
             (folder / split).mkdir(parents=True, exist_ok=True)
             drawing = draw(photo, seed)
             save(drawing.image, folder / split / photo.name, upside_down=photo is upside_down)
             for (xmin, ymin, xmax, ymax), brand in zip(drawing.boxes_xyxy.tolist(), drawing.brands):
                 rows.append(f"{photo.name},{xmin},{ymin},{xmax},{ymax},{brand}\n")
-    files.write_text(out / "annotations.csv", "".join(rows))
+        files.write_text(annotations, "".join(rows))
     return len(rows)
 
 
