@@ -74,6 +74,7 @@ def build(inputs: Inputs, max_images: int, max_bytes: float) -> Report:
     shown = most_errors(matches, scored["threshold"], max_images)
     data = report_data.page_data(matches, shown, scored, info, inputs.labels)
     data["coverage"] = None if config is None else report_data.anchor_coverage(config, truth)
+    # Where the images are in train/ and test/, the label file states which: train has val, too.
     split = "test" if inputs.labels.stem.startswith("test") else "train"
     located = layout.locate(inputs.images, [match.filename for match in matches], split)
     page = report_page.render(
@@ -185,6 +186,7 @@ def _check_same_counts(
     metrics_path: pathlib.Path,
     inputs: Inputs,
 ) -> None:
+    # Detections can change without their graph, for instance with another --max-side.
     for key, path, found in (
         ("images", inputs.detections, len(matches)),
         ("boxes", inputs.labels, sum(len(match.truth_xyxy) for match in matches)),

@@ -97,6 +97,7 @@ def page_data(
         "thresholdOrigin": (
             "given" if scored.get("threshold_from") == "given" else "chosen on validation images"
         ),
+        # Of the slider: scores are 0 to 1, but those of other detectors may not be.
         "range": [min(scores + [0.0]), max(scores + [1.0])],
         "kinds": list(matching.KINDS),
         "cameras": sorted({image["camera"] for image in image_data}),
@@ -123,6 +124,7 @@ def _image_data(index: int, match: Matches, embedded: bool) -> Dict[str, Any]:
         "scores": match.scores.tolist(),
         "kinds": match.kinds.tolist(),
     }
+    # Boxes are most of the page's data, and only images that are shown need them.
     if embedded:
         data["boxes"] = np.round(match.boxes_xyxy, 1).tolist()
         data["ious"] = np.round(match.iou, 3).tolist()
@@ -265,6 +267,7 @@ def anchor_coverage(config_path: pathlib.Path, truth: Sequence[LabelledImage]) -
     ]
     if not best:
         return None
+    # The same measure as step 03 prints, at more IoUs for a smooth curve.
     share = coverage.shares(np.concatenate(best), COVERAGE_IOUS)
     per_cell = sorted(set(generated.per_cell))
     plural = "" if per_cell == [1] else "s"

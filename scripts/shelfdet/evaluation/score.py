@@ -57,6 +57,7 @@ def evaluate(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0
         matches, threshold.value, resamples, seed, _bootstrap_progress(resamples)
     )
     figures["bootstrap"] = {"resamples": resamples, "seed": seed, "over": "images"}
+    # Beside the test figures, to show whether the threshold suits both sets of images.
     figures["validation"] = _validation_figures(detector)
     figures.update(_breakdowns(matches, threshold.value))
     return Evaluation(figures, count_products(matches, threshold.value))

@@ -174,6 +174,7 @@ def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[s
     for use in uses:
         if isinstance(recorded.get(use), list):
             names.update(str(name) for name in recorded[use])
+    # Figures on images that the network has learnt say nothing about new ones.
     if names and not inputs.allow_seen:
         purpose = "to train the graph"
         if "val" in uses:
@@ -201,6 +202,7 @@ def _choose_threshold(
             None, "not chosen: there are no validation detections, and test images never choose it"
         )
     path = inputs.val_detections[index]
+    # A threshold that was chosen on the scored images would make their figures too good.
     shared = {image.filename for image in scored} & {image.filename for image in validation}
     if shared:
         raise UserError(
