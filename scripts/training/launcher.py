@@ -17,20 +17,15 @@ what it started, and the reverse.
 """
 
 import argparse
-import ctypes
 import functools
 import logging
-import os
 import pathlib
 import runpy
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, parallel, paths
 from shelfdet.training import best_checkpoint
-
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
 def parse(argv=None):
@@ -73,7 +68,8 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     if args.parent:
-        end_with_parent(args.parent)
+        # A second training in the folder would damage the checkpoints of this one.
+        parallel.end_with_parent(args.parent)
     sys.path[:0] = [str(paths.RESEARCH), str(paths.RESEARCH / "slim")]
     import tensorflow as tf
 
@@ -111,17 +107,6 @@ def with_best_checkpoint(tf, eval_seconds):
         return eval_spec(*args, **kwargs)
 
     return make_eval_spec
-
-
-def end_with_parent(parent):
-    """Has Linux end this process when step 06 is killed.
-
-    It would otherwise train on, and a second training in the folder would damage its checkpoints.
-    """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before prctl took effect
-            sys.exit("the starting process has ended")
 
 
 if __name__ == "__main__":
