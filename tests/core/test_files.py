@@ -60,6 +60,31 @@ with files.replacing({str(tmp_path / "a")!r}) as partial:
     assert (tmp_path / "a").read_text() == "new" and content(tmp_path) == ["a"]
 
 
+def test_leftovers_are_removed_where_nothing_is_replaced(tmp_path):
+    files.write_text(tmp_path / "a", "old")
+    files.remove_leftovers(tmp_path / "a")
+    for name in (".a.lock", ".a.partial"):
+        (tmp_path / name).write_text("x")
+    files.remove_leftovers(tmp_path / "a")
+    assert content(tmp_path) == ["a"]
+
+
+def test_ctrl_c_while_the_partial_folder_is_removed(tmp_path, monkeypatch):
+    remove = files._remove
+
+    def interrupted_remove(path):
+        if path.exists():
+            os.kill(os.getpid(), signal.SIGINT)
+        remove(path)
+
+    monkeypatch.setattr(files, "_remove", interrupted_remove)
+    with pytest.raises(KeyboardInterrupt):
+        with files.replacing(tmp_path / "f") as partial:
+            partial.mkdir()
+            raise ValueError
+    assert content(tmp_path) == []
+
+
 def writing(path, seconds):
     """Starts a process that takes ``seconds`` to write ``path``; returns it once it has begun."""
     code = f"""

@@ -59,8 +59,7 @@ def _partial_of(path):
     path = pathlib.Path(path)
     if not path.name:
         raise UserError(f"{path}: is not a file name; expected the path of what to write.")
-    # In the same folder, because a move is atomic only within one file system.
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial_path(path)
     try:
         # As root, /dev/null would be replaced by a file.
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -73,10 +72,32 @@ def _partial_of(path):
                 yield partial
             finally:
                 # Where the partial file could not be created, it may be impossible to look for it.
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError), command_line.interrupts_delayed():
                     _remove(partial)
     except OSError as error:
         raise UserError(writing_failed(path, error)) from error
+
+
+def _partial_path(path):
+    # In the same folder, because a move is atomic only within one file system.
+    return path.with_name(f".{path.name}.partial")
+
+
+def _lock_path(path):
+    return path.parent.resolve() / f".{path.name}.lock"
+
+
+def remove_leftovers(path: pathlib.Path) -> None:
+    """Removes what a program that was killed left beside ``path``, as ``replacing`` does first.
+
+    For a step that finds nothing to replace.
+
+    Raises:
+      UserError: they cannot be removed, or another program is writing ``path``.
+    """
+    if os.path.lexists(str(_partial_path(path))) or os.path.lexists(str(_lock_path(path))):
+        with _partial_of(path):
+            pass
 
 
 @contextlib.contextmanager
@@ -95,7 +116,7 @@ def locked(path: PathLike) -> Iterator[None]:
       UserError: another program still holds the lock after LOCK_SECONDS.
     """
     path = pathlib.Path(path)
-    lock = path.parent.resolve() / f".{path.name}.lock"
+    lock = _lock_path(path)
     deadline = time.monotonic() + LOCK_SECONDS
     descriptor = _try_to_lock(lock)
     while descriptor is None:

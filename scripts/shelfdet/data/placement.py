@@ -1,6 +1,5 @@
 """Puts a dataset where the next steps read it: links (or copies) that replace only links."""
 
-import contextlib
 import filecmp
 import os
 import pathlib
@@ -58,6 +57,8 @@ def place(
         changes = [root for root, plan in plans.items() if not _in_place(root, plan, copy)]
         for path in changes + outdated:
             _refuse_to_replace(path)
+        for root in plans:
+            files.remove_leftovers(root)
         _put_in_place({root: plans[root] for root in changes}, out, copy)
         for path in outdated:
             if path.is_symlink():
@@ -107,12 +108,11 @@ def _refuse_to_replace(path):
 
 
 def _put_in_place(plans: Dict[pathlib.Path, Plan], out: pathlib.Path, copy: bool) -> None:
-    # Both are complete before the first is moved: a program that is killed must not leave new
-    # images with old annotations.
-    with contextlib.ExitStack() as stack:
-        for root, plan in plans.items():
-            partial = stack.enter_context(files.replacing(root))
-            for target, source in plan.items():
+    roots = list(plans)
+    # Together: a program that is killed must not leave new images with old annotations.
+    with files.replacing_together(roots) as partials:
+        for root, partial in zip(roots, partials):
+            for target, source in plans[root].items():
                 written = partial if target == root else partial / target.relative_to(root)
                 written.parent.mkdir(parents=True, exist_ok=True)
                 if copy:

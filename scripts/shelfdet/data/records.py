@@ -130,7 +130,8 @@ def write(
         with tf.io.TFRecordWriter(str(path)) as writer:
             for image, (data, stored_wh) in zip(labelled, encoded):
                 example = to_example(image, data, stored_wh, label_map)
-                writer.write(example.SerializeToString())
+                # Otherwise the order of the features, and so the file, differs from run to run.
+                writer.write(example.SerializeToString(deterministic=True))
                 stored_sizes.append(stored_wh)
     except tf.errors.OpError as error:
         # TensorFlow's own error for a disk that is full.
