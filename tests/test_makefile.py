@@ -125,11 +125,7 @@ def test_data_passes_its_options_on():
         .replace("\\\n", " ")
         .splitlines()
     )
-    given = [
-        sorted(re.findall(r"--[a-z-]+", command))
-        for command in commands
-        if ".py" in command
-    ]
+    given = [sorted(re.findall(r"--[a-z-]+", command)) for command in commands if ".py" in command]
     assert given == [
         [
             "--allow-missing",

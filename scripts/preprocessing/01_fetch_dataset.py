@@ -138,8 +138,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     try:
         checked = check(found, args)
         image_groups = splits.image_groups(checked.images)
-        print_groups(image_groups)
         images = found.layout.images
+        if "all" in images:  # otherwise step 02 prints them
+            print_groups(image_groups)
         divided = dataset.divide(
             images, set(checked.images), args.test_share, args.seed, image_groups
         )
@@ -238,7 +239,7 @@ def check_split(divided, labelled: "List[labels.LabelledImage]", image_groups, a
     split = splits.choose(
         divided, names, image_groups, args.split, args.fold, args.val_share, args.seed
     )
-    splits.refuse_without_boxes(split, labelled)
+    splits.refuse_without_boxes(split, labelled, chosen="val" not in divided)
 
 
 if __name__ == "__main__":

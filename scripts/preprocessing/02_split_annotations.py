@@ -122,7 +122,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     split = splits.choose(
         found.images, names, image_groups, args.split, args.fold, args.val_share, args.seed
     )
-    splits.refuse_without_boxes(split, labelled)
+    splits.refuse_without_boxes(split, labelled, chosen="val" not in found.images)
     written = splits.write(split, labelled, args.out)
     print_split(args, found, split, labelled, written)
     print_overlap(len(split["test"]), splits.overlap(split))
@@ -155,16 +155,18 @@ def print_split(
 
 def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:
     """Prints how many test images resemble images of train or val."""
-    outside = ""
-    if overlap.outside_scheme:
-        outside = (
-            f"; {overlap.outside_scheme} have names outside the C_P_N_S scheme and count for "
-            "neither"
+    in_scheme = test_images - overlap.outside_scheme
+    if in_scheme:
+        print(
+            f"of {in_scheme} test images, {overlap.shelves} show a shelf that train or val shows, "
+            f"too, and {overlap.scenes} share camera and planogram with one"
         )
-    print(
-        f"of {test_images} test images, {overlap.shelves} show a shelf that train or val shows, "
-        f"too, and {overlap.scenes} share camera and planogram with one{outside}"
-    )
+    if overlap.outside_scheme:
+        print(
+            f"{overlap.outside_scheme} test images have names that do not state what they show: "
+            "whether train or val shows the same shelf is not known, unless files are identical or "
+            "named as versions of one image"
+        )
     if overlap.scenes:
         print(
             "so scores on this test split are optimistic for held-out planograms; see --split "

@@ -1,5 +1,7 @@
 """A tiny dataset of the Grocery Dataset's layout, for tests."""
 
+import hashlib
+
 from PIL import Image
 
 # What step 01 puts in place of it.
@@ -17,11 +19,16 @@ def draw_dataset(
     test=("C1_P01_N2_S2_1.JPG",),
     csv=True,
 ):
-    """Writes images of 40 x 30 pixels and, with ``csv``, one box for each; returns ``folder``."""
+    """Writes images of 40 x 30 pixels, each of its own colour, and one box for each with ``csv``.
+
+    Returns:
+      ``folder``.
+    """
     for side, names in (("train", train), ("test", test)):
         (folder / "ShelfImages" / side).mkdir(parents=True)
         for name in names:
-            image = Image.new("RGB", (40, 30), (90, 120, 60))
+            colour = tuple(hashlib.sha256(name.encode("utf-8")).digest()[:3])
+            image = Image.new("RGB", (40, 30), colour)
             image.save(str(folder / "ShelfImages" / side / name), "JPEG")
     if csv:
         rows = [f"{name},1,2,11,22,0\n" for name in train + test]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import dataset
+from shelfdet.data import dataset, groups, layout, splits
 
 GROCERY_NAMES = [
     f"C{camera}_P01_N{rank}_S2_1.JPG" for camera in range(1, 4) for rank in range(1, 119)
@@ -44,11 +45,11 @@ def fetch(script, tmp_path):
 
 def test_the_only_annotations_are_found_and_several_need_a_choice(tmp_path):
     source = draw_dataset(tmp_path / "source")
-    assert dataset.read(source).annotations == ("grocery", [source / "annotations.csv"])
+    assert dataset.find(source).annotations == ("grocery", [source / "annotations.csv"])
     shutil.copy(str(source / "annotations.csv"), str(source / "other.csv"))
     with pytest.raises(UserError, match="annotations.csv.*other.csv.*name it with --annotations"):
-        dataset.read(source)
-    found = dataset.read(source, source / "other.csv")
+        dataset.find(source)
+    found = dataset.find(source, source / "other.csv")
     assert found.annotations == ("grocery", [source / "other.csv"])
 
 
@@ -67,26 +68,40 @@ def test_annotations_that_do_not_fit_their_format(tmp_path, name, format, text):
         dataset.named_annotations(source / name, format)
 
 
-def test_images_without_annotations(tmp_path):
+def test_annotations_are_described_by_the_folders_they_are_in(tmp_path):
+    files = [tmp_path / side / f"{n}.xml" for side, n in (("train", 1), ("train", 2), ("test", 3))]
+    assert dataset.Annotations("voc", files).described() == (
+        f"3 files of Pascal VOC XML: 2 in {tmp_path / 'train'}, 1 in {tmp_path / 'test'}"
+    )
+    assert dataset.Annotations("voc", files[:2]).described() == (
+        f"2 files of Pascal VOC XML in {tmp_path / 'train'}"
+    )
+    assert dataset.Annotations("coco", [tmp_path / "a.json"]).described() == (
+        f"{tmp_path / 'a.json'} (COCO JSON)"
+    )
+
+
+def test_xml_files_of_one_name_in_two_folders_are_refused(tmp_path):
+    source = draw_dataset(tmp_path / "source", csv=False)
+    for side in ("train", "test"):
+        (source / "ShelfImages" / side / "a.xml").write_text("<annotation/>")
+    with pytest.raises(UserError, match="train/a.xml and .*test/a.xml have the same name"):
+        dataset.find(source)
+
+
+def test_images_whose_boxes_are_all_left_out_are_put_in_place(tmp_path):
+    """Step 02 finds them in the annotations and leaves them out again."""
     source = draw_dataset(tmp_path / "source")
+    with open(str(source / "annotations.csv"), "a") as file:
+        file.write("crowd.JPG,30,2,11,22,0\n")
+    Image.new("RGB", (40, 30)).save(str(source / "ShelfImages" / "train" / "crowd.JPG"))
     Image.new("RGB", (9, 9)).save(str(source / "ShelfImages" / "train" / "bare.png"))
-    found = dataset.read(source)
-    refused = dataset.select(found)
-    assert refused.problems == ["1 of 4 images are not annotated: bare.png"]
-    assert refused.unannotated
-    left_out = dataset.select(found, "leave-out")
-    assert left_out == (
-        {"bare.png"},
-        ["1 images without annotations are left out: bare.png"],
-        [],
-        False,
-    )
-    kept = dataset.select(found, "keep")
-    assert kept.left_out == set() and kept.problems == []
-    assert (
-        "kept, as images without products (give --empty-images keep to step 02, too)"
-        in kept.notes[0]
-    )
+    options = {"bad_boxes": "drop", "empty_images": "leave-out"}
+    checked = dataset.check(dataset.find(source), {"product": 1}, **options)
+    assert len(checked.labelled) == 3
+    assert sorted(set(checked.images) - {image.filename for image in checked.labelled}) == [
+        "crowd.JPG"
+    ]
 
 
 def spoiled_dataset(folder):
@@ -102,24 +117,28 @@ def spoiled_dataset(folder):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    selection = dataset.select(dataset.read(spoiled_dataset(tmp_path / "source")))
-    missing, unannotated, broken, reason = selection.problems
-    assert missing.startswith(
-        "14 of 28 images are annotated but do not exist: C1_P01_N3_S2_1.JPG, "
-    )
-    assert missing.endswith("C1_P01_N12_S2_1.JPG and 4 more")
-    assert unannotated == "1 of 15 images are not annotated: new one.png"
-    assert broken == "1 of 15 images are broken: C1_P01_N29_S2_1.JPG"
-    assert "cannot be decoded to its end" in reason
-    assert selection.left_out == {"new one.png", "C1_P01_N29_S2_1.JPG"}
+    source = spoiled_dataset(tmp_path / "source")
+    with pytest.raises(UserError) as refused:
+        dataset.check(dataset.find(source), {"product": 1})
+    first, missing, broken, unannotated = str(refused.value).split("\n")
+    assert first.endswith("annotations.csv: 3 problems")
+    assert "14 of 28 annotated images do not exist: C1_P01_N3_S2_1.JPG (line 1), " in missing
+    assert "C1_P01_N12_S2_1.JPG (line 10) and 4 more" in missing
+    assert "C1_P01_N29_S2_1.JPG: cannot be decoded to its end" in broken
+    assert "1 of 15 images have no box: new one.png" in unannotated
+
+
+def alone(found):
+    """Groups of images that have none but the shelf that their name states."""
+    return groups.Groups({name: splits.shelf(name) for name in dataset.all_images(found)}, [], [])
 
 
 def test_images_without_folders_are_divided_by_shelf_with_a_seed():
     names = [f"C1_P01_N{rank}_S2_{copy}.JPG" for rank in range(1, 11) for copy in (1, 2)]
     found = {"all": {name: pathlib.Path(name) for name in names}}
-    first = dataset.divide(found, set(), 0.2, seed=0)
-    assert first == dataset.divide(found, set(), 0.2, seed=0)
-    assert first != dataset.divide(found, set(), 0.2, seed=1)
+    first = dataset.divide(found, set(names), 0.2, 0, alone(found))
+    assert first == dataset.divide(found, set(names), 0.2, 0, alone(found))
+    assert first != dataset.divide(found, set(names), 0.2, 1, alone(found))
     assert len(first["test"]) == 4  # 20 % of 20
     shelves = {name[: -len("_1.JPG")] for name in first["test"]}
     assert {f"{shelf}_{copy}.JPG" for shelf in shelves for copy in (1, 2)} == set(first["test"])
@@ -127,9 +146,9 @@ def test_images_without_folders_are_divided_by_shelf_with_a_seed():
 
 def test_folders_left_without_images_are_refused():
     found = {"train": {"a.jpg": pathlib.Path("a.jpg")}, "test": {"b.jpg": pathlib.Path("b.jpg")}}
-    assert dataset.divide(found, set(), 0.2, seed=0) == found
+    assert dataset.divide(found, {"a.jpg", "b.jpg"}, 0.2, 0, alone(found)) == found
     with pytest.raises(UserError, match="no image is left in test"):
-        dataset.divide(found, {"b.jpg"}, 0.2, seed=0)
+        dataset.divide(found, {"a.jpg"}, 0.2, 0, alone(found))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +157,7 @@ def test_folders_left_without_images_are_refused():
         ({"train": 283, "test": 71}, "with its official split: 283 train, 71 test"),
         ({"train": 284, "test": 70}, "284 train and 70 test images; the Grocery Dataset has 283"),
         ({"all": 354}, "without its train/ and test/"),
+        ({"train": 253, "val": 30, "test": 71}, "with another split than its official one"),
         ({"train": 282, "test": 71}, None),
     ],
 )
@@ -147,13 +167,10 @@ def test_the_grocery_dataset_is_recognised(images, text):
         folder: {next(names): pathlib.Path("x") for _ in range(count)}
         for folder, count in images.items()
     }
-    boxes = dict.fromkeys(dataset.all_images(found), 1)
-    findings = dataset.Findings({}, {}, [], [], boxes)
-    selection = dataset.select(dataset.Dataset(found, None, findings))
-    recognised = selection.notes + selection.problems
-    assert len(recognised) == (text is not None)
+    is_it = dataset.is_grocery_dataset(dataset.all_images(found), [])
+    assert is_it == (text is not None)
     if text:
-        assert text in recognised[0]
+        assert text in (dataset.grocery_problem(found) or dataset.grocery_note(found))
 
 
 @pytest.mark.parametrize(
@@ -170,9 +187,12 @@ def test_the_grocery_dataset_is_recognised(images, text):
         ),
         (
             lambda source: shutil.rmtree(str(source / "ShelfImages" / "test")),
-            "test: does not exist",
+            r"ShelfImages: holds train/ \(2 images\) and no test/; .*--from .*ShelfImages/train",
         ),
-        (lambda source: (source / PLACED[0]).unlink(), "ShelfImages/test: holds no image"),
+        (
+            lambda source: (source / PLACED[0]).unlink(),
+            r"holds train/ \(2 images\) and no image in test/;",
+        ),
         (lambda source: (source / "annotations.csv").unlink(), "holds no annotations"),
         (
             lambda source: (source / "annotations.csv").write_text(""),
@@ -208,7 +228,7 @@ def test_bad_sources(tmp_path, spoil, text):
     source = draw_dataset(tmp_path / "source")
     spoil(source)
     with pytest.raises(UserError, match=text):
-        dataset.read(source)
+        dataset.check(dataset.find(source), {"product": 1})
 
 
 # --- the script ---
@@ -255,11 +275,11 @@ def test_an_incomplete_dataset_is_not_put_in_place(fetch, tmp_path, capsys):
     with pytest.raises(UserError) as refused:
         fetch("--from", source)
     text = str(refused.value)
-    assert "annotations.csv: not complete\n  14 of 28 images are annotated but" in text
-    assert "nothing was put into place" in text and "--empty-images keep if those" in text
+    assert "annotations.csv: 3 problems\n  14 of 28 annotated images do not exist" in text
+    assert text.endswith("Nothing was put into place.") and "--empty-images keep if they" in text
     assert not (tmp_path / "out").exists()
     out = fetch("--from", source, "--allow-missing")
-    assert "continuing without them: 13 images with 13 boxes" in capsys.readouterr().out
+    assert "13 of them are used, with 13 boxes" in capsys.readouterr().out
     assert len(listing(out)) == 14 and "ShelfImages/test/new one.png" not in listing(out)
 
 
@@ -267,10 +287,138 @@ def test_empty_images_are_put_in_place_where_they_are_kept(fetch, tmp_path, caps
     source = draw_dataset(tmp_path / "source")
     Image.new("RGB", (9, 9)).save(str(source / "ShelfImages" / "train" / "bare.png"))
     assert listing(fetch("--from", source, "--empty-images", "leave-out")) == PLACED
+    with pytest.raises(
+        UserError, match="val: 1 images without any box .bare.png.; .*another --seed"
+    ):
+        fetch("--from", source, "--empty-images", "keep")
     for options in (), ("--allow-missing",):
-        out = fetch("--from", source, "--empty-images", "keep", *options)
+        out = fetch("--from", source, "--empty-images", "keep", "--seed", 2, *options)
         assert "ShelfImages/train/bare.png" in listing(out)
         assert "kept, as images without products" in capsys.readouterr().out
+
+
+def coco(source, names, boxes=((1, 2, 10, 20),)):
+    """Writes COCO's JSON with ``boxes`` for each of ``names``."""
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    entries = [{"image_id": image["id"], "bbox": box} for image in images for box in boxes]
+    annotations = [dict(entry, id=n, category_id=1) for n, entry in enumerate(entries)]
+    categories = [{"id": 1, "name": "product"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (source / "annotations.json").write_text(json.dumps(content))
+
+
+FLAT = tuple(f"{number}.jpg" for number in range(8))
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Draws images into one folder, with COCO's JSON for them, and returns the folder."""
+
+    def draw(names, annotated=None):
+        source = tmp_path / "source"
+        for number, name in enumerate(names):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (number * 9, 99, 0)).save(str(source / name), "JPEG")
+        coco(
+            source,
+            [pathlib.PurePath(name).name for name in names] if annotated is None else annotated,
+        )
+        return source
+
+    return draw
+
+
+def test_validation_images_stay_validation_images(fetch, script, flat, tmp_path, capsys):
+    names = [f"Train/{n}.jpg" for n in range(4)] + ["valid/v.jpg", "valid/w.jpg", "test/t.jpg"]
+    out = fetch("--from", flat(names))
+    printed = capsys.readouterr().out
+    assert "found 4 train, 2 val and 1 test images" in printed
+    assert listing(out / "ShelfImages" / "val") == ["v.jpg", "w.jpg"]
+    script("02_split_annotations").main(["--images", str(out), "--out", str(tmp_path / "labels")])
+    printed = capsys.readouterr().out
+    assert "train    4 images" in printed and "val      2 images" in printed
+    assert "none is taken out of train/" in printed
+    text = (tmp_path / "labels" / "val_labels.csv").read_text()
+    assert "v.jpg" in text and "w.jpg" in text
+
+
+def test_images_in_other_folders_are_named(fetch, flat, capsys):
+    fetch("--from", flat((*FLAT, "more/x.jpg"), annotated=FLAT))
+    assert "not used: 1 images in other folders" in capsys.readouterr().out
+    with pytest.raises(
+        UserError, match="1 of 9 annotated images are there but cannot be used: x.jpg is in more/"
+    ):
+        fetch("--from", flat((*FLAT, "more/x.jpg")))
+
+
+def test_versions_of_one_image_are_on_one_side(fetch, flat, capsys):
+    names = [f"{n}_jpg.rf.{hash_ * 32}.jpg" for n in range(6) for hash_ in "ab"]
+    out = fetch("--from", flat(names))
+    assert "12 images in 6 groups are versions of one image" in capsys.readouterr().out
+    sources = {
+        side: {name.split("_")[0] for name in listing(out / "ShelfImages" / side)}
+        for side in ("train", "test")
+    }
+    assert len(sources["test"]) == 2 and not sources["train"] & sources["test"]
+
+
+def test_names_of_images_are_matched_in_step_01_too(fetch, flat, capsys):
+    fetch("--from", flat(FLAT, annotated=("0.JPG", "1.webp", *FLAT[2:])))
+    assert "2 annotated names differ" in capsys.readouterr().out
+
+
+def test_an_image_of_another_kind_is_named_with_its_kind(fetch, flat):
+    source = flat(FLAT, annotated=(*FLAT, "x.webp"))
+    (source / "x.webp").write_bytes(b"RIFF")
+    with pytest.raises(
+        UserError, match="x.webp is WebP, which TensorFlow does not decode: convert"
+    ):
+        fetch("--from", source)
+
+
+@pytest.mark.parametrize("spoil", ["box", "size of validation", "no box in test"])
+def test_what_step_02_would_refuse_replaces_nothing(fetch, flat, tmp_path, spoil):
+    out = fetch("--from", draw_dataset(tmp_path / "old"))
+    before = listing(out)
+    options = []
+    source = flat([f"train/{n}.jpg" for n in range(5)] + ["test/t.jpg"])
+    names = [*FLAT[:5], "t.jpg"]
+    if spoil == "box":
+        coco(source, names, [(1, 2, -10, 20)])
+    if spoil == "size of validation":
+        options = ["--val-share", "0.99"]
+    if spoil == "no box in test":
+        coco(source, names[:5])
+        options = ["--empty-images", "keep"]
+    with pytest.raises(UserError, match="Nothing was put into place"):
+        fetch("--from", source, *options)
+    assert listing(out) == before
+
+
+def test_images_that_were_put_by_hand_where_step_02_reads_are_found(fetch, tmp_path, capsys):
+    out = tmp_path / "out"
+    drawn = draw_dataset(tmp_path / "drawn")
+    shutil.copytree(str(drawn / "ShelfImages"), str(out))
+    shutil.copy(str(drawn / "annotations.csv"), str(out))
+    fetch()
+    assert "verifying what is in" in capsys.readouterr().out
+    assert set(PLACED) < set(listing(out))
+    Image.new("RGB", (40, 30), (1, 2, 3)).save(str(out / "train" / "more.JPG"))
+    with open(str(out / "annotations.csv"), "a") as file:
+        file.write("more.JPG,1,2,11,22,0\n")
+    fetch()  # the folder itself, and not the links that were made from it
+    assert "ShelfImages/train/more.JPG" in listing(out)
+
+
+def test_images_by_hand_beside_a_dataset_in_place_need_a_choice(fetch, tmp_path):
+    out = fetch("--from", draw_dataset(tmp_path / "source"))
+    Image.new("RGB", (9, 9)).save(str(tmp_path / "mine.png"))
+    for side in ("train", "test"):
+        (out / side).mkdir()
+        shutil.copy(str(tmp_path / "mine.png"), str(out / side / f"{side}.png"))
+    with pytest.raises(UserError, match="several places.*out .2 images., .*ShelfImages .3 images"):
+        fetch()
+    assert layout.find_divided(out).root == out / "ShelfImages"
 
 
 def test_a_file_as_target(fetch, tmp_path):
@@ -323,7 +471,7 @@ def test_the_real_photographs_are_recognised(fetch, shelf_data, capsys):
     fetch("--from", shelf_data)
     printed = capsys.readouterr().out
     assert "this is the Grocery Dataset with its official split: 283 train, 71 test" in printed
-    assert "they hold 13184 boxes on 354 images" in printed
+    assert "354 of them are used, with 13184 boxes" in printed
 
 
 def test_the_full_size_photographs_are_too_few(fetch, shelf_data_original, capsys):
@@ -333,4 +481,4 @@ def test_the_full_size_photographs_are_too_few(fetch, shelf_data_original, capsy
     ):
         fetch("--from", shelf_data_original)
     fetch("--from", shelf_data_original, "--allow-missing")
-    assert "2 carry an EXIF orientation (flag 3: 2)" in capsys.readouterr().out
+    assert "2 images have an EXIF orientation (flag 3: 2)" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Images: the same pixels as TensorFlow decodes, EXIF orientation, messages for broken files."""
 
+import pathlib
 import struct
 import zlib
 
@@ -313,6 +314,35 @@ class TestBroken:
             assert str(path) in str(error)
 
 
+@pytest.mark.parametrize("head", [b"\0\0\0\x18ftypheic", b"\0\0\0\x1cftypavif"])
+def test_a_file_of_a_phone_under_the_name_of_a_jpeg(tmp_path, head):
+    (tmp_path / "a.jpg").write_bytes(head + b"\0" * 100)
+    kind = "HEIC" if b"heic" in head else "AVIF"
+    with pytest.raises(UserError, match=f"a.jpg: is a {kind} file; .*Convert it to JPEG"):
+        images.inspect(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("x.webp", "x.webp is WebP, which TensorFlow does not decode: convert it to JPEG"),
+        ("x.TIF", "x.TIF is TIFF, which TensorFlow does not decode: convert it to JPEG"),
+        ("x.heic ", "x.heic  is HEIC, which TensorFlow does not decode: convert it to JPEG"),
+        ("x.jfif", None),
+        ("x.xml", None),
+    ],
+)
+def test_kinds_of_images_that_tensorflow_does_not_decode(name, expected):
+    assert images.kind_problem(pathlib.Path(name)) == expected
+
+
+def test_jfif_is_jpeg(tmp_path, tensorflow_pixels):
+    path = saved(tmp_path / "a.jfif", Image.fromarray(RGB), format="JPEG", quality=95)
+    assert images.list_images(tmp_path) == [path]
+    difference = images.load(path).pixels.astype(int) - tensorflow_pixels(path)
+    assert np.abs(difference).max() <= JPEG_TOLERANCE
+
+
 class TestFolders:
     @pytest.fixture
     def folder(self, tmp_path):
@@ -345,54 +375,6 @@ class TestFolders:
         assert "is a file" in self.error_of(
             images.list_images, folder / "ShelfImages" / "test" / "notes.txt"
         )
-
-    def test_train_and_test(self, folder):
-        for place in (folder, folder / "ShelfImages"):
-            found = images.train_and_test(place)
-            assert {side: list(names) for side, names in found.items()} == {
-                "train": ["b 1.JPG", "ä.png"],
-                "test": ["a.jpeg"],
-            }
-        assert found["test"]["a.jpeg"] == folder / "ShelfImages" / "test" / "a.jpeg"
-
-    def test_train_and_test_that_do_not_exist(self, folder):
-        assert "neither ShelfImages/train nor train/" in self.error_of(
-            images.train_and_test, folder / "ShelfImages" / "test"
-        )
-        assert "none: does not exist" in self.error_of(images.train_and_test, folder / "none")
-        (folder / "flat" / "train").mkdir(parents=True)
-        assert "test: does not exist" in self.error_of(images.train_and_test, folder / "flat")
-
-    def test_names_that_are_there_twice(self, folder):
-        (folder / "ShelfImages" / "test" / "b 1.JPG").write_bytes(b"x")
-        (folder / "ShelfImages" / "train" / "A.JPEG").write_bytes(b"x")
-        message = self.error_of(images.train_and_test, folder)
-        assert (
-            "2 problems" in message
-            and "train/b 1.JPG and test/b 1.JPG have the same name;" in message
-        )
-        assert (
-            "train/A.JPEG and test/a.jpeg have the same name except for upper and lower case"
-            in message
-        )
-
-    def test_names_that_no_label_file_can_hold(self, folder):
-        (folder / "ShelfImages" / "train" / "a\nb.jpg").write_bytes(b"x")
-        (folder / "ShelfImages" / "train" / "caf\udce9.jpg").write_bytes(b"x")
-        message = self.error_of(images.train_and_test, folder)
-        assert (
-            r"'a\nb.jpg' contains characters that cannot be printed" in message
-            and r"caf\udce9" in message
-        )
-        message.encode("utf-8")
-
-    def test_locate(self, folder):
-        found = images.locate(folder / "ShelfImages", ["ä.png", "a.jpeg"], "val")
-        assert [path.parent.name for path in found] == ["train", "test"]
-        assert "2 of 3 images do not exist: x.jpg, y.jpg." in self.error_of(
-            images.locate, folder / "ShelfImages", ["x.jpg", "ä.png", "y.jpg"], "train"
-        )
-        assert "no such folder" in self.error_of(images.locate, folder / "none", [], "train")
 
 
 @pytest.mark.parametrize(

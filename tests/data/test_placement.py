@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from datasets import PLACED, draw_dataset, listing
+from PIL import Image
 from restricted import as_other_user, in_child, open_folder
 
 from shelfdet import UserError
@@ -13,8 +14,8 @@ from shelfdet.data import dataset, placement
 
 def place(source, out, copy=False):
     """Reads the dataset ``source`` and places it; returns the names of what changed."""
-    found = dataset.read(source)
-    changed = placement.place(found.images, found.annotations, out, copy)
+    found = dataset.find(source)
+    changed = placement.place(found.layout.images, found.annotations, out, copy)
     return [path.name for path in changed]
 
 
@@ -46,7 +47,50 @@ def test_copies_remain_when_the_source_is_deleted(tmp_path):
     assert place(source, out, copy=True) == []
     shutil.rmtree(str(source))
     assert listing(out) == PLACED
-    assert dataset.read(out).findings.boxes
+    assert dataset.find(out).annotations.files == [out / "annotations.csv"]
+
+
+def test_a_copy_whose_content_has_changed_is_replaced(tmp_path):
+    source = draw_dataset(tmp_path / "source")
+    out = tmp_path / "out"
+    assert dataset.find(source)
+    annotations = source / "annotations.csv"
+    place(source, out)
+    (out / "annotations.csv").unlink()
+    # As long as the new one: a size alone would not tell.
+    (out / "annotations.csv").write_text(annotations.read_text().replace(",1,2,", ",3,4,"))
+    with pytest.raises(UserError, match="annotations.csv: is a file of your own"):
+        place(source, out, copy=True)
+
+
+def test_validation_images_have_a_folder_of_their_own(tmp_path):
+    source = draw_dataset(tmp_path / "source")
+    valid = source / "ShelfImages" / "Valid"
+    valid.mkdir()
+    Image.new("RGB", (9, 9)).save(str(valid / "v.png"))
+    place(source, tmp_path / "out")
+    assert listing(tmp_path / "out") == [
+        PLACED[0],
+        *PLACED[1:3],
+        "ShelfImages/val/v.png",
+        PLACED[3],
+    ]
+
+
+def test_images_and_annotations_are_both_complete_before_one_is_moved(tmp_path, monkeypatch):
+    source = draw_dataset(tmp_path / "source")
+    out = tmp_path / "out"
+    place(source, out)
+    other = draw_dataset(tmp_path / "other", train=("a.JPG",), test=("b.JPG",))
+    plan = placement._annotations_plan
+
+    def unreadable(annotations, target):
+        return dict.fromkeys(plan(annotations, target), source / "gone")
+
+    monkeypatch.setattr(placement, "_annotations_plan", unreadable)
+    with pytest.raises(UserError):
+        place(other, out, copy=True)
+    assert listing(out) == PLACED
 
 
 def test_train_and_test_at_the_top(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import paths
+from shelfdet.core import files, paths
 from shelfdet.data import images, labels, records
 
 LABEL_MAP = {"product": 1}
@@ -146,6 +146,23 @@ def test_a_failure_keeps_the_old_record(annotated):
         write_train_record(annotated)
     assert (annotated / "train.record").read_bytes() == b"old"
     assert not list(annotated.glob(".*"))
+
+
+def test_a_split_without_any_box_is_refused(annotated):
+    labels.write_labels([labelled("empty.JPG", (400, 300), [])], annotated / "train_labels.csv")
+    with pytest.raises(UserError, match="train_labels.csv: 1 images without any box; expected"):
+        write_train_record(annotated)
+    assert not (annotated / "train.record").exists()
+
+
+def test_two_at_once_in_one_folder(annotated, monkeypatch):
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+    with files.replacing(annotated / "train.record") as partial:
+        partial.write_text("another program's")
+        with pytest.raises(UserError, match="train.record: another program is writing it"):
+            write_train_record(annotated)
+    assert (annotated / "train.record").read_text() == "another program's"
+    write_train_record(annotated)
 
 
 def test_a_missing_image_is_named(annotated):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import paths
-from shelfdet.data import dataset, images, labels, splits, validation
+from shelfdet.core import files, paths
+from shelfdet.data import dataset, groups, labels, layout, splits, validation
 from shelfdet.data.formats import labels_csv
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
@@ -103,6 +103,44 @@ class TestRules:
         }
         assert splits.overlap(split) == (1, 2, 1)
 
+    def test_a_group_of_far_more_than_is_wanted_comes_last(self):
+        names = [f"a_aug_{n}.jpg" for n in range(30)] + [f"{n}.jpg" for n in range(10)]
+        group_of = {name: name[:2] if name.startswith("a_") else name for name in names}
+        for seed in range(9):
+            train, test = splits.hold_out(names, 0.1, seed, group_of.__getitem__)
+            assert len(test) == 4 and len(train) == 36
+
+    def test_a_split_by_folders(self):
+        found = {"train": ["a", "b"], "val": ["v"], "test": ["t", "left out"]}
+        alone = groups.Groups({}, [], [])
+        assert splits.choose(found, ["a", "b", "t", "v"], alone) == {
+            "train": ["a", "b"],
+            "val": ["v"],
+            "test": ["t"],
+        }
+        with pytest.raises(UserError, match="no image is in val"):
+            splits.choose(found, ["a", "b", "t"], alone)
+
+    @pytest.mark.parametrize(
+        "name, use", [("train", "train on"), ("val", "choose the best"), ("test", "measure AP on")]
+    )
+    def test_a_split_without_any_box_is_refused(self, name, use):
+        split = {"train": ["train.jpg", "x.jpg"], "val": ["val.jpg"], "test": ["test.jpg"]}
+        box = [("product", (1, 2, 3, 4))]
+        labelled = [
+            labels.labelled(image, (9, 9), [] if image in (f"{name}.jpg", "x.jpg") else box)
+            for images in split.values()
+            for image in images
+        ]
+        with pytest.raises(UserError) as caught:
+            splits.refuse_without_boxes(split, labelled, chosen=False)
+        text = str(caught.value)
+        assert text.startswith(f"{name}: ") and f"{name}.jpg" in text and use in text
+        assert f"put images with products into {name}/" in text
+        if name == "val":
+            with pytest.raises(UserError, match="another --seed or a larger --val-share"):
+                splits.refuse_without_boxes(split, labelled, chosen=True)
+
     def test_refuses(self):
         with pytest.raises(
             UserError, match="2 of 97 images have names that do not state their planogram: a.jpg, b"
@@ -124,7 +162,8 @@ def shelf_folder(tmp_path):
             for copy in copies:
                 path = tmp_path / "ShelfImages" / side / NAME.format(1, planogram, 1, copy)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (40 + planogram, 30)).save(str(path))
+                colour = (copy, 0, planogram)  # no two files are identical
+                Image.new("RGB", (40 + planogram, 30), colour).save(str(path), quality=100)
     names = sorted(path.name for path in tmp_path.glob("ShelfImages/*/*"))
     rows = [f"{name},1,2,{9 + n},20,0\n" for name in names for n in range(3)]
     (tmp_path / "annotations.csv").write_text("".join(rows))
@@ -315,7 +354,7 @@ class TestScript:
 
 class TestRealShelves:
     def test_official(self, shelf_data, tmp_path):
-        found = images.train_and_test(shelf_data)
+        found = layout.find_divided(shelf_data).images
         labelled = validation.read_annotations(
             shelf_data / "annotations.csv", dataset.all_images(found), "grocery"
         )
@@ -325,6 +364,35 @@ class TestRealShelves:
         assert splits.overlap(split) == (24, 71, 0)
         written = splits.write(split, labelled, tmp_path)
         assert len(labels.read_labels(written["val"])) == 29
+
+    # The first digits of the SHA-256 of the label files as they were before images were grouped by
+    # version and content: published figures depend on this split.
+    @pytest.mark.parametrize(
+        "options, digests",
+        [
+            (
+                (),
+                {
+                    "train": "73cbf143204a3bf1",
+                    "val": "4e7b2f687e0e7fcc",
+                    "test": "b77248d9902e1575",
+                },
+            ),
+            (
+                ("--split", "grouped", "--fold", "0"),
+                {
+                    "train": "4d1f5d3b2937dc83",
+                    "val": "48ebae0dc4f53640",
+                    "test": "75cbdd6b4279a19c",
+                },
+            ),
+        ],
+    )
+    def test_label_files_stay_byte_for_byte(self, script, shelf_data, tmp_path, options, digests):
+        arguments = ["--images", str(shelf_data), "--out", str(tmp_path)]
+        script("02_split_annotations").main(arguments + list(options))
+        for name, digest in digests.items():
+            assert files.sha256(tmp_path / f"{name}_labels.csv").startswith(digest)
 
     def test_folds_are_balanced(self, shelf_data):
         names = [path.name for path in shelf_data.glob("ShelfImages/*/*.JPG")]

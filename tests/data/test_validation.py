@@ -148,20 +148,25 @@ def test_boxes_that_can_be_no_product(write, photos, grocery, box, defect):
 
 
 def test_crowds_are_left_out_and_counted(write, photos, read_coco):
-    assert read_coco(write("a.json", coco_with(iscrowd=1)), photos)[0].classes == ()
-    assert read_coco.lines == ["1 entries were left out: iscrowd marks a region, not one product"]
+    path = write("a.json", coco_with(iscrowd=1))
+    assert read_coco(path, photos, empty_images="keep")[0].classes == ()
+    assert read_coco.lines == [
+        "2 images without a box were kept, as images without products: a.jpg, b.jpg",
+        "1 entries were left out: iscrowd marks a region, not one product",
+    ]
+    assert "2 of 2 images have no box: a.jpg, b.jpg" in read_coco.message(path, photos)
 
 
 def test_difficult_products_are_kept(write, photos, read_voc):
     difficult = PRODUCT.replace("<difficult>0", "<difficult>1")
     folder = write("xml/a.xml", voc(objects=difficult)).parent
-    write("xml/b.xml", voc("b.jpg", objects=""))
-    assert [len(image.classes) for image in read_voc(folder, photos)] == [1, 0]
+    write("xml/b.xml", voc("b.jpg"))
+    assert [len(image.classes) for image in read_voc(folder, photos)] == [1, 1]
     assert read_voc.lines == []
 
 
 def test_boxes_of_coco_are_positions_and_sizes(write, photos, read_coco):
-    images = read_coco(write("a.json", coco()), photos)
+    images = read_coco(write("a.json", coco()), photos, empty_images="keep")
     assert [(image.filename, image.classes) for image in images] == [
         ("a.jpg", ("product",)),
         ("b.jpg", ()),
@@ -203,7 +208,7 @@ def test_several_classes_become_the_only_one(write, photos, read_voc):
         for n, name in enumerate(("tea", "milk", "cola", "milk"))
     ]
     folder = write("xml/a.xml", voc(objects="".join(objects))).parent
-    write("xml/b.xml", voc("b.jpg", objects=""))
+    write("xml/b.xml", voc("b.jpg", objects=objects[0]))
     assert read_voc(folder, photos)[0].classes == ("product",) * 4
     assert read_voc.lines == [
         "the label map has one class: 3 classes of the annotations (cola, milk, tea) become product"
@@ -223,7 +228,7 @@ def test_one_class_of_another_name_becomes_the_only_one(write, photos, read_voc)
 
 def test_boxes_without_a_class_become_the_only_one(write, photos, read_voc):
     folder = write("xml/a.xml", voc(objects=VOC_OBJECT.format("", 1, 2, 30, 40))).parent
-    write("xml/b.xml", voc("b.jpg", objects=""))
+    write("xml/b.xml", voc("b.jpg", objects=VOC_OBJECT.format("", 1, 2, 30, 40)))
     assert read_voc(folder, photos)[0].classes == ("product",)
     assert "1 class of the annotations (without a name) becomes product" in read_voc.lines[0]
 
@@ -239,8 +244,8 @@ def test_an_unknown_class_is_one_problem(write, photos, read_voc):
 
 def test_classes_of_coco(write, photos, read_coco):
     path = write("a.json", coco(categories=[{"id": 9, "name": "milk"}]))
-    assert read_coco(path, photos)[0].classes == ("product",)
-    assert read_coco.lines == [
+    assert read_coco(path, photos, empty_images="leave-out")[0].classes == ("product",)
+    assert read_coco.lines[1:] == [
         "the label map has one class: 1 class of the annotations (milk) becomes product"
     ]
     message = read_coco.message(path, photos, label_map={"tea": 1, "oil": 2})
@@ -259,7 +264,7 @@ def test_annotated_images_that_do_not_exist(write, photos, grocery):
     message = grocery.message(path, photos)
     assert "12 of 14 annotated images do not exist: A.JPG (line 3), n0.jpg (line 4)" in message
     assert "and 2 more" in message
-    assert "There is 'a.jpg' for 'A.JPG'." in message
+    assert "There is 'a.jpg' for 'A.JPG'; it was not taken, because" in message
     assert "--allow-missing" in message
     images = grocery(path, photos, allow_missing=True)
     assert [image.filename for image in images] == ["a.jpg", "b.jpg"]
@@ -269,13 +274,81 @@ def test_annotated_images_that_do_not_exist(write, photos, grocery):
 def test_images_without_annotations(write, photos, grocery):
     path = write("a.csv", "a.jpg,1,2,3,4,0\n")
     message = grocery.message(path, photos)
-    assert "1 of 2 images have no annotations: b.jpg" in message
+    assert "1 of 2 images have no box: b.jpg" in message
     assert "--empty-images keep" in message
     left = grocery(path, photos, empty_images="leave-out")
     assert [image.filename for image in left] == ["a.jpg"]
-    assert grocery.lines == ["1 images without annotations were left out: b.jpg"]
+    assert grocery.lines == ["1 images without a box were left out: b.jpg"]
     kept = grocery(path, photos, empty_images="keep")
     assert [len(image.classes) for image in kept] == [1, 0] and "kept" in grocery.lines[0]
+
+
+LISTED_WITHOUT_A_BOX = {
+    "grocery": "a.jpg,1,2,3,4,0\n",
+    "csv": LABELS + "b.jpg,100,80,,,,,\n",
+    "coco": coco(),
+    "voc": voc("b.jpg", objects=""),
+}
+
+
+@pytest.mark.parametrize("format", sorted(LISTED_WITHOUT_A_BOX))
+def test_images_without_a_box_are_treated_alike_in_every_format(write, photos, format):
+    read = Reader(format)
+    path = write(
+        {"coco": "a.json", "voc": "xml/b.xml"}.get(format, "a.csv"), LISTED_WITHOUT_A_BOX[format]
+    )
+    if format == "voc":
+        write("xml/a.xml", voc())
+        path = path.parent
+    assert "1 of 2 images have no box: b.jpg. Expected at least one" in read.message(path, photos)
+    left = read(path, photos, empty_images="leave-out")
+    assert [image.filename for image in left] == ["a.jpg"]
+    assert read.lines == ["1 images without a box were left out: b.jpg"]
+    kept = read(path, photos, empty_images="keep")
+    assert [len(image.classes) for image in kept] == [1, 0]
+    assert read.lines == ["1 images without a box were kept, as images without products: b.jpg"]
+
+
+def test_an_image_whose_boxes_are_all_dropped_is_without_a_box(write, photos, grocery):
+    path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,30,2,1,40,0\n")
+    assert "1 of 2 images have no box: b.jpg" in grocery.message(path, photos, bad_boxes="drop")
+    assert "no box" not in grocery.message(path, photos)  # the box itself is the problem
+    options = {"bad_boxes": "drop", "empty_images": "leave-out"}
+    assert [image.filename for image in grocery(path, photos, **options)] == ["a.jpg"]
+
+
+def test_an_image_that_is_listed_without_a_box_need_not_exist(write, photos, read_coco):
+    (photos / "b.jpg").unlink()
+    assert [image.filename for image in read_coco(write("a.json", coco()), photos)] == ["a.jpg"]
+    assert "1 images are listed without a box and do not exist" in read_coco.lines[0]
+
+
+def test_broken_images_are_left_out_where_images_may_be_missing(write, photos, grocery):
+    (photos / "b.jpg").write_bytes((photos / "b.jpg").read_bytes()[:-20])
+    path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,4,0\n")
+    assert "--allow-missing to continue without it" in grocery.message(path, photos)
+    assert [image.filename for image in grocery(path, photos, allow_missing=True)] == ["a.jpg"]
+    assert grocery.lines[0] == "1 images are broken and were left out: b.jpg"
+
+
+def test_a_name_that_can_mean_one_image_alone_is_matched_and_reported(write, photos, grocery):
+    path = write("a.csv", "A.JPG,1,2,3,4,0\nb.webp,1,2,3,4,0\n")
+    images = grocery(path, photos)
+    assert [(image.filename, len(image.classes)) for image in images] == [
+        ("a.jpg", 1),
+        ("b.jpg", 1),
+    ]
+    assert grocery.lines == [
+        "2 annotated names differ from those of the images in case, accents, spaces or suffix, and "
+        "were matched: 'A.JPG' is 'a.jpg', 'b.webp' is 'b.jpg'"
+    ]
+
+
+def test_files_that_are_not_read_are_the_reason_for_missing_images(write, photos, grocery):
+    path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,4,0\nc.webp,1,2,3,4,0\nd.jpg,1,2,3,4,0\n")
+    message = grocery.message(path, photos, not_used={"c.webp": "c.webp is WebP: convert it"})
+    assert "1 of 4 annotated images are there but cannot be used: c.webp is WebP: conv" in message
+    assert "1 of 4 annotated images do not exist: d.jpg (line 4)." in message
 
 
 def test_no_image_is_left(write, photos, grocery):
@@ -375,7 +448,7 @@ def test_stated_sizes_of_a_viewer_that_turns_images(write, photos, read_voc):
 def test_label_files_are_annotations(write, photos):
     read_csv = Reader("csv")
     path = write("l.csv", LABELS + "b.jpg,100,80,,,,,\n")
-    assert [len(image.classes) for image in read_csv(path, photos)] == [1, 0]
+    assert [len(image.classes) for image in read_csv(path, photos, empty_images="keep")] == [1, 0]
     path = write("m.csv", LABELS.replace("100", "99") + "b.jpg,100,80,,,,,\n")
     assert "line 2: size 99 x 80; expected 100 x 80" in read_csv.message(path, photos)
 
@@ -384,8 +457,9 @@ def test_boxes_of_label_files_follow_the_same_policies(write, photos):
     read_csv = Reader("csv")
     rows = "a.jpg,100,80,product,1,2,30,99\na.jpg,100,80,product,1,2,30,99\nb.jpg,100,80,,,,,\n"
     path = write("l.csv", HEADER + rows)
-    assert [len(image.classes) for image in read_csv(path, photos)] == [1, 0]
-    assert [line.split(" ", 2)[:2] for line in read_csv.lines] == [["2", "boxes"], ["1", "boxes"]]
+    assert [len(image.classes) for image in read_csv(path, photos, empty_images="keep")] == [1, 0]
+    reported = [line.split(" ", 2)[:2] for line in read_csv.lines[1:]]
+    assert reported == [["2", "boxes"], ["1", "boxes"]]
     assert "line 2: box" in read_csv.message(path, photos, out_of_image="refuse")
 
 

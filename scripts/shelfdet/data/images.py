@@ -273,8 +273,10 @@ def _opened(path):
 
 def _not_identified(path, error):
     """The message for a file that Pillow does not identify; it names what a phone may write."""
-    with open(str(path), "rb") as file:
-        head = file.read(12)
+    head = b""
+    if os.path.isfile(str(path)):
+        with open(str(path), "rb") as file:
+            head = file.read(12)
     kind = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
     if kind is not None:
         return (

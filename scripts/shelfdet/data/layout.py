@@ -175,7 +175,9 @@ def unused_report(found: Layout) -> List[str]:
         folders = listed(
             f"{folder} ({len(names)}: {listed(names, 3)})" for folder, names in found.unused.items()
         )
-        where = "into it" if "all" in found.images else f"into {FOLDERS_EXPECTED} of it"
+        where = f"into {FOLDERS_EXPECTED} there"
+        if "all" in found.images:
+            where = "there, too"
         lines.append(
             f"not used: {count} images in other folders than those that are read in {found.root}: "
             f"{folders}. To use them, put them {where}."
@@ -190,7 +192,7 @@ def unused_report(found: Layout) -> List[str]:
 
 
 def not_used_reasons(found: Layout) -> Dict[str, str]:
-    """Names of files that ``find`` did not use, to the reason: see ``names.missing_reasons``."""
+    """Names of files that ``find`` did not use, to the reason: see ``names.not_used_reasons``."""
     reasons = {}
     for folder, names in found.unused.items():
         for name in names:
@@ -296,14 +298,22 @@ def _no_images(folder: pathlib.Path) -> str:
             f"{FOLDERS_EXPECTED}, or all images in one folder. Give that folder (--from {first}), "
             "or put the images into one."
         )
-    others = _other_files([folder / "any"])
-    kinds = [kind for kind in map(images.kind_problem, others.values()) if kind]
-    reason = f" ({listed(kinds, 3)})" if kinds else ""
+    homes = ", ".join(f"{home}/" for home in HOMES)
     return (
-        f"{folder}: holds no images{reason}; expected {FOLDERS_EXPECTED} with JPEG, PNG, BMP or "
-        f"GIF files (in it, or in {', '.join(f'{home}/' for home in HOMES)} in it), or such files "
-        "themselves. Check the path."
+        f"{folder}: holds no images{_kinds_in([folder])}; expected {FOLDERS_EXPECTED} with JPEG, "
+        f"PNG, BMP or GIF files, or such files themselves (in the folder, or in {homes} in it). "
+        "Check the path."
     )
+
+
+def _kinds_in(folders: Sequence[pathlib.Path]) -> str:
+    """In brackets, after a space, the images of other kinds in ``folders``; empty without any."""
+    others = _other_files([folder / "any" for folder in folders])
+    kinds = [kind for kind in map(images.kind_problem, others.values()) if kind]
+    if not kinds:
+        return ""
+    more = f", and so with {len(kinds) - 1} more" if len(kinds) > 1 else ""
+    return f" ({kinds[0]}{more})"
 
 
 def _refuse_missing_splits(root: _Root) -> None:
@@ -324,7 +334,8 @@ def _refuse_missing_splits(root: _Root) -> None:
         )
         missing = f"no {split}/"
         if split in root.splits:
-            missing = f"no image in {root.splits[split][0].name}/"
+            folders = root.splits[split]
+            missing = f"no image in {folders[0].name}/{_kinds_in(folders)}"
         raise UserError(
             f"{root.path}: holds {found} and {missing}; expected {FOLDERS_EXPECTED}, because a "
             f"detector is scored on images that it was not trained on. {_split_remedy(root, split)}"

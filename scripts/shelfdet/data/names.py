@@ -14,7 +14,7 @@ from shelfdet.core.text import listed, shown
 from shelfdet.data import images
 from shelfdet.data.formats import ImagesByName
 
-SHOWN_REASONS = 5
+SHOWN_PAIRS = 5
 
 _NAMED_SUFFIXES = images.SUFFIXES + tuple(images.OTHER_KINDS)
 
@@ -66,37 +66,42 @@ def renamed_report(renamed: Mapping[str, str]) -> str:
     )
 
 
-def missing_reasons(
-    missing: Iterable[str], image_names: Iterable[str], not_used: Mapping[str, str]
-) -> List[str]:
-    """Sentences on why annotated images are missing, where something similar exists.
+def not_used_reasons(missing: Iterable[str], not_used: Mapping[str, str]) -> Dict[str, str]:
+    """Why annotated images that are there are not among the dataset's: annotated name to reason.
 
     Args:
       missing: annotated names without an image.
-      image_names: the images that exist.
       not_used: name of a file that is not read as an image of the dataset to the reason, a sentence
         without a full stop.
     """
-    reasons: List[str] = []
     by_name = _by_key(not_used, _name_key)
     by_stem = _by_key(not_used, _stem_key)
-    existing = _by_key(image_names, _name_key)
-    existing_stems = _by_key(image_names, _stem_key)
+    found = {}
     for name in missing:
         files = by_name.get(_name_key(name)) or by_stem.get(_stem_key(name))
-        similar = existing.get(_name_key(name)) or existing_stems.get(_stem_key(name))
         if files:
-            reasons.append(f"{not_used[files[0]]}.")
-        elif similar:
-            reasons.append(
-                f"There is {_quoted(similar)} for {_visible(name)}, but it is annotated under its "
-                "own name, or more than one name could mean it."
-            )
-    reasons = list(dict.fromkeys(reasons))
-    if len(reasons) > SHOWN_REASONS:
-        more = len(reasons) - SHOWN_REASONS
-        reasons = reasons[:SHOWN_REASONS] + [f"And {more} more such cases."]
-    return reasons
+            found[name] = not_used[files[0]]
+    return found
+
+
+def similar(missing: Iterable[str], image_names: Iterable[str]) -> str:
+    """Sentences, each after a space, on images that differ from missing ones as ``match`` allows.
+
+    They were not matched, because more than one annotated name could mean them.
+    """
+    existing = _by_key(image_names, _name_key)
+    existing_stems = _by_key(image_names, _stem_key)
+    pairs = []
+    for name in missing:
+        images_found = existing.get(_name_key(name)) or existing_stems.get(_stem_key(name))
+        if images_found:
+            pairs.append(f"{listed(map(_visible, images_found), 3)} for {_visible(name)}")
+    if not pairs:
+        return ""
+    return (
+        f" There is {listed(pairs, SHOWN_PAIRS)}; it was not taken, because more than one "
+        "annotated name could mean it, or because it is one of several such images."
+    )
 
 
 def _by_key(names: Iterable[str], key_of: Callable[[str], str]) -> Dict[str, List[str]]:
@@ -124,7 +129,3 @@ def _visible(name: str) -> str:
     """``name`` in quotes; in ASCII where two names that look alike would be shown."""
     same = unicodedata.normalize("NFC", name) == name and not name.startswith(" ")
     return shown(name) if same and " ".join(name.split()) == name else f"{name!a}"
-
-
-def _quoted(names: List[str]) -> str:
-    return listed(map(_visible, names), 3)

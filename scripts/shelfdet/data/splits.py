@@ -27,6 +27,9 @@ FOLDS = (("P03", "P07", "P11"), ("P01", "P06", "P09"), ("P02", "P04", "P10"), ("
 # A group of more images than this times the wanted number is taken only after all others.
 LARGEST_OF_WANTED = 3
 
+_COUNTED_ONCE = "Versions of one image and identical files count as one."
+_PLURALS = {"shelf": "shelves", "planogram": "planograms"}
+
 # Split name ("train", "val", "test") to sorted file names.
 Split = Dict[str, List[str]]
 
@@ -110,9 +113,9 @@ def hold_out(
         count = len({group_of(name) for name in names})
         shelves = "1 shelf" if count == 1 else f"{count} shelves"
         raise UserError(
-            f"{len(names)} images show {shelves} (versions of one image and identical files count "
-            "as one); expected enough shelves to train on some and test on others. Add images, "
-            "lower --test-share, or divide the images by hand into train/ and test/."
+            f"{len(names)} images show {shelves}; expected enough shelves to train on some and "
+            f"test on others. {_COUNTED_ONCE} Add images, lower --test-share, or divide the images "
+            "by hand into train/ and test/."
         )
     return train, test
 
@@ -139,7 +142,7 @@ def official(
     Raises:
       UserError: a split would have no images.
     """
-    train, val = _take_validation(train, group_of, val_share, seed, "shelves")
+    train, val = _take_validation(train, group_of, val_share, seed, "shelf")
     return _checked_split(train, val, test)
 
 
@@ -207,7 +210,7 @@ def grouped(names: Sequence[str], fold: int, val_share: float, seed: int) -> Spl
         )
     test = [name for name in names if planogram(name) in FOLDS[fold]]
     rest = [name for name in names if planogram(name) not in FOLDS[fold]]
-    train, val = _take_validation(rest, planogram, val_share, seed, "planograms")
+    train, val = _take_validation(rest, planogram, val_share, seed, "planogram")
     return _checked_split(train, val, test)
 
 
@@ -225,14 +228,14 @@ def overlap(split: Split) -> Overlap:
 
 
 def refuse_without_boxes(
-    split: Split, labelled: Iterable[labels.LabelledImage], remedy: str = ""
+    split: Split, labelled: Iterable[labels.LabelledImage], chosen: bool
 ) -> None:
     """Refuses a split of images without products: nothing can be learned from it, nor measured.
 
     Args:
       split: names of the images of each split.
       labelled: the labelled images.
-      remedy: a sentence on what else would help.
+      chosen: whether validation images were taken out of the training images.
 
     Raises:
       UserError: train, val or test has no box.
@@ -244,12 +247,15 @@ def refuse_without_boxes(
         "test": "measure AP on",
     }
     for name, names in split.items():
-        if not any(boxes_of[image] for image in names):
-            raise UserError(
-                f"{name}: {len(names)} images without any box ({text.listed(names)}); expected at "
-                f"least one ground-truth box to {uses[name]}. Annotate products in the {name} "
-                f"images, or choose other images for {name}.{remedy}"
-            )
+        if any(boxes_of[image] for image in names):
+            continue
+        remedy = f"put images with products into {name}/"
+        if name == "val" and chosen:
+            remedy = "give another --seed or a larger --val-share, which choose other images"
+        raise UserError(
+            f"{name}: {len(names)} images without any box ({text.listed(names)}); expected at "
+            f"least one ground-truth box to {uses[name]}. Annotate products in them, or {remedy}."
+        )
 
 
 def shared_report(split: Split, image_groups: groups.Groups) -> List[str]:
@@ -342,11 +348,11 @@ def _take_validation(names, group_of, val_share, seed, group_name):
     train, val = _take_groups(names, group_of, val_share, f"{seed}:")
     if val and not train:
         count = len({group_of(name) for name in names})
+        found = f"1 {group_name}" if count == 1 else f"{count} {_PLURALS[group_name]}"
         raise UserError(
-            f"the {len(names)} training images show {count} {group_name} (versions of one image "
-            "and identical files count as one), and validation would take them all; expected some "
-            "to remain for training. Lower --val-share, add images, or put validation images into "
-            "val/."
+            f"the {len(names)} training images show {found}, and validation "
+            f"would take them all; expected some to remain for training. {_COUNTED_ONCE} Lower "
+            "--val-share, add images, or put validation images into val/."
         )
     return train, val
 

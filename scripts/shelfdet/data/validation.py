@@ -120,7 +120,7 @@ def check(
       empty_images: images without a box, annotated or not: "refuse", "leave-out", or "keep" (they
         show no product).
       exif: "ignore" measures raw pixels; "apply" the image as its EXIF orientation turns it.
-      not_used: why a file is not among ``image_paths``, as in ``names.missing_reasons``.
+      not_used: why a file is not among ``image_paths``, as in ``names.not_used_reasons``.
       report: called with a line of text for what was clipped, dropped or left out.
 
     Raises:
@@ -235,13 +235,22 @@ def _check_missing_images(
             f"{listed(image.filename for image in missing)}"
         )
         return
-    reasons = names.missing_reasons((image.filename for image in missing), image_paths, not_used)
-    why = "".join(f" {reason}" for reason in reasons)
+    unusable = names.not_used_reasons((image.filename for image in missing), not_used)
+    if unusable:
+        problems.add(
+            "",
+            f"{len(unusable)} of {len(annotated)} annotated images are there but cannot be used: "
+            f"{listed(unusable.values())}. Or give --allow-missing to leave their rows out.",
+        )
+    missing = [image for image in missing if image.filename not in unusable]
+    if not missing:
+        return
+    similar = names.similar([image.filename for image in missing], image_paths)
     problems.add(
         "",
         f"{len(missing)} of {len(annotated)} annotated images do not exist: "
-        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{why} Expected every "
-        "image. Add them, or give --allow-missing to leave their rows out.",
+        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{similar} Expected "
+        "every image. Add them, or give --allow-missing to leave their rows out.",
     )
 
 
@@ -275,16 +284,16 @@ def _check_empty_images(
     if empty_images == "refuse":
         problems.add(
             "",
-            f"{len(empty)} of {total} images have no annotations (no box that can be used): "
-            f"{listed(empty)}. Expected some for every image: products without a box would be "
-            "learned as background. Annotate them, or give --empty-images leave-out, or "
-            "--empty-images keep if they show no product at all.",
+            f"{len(empty)} of {total} images have no box: {listed(empty)}. Expected at least one "
+            "on every image: products without a box would be learned as background. Annotate them, "
+            "or give --empty-images leave-out, or --empty-images keep if they show no product at "
+            "all.",
         )
         return
     action = "left out"
     if empty_images == "keep":
         action = "kept, as images without products"
-    report(f"{len(empty)} images without annotations were {action}: {listed(empty)}")
+    report(f"{len(empty)} images without a box were {action}: {listed(empty)}")
 
 
 def _check_sizes(
