@@ -86,6 +86,9 @@ def main(argv=None):
     folder = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
     plan = run.make_plan(args.config, folder, args.start_from)
+    repaired = run.repair(plan)
+    if repaired:
+        print(repaired)
     if plan.start is not None and plan.start >= plan.target:
         print_finished(plan, run.export_command(folder))
         return

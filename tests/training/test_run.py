@@ -7,7 +7,7 @@ import pytest
 from conftest import load_script
 from shelfdet import UserError
 from shelfdet.core import paths
-from shelfdet.training import run
+from shelfdet.training import resume_point, run
 
 CONFIG = paths.SHIPPED_GRAPH / paths.CONFIG_FILE
 STEPS = int(re.search(r"num_steps: (\d+)", CONFIG.read_text()).group(1))
@@ -16,6 +16,12 @@ STEPS = int(re.search(r"num_steps: (\d+)", CONFIG.read_text()).group(1))
 @pytest.fixture(scope="module")
 def step_06():
     return load_script("06_train")
+
+
+@pytest.fixture(autouse=True)
+def whole_checkpoints(monkeypatch):
+    """The runs here have no files of checkpoints: test_resume_point.py reads real ones."""
+    monkeypatch.setattr(resume_point, "is_whole", lambda prefix: True)
 
 
 def make_run(folder, step):

@@ -39,7 +39,9 @@ def newest(folder: pathlib.Path) -> Optional[pathlib.Path]:
     state = folder / STATE_FILE
     if not state.is_file():
         return None
-    found = re.search(r'^model_checkpoint_path: "(.*)"', state.read_text(), re.MULTILINE)
+    found = re.search(
+        r'^model_checkpoint_path: "(.*)"', state.read_text(errors="replace"), re.MULTILINE
+    )
     return folder / pathlib.Path(found.group(1)).name if found else None
 
 

@@ -56,8 +56,8 @@ ADVICE = (
     ),
     Advice(
         r"DataLossError|truncated record|corrupted record",
-        "A record or checkpoint is damaged. Run step 04 again; if it is a checkpoint, remove its "
-        "files and its line in `checkpoint`.",
+        "A record or a checkpoint is damaged. If it is a record, run step 04 again. If it is a "
+        "checkpoint, the same command resumes from the newest one that is whole.",
     ),
 )
 OTHER_ADVICE = "Step 05 finds the common mistakes."

@@ -16,7 +16,7 @@ from shelfdet.config import pipeline
 from shelfdet.core import files, parallel, paths, text
 from shelfdet.data import labels
 from shelfdet.inference import checkpoints
-from shelfdet.training import progress
+from shelfdet.training import progress, resume_point
 
 LAUNCHER = paths.ROOT / "scripts" / "training" / "launcher.py"
 MODEL_MAIN = paths.OBJECT_DETECTION / "model_main.py"
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
       run: the run's folder.
       start: step of the checkpoint to resume from, or None.
       target: the step to end at, num_steps.
+      point: the checkpoint to resume from, or None.
     """
 
     config_path: pathlib.Path
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     run: pathlib.Path
     start: Optional[int]
     target: int
+    point: Optional[resume_point.ResumePoint] = None
 
 
 class Settings(NamedTuple):
@@ -118,13 +120,14 @@ def make_plan(
       UserError: the config cannot be trained, or not in this folder.
     """
     config = read_config(config_path, start_from)
-    start = checkpoints.newest_step(run)
-    if start is not None:
+    point = resume_point.find(run)
+    if point is not None:
         check_same_network(config_path, config, run)
         check_same_images(config, run)
         check_same_first_weights(config, run, start_from)
         config = with_first_weights_of_run(config, run)
-    return Plan(config_path, config, run, start, config.train_config.num_steps)
+    start = None if point is None else point.step
+    return Plan(config_path, config, run, start, config.train_config.num_steps, point)
 
 
 def read_config(path: pathlib.Path, start_from: Optional[pathlib.Path] = None) -> pipeline.Config:
@@ -294,6 +297,22 @@ def config_text(path: pathlib.Path, config: pipeline.Config) -> str:
         f"# {paths.shown(path)}, started with --start-from {first_weights}\n"
         + text_format.MessageToString(config)
     )
+
+
+def repair(plan: Plan) -> str:
+    """Has TensorFlow resume from the checkpoint of the plan, if it would from a damaged one.
+
+    Returns:
+      what was damaged, as a line of text; empty where nothing was.
+
+    Raises:
+      UserError: another training is running in the folder, or it cannot be written.
+    """
+    if plan.point is None or plan.point.noted:
+        return ""
+    with RunLock(plan.run):
+        resume_point.note(plan.run, plan.point)
+    return resume_point.report(plan.point)
 
 
 def write_notes(plan: Plan) -> None:
