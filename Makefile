@@ -37,7 +37,7 @@ EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(
 DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF))
 PREDICT_OPTIONS := --draw "$(or $(DRAW),$(RESULTS)/drawn)" $(call option,--threshold,$(THRESHOLD)) \
     $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips) $(if $(SKIP_BAD),--skip-bad)
-# What `make data` writes
+# What `make data` writes and `make clean` removes
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # How steps 01 and 02 treat images that are missing or have no annotation
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
@@ -70,10 +70,9 @@ lint: setup  ## check the format and the style of the code
 test: setup  ## run the tests (TESTS=file; SHELF_DATA=folder also runs those that need the real photographs)
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
 
-# Old label files and records are removed before step 02 may refuse the new images: they may belong to others.
+# Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
 	$(PREPROCESSING)/01_fetch_dataset.py $(FETCH_OPTIONS)
-	@rm -f $(LABEL_FILES)
 	$(PREPROCESSING)/02_split_annotations.py $(SPLIT_OPTIONS)
 	$(PREPROCESSING)/04_generate_tfrecords.py $(call option,--exif,$(EXIF))
 

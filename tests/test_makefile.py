@@ -144,8 +144,8 @@ def test_data_passes_its_options_on():
     ]
 
 
-@pytest.mark.parametrize("refuses, left", [("*/01_*", True), ("*/02_*", False)])
-def test_data_keeps_old_label_files_until_new_images_are_in_place(tmp_path, refuses, left):
+@pytest.mark.parametrize("refuses", ["*/01_*", "*/02_*"])
+def test_data_keeps_old_label_files_until_their_step_replaces_them(tmp_path, refuses):
     python = tmp_path / "python"  # stands in for all steps
     python.write_text(f"#!/bin/sh\ncase $1 in {refuses}) exit 1;; esac\n")
     python.chmod(0o755)
@@ -165,7 +165,7 @@ def test_data_keeps_old_label_files_until_new_images_are_in_place(tmp_path, refu
     )
     assert done.returncode and "04_generate_tfrecords.py" not in done.stdout, done.stdout
     assert (tmp_path / "mine.csv").exists()
-    assert {(tmp_path / name).exists() for name in names} == {left}
+    assert all((tmp_path / name).exists() for name in names)
 
 
 def test_clean_removes_only_what_the_steps_make():
