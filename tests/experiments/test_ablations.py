@@ -16,7 +16,7 @@ from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.config.network import Network, generate_anchors
 from shelfdet.core import paths, steps
-from shelfdet.data import detections, images, labels
+from shelfdet.data import detections, labels, layout
 
 ROW = {
     "description": "a choice",
@@ -101,9 +101,8 @@ def called(workspace, monkeypatch):
     monkeypatch.setattr(steps, "run", run)
     monkeypatch.setattr(steps, "_stopped", threading.Event())
     monkeypatch.setattr(ablation_choices, "with_anchors", with_anchors)
-    monkeypatch.setattr(
-        images, "train_and_test", lambda folder: {"train": {"b.jpg": None}, "test": {"c.jpg": None}}
-    )
+    placed = layout.Layout(None, {"train": {"b.jpg": None}, "test": {"c.jpg": None}}, {}, {})
+    monkeypatch.setattr(layout, "find_divided", lambda folder: placed)
     return calls
 
 

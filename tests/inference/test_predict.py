@@ -10,7 +10,7 @@ from PIL import Image
 import toy_graph
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import detections, labels
+from shelfdet.data import detections, images, labels
 from shelfdet.inference import detector, predict
 
 BOX = (40.0, 30.0, 120.0, 150.0)
@@ -136,8 +136,8 @@ def test_files_that_are_no_images_are_reported(tmp_path):
         (folder / name).write_text("")
     assert [image.path.name for image in predict.images_in(folder)] == ["a.JPG"]
     assert predict.other_files_report(folder) == (
-        f"skipped in {folder}, because they are not files ending in .jpg, .jpeg, .png, .bmp, .gif: "
-        "c.webp, more"
+        f"skipped in {folder}, because they are not files ending in "
+        f"{', '.join(images.SUFFIXES)}: c.webp, more"
     )
 
 
