@@ -57,6 +57,18 @@ def test_a_known_crash_comes_with_advice(line, advice):
     assert advice in crash_message(f"Traceback (most recent call last):\n{line}\n")
 
 
+def test_a_known_crash_is_shown_without_its_lines_of_code():
+    message = crash_message(
+        "Traceback (most recent call last):\n"
+        '  File "a.py", line 1, in save\n'
+        "    save()\n"
+        "OSError: [Errno 28] No space left on device\n"
+        "\t [[node save]]\n"
+    )
+    assert "\nOSError: [Errno 28] No space left on device\n\t [[node save]]\n" in message
+    assert "Traceback" not in message and "a.py" not in message
+
+
 def test_a_killed_training_suspects_memory():
     assert "memory ran out" in crash_message("", status=-9)
 

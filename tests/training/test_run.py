@@ -1,5 +1,6 @@
 """Step 06: what it resumes, notes and refuses. tests/test_walkthrough.py trains for real."""
 
+import os
 import re
 
 import pytest
@@ -177,3 +178,12 @@ def test_a_run_folder_that_is_a_file_is_refused(step_06, tmp_path):
 )
 def test_the_command_that_exports_a_run(folder, command):
     assert run.export_command(folder) == command
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
+    """The disk is full: neither closing the log nor anything else hides that."""
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    monkeypatch.setattr(run, "launcher_command", lambda *_: ["echo", "a line"])
+    with pytest.raises(UserError, match=r"train.log: cannot be written \(No space left"):
+        run.train(tmp_path, 0, 10, run.Settings())

@@ -80,6 +80,18 @@ def find(run: pathlib.Path, which: str) -> Checkpoint:
     )
 
 
+def evaluation(folder: pathlib.Path) -> Optional[str]:
+    """What the best/ of a run scored on validation, as a line of text; None for another folder."""
+    path = folder / EVALUATION_FILE
+    if not path.is_file():
+        return None
+    best = files.read_json(path)
+    return (
+        f"best on validation: step {best['step']}, COCO AP {best['AP']:.3f}, "
+        f"AP50 {best['AP50']:.3f}, AP75 {best['AP75']:.3f}"
+    )
+
+
 def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:
     folder = files.readable_folder(run / BEST_FOLDER) if which == BEST else run
     prefix = newest(folder)

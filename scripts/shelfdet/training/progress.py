@@ -97,11 +97,20 @@ class CrashReport:
           log_path: the complete log, named in the message.
         """
         shown = "".join(self.traceback or self.tail).rstrip()
+        advice = self._advice(status, shown)
+        if self.traceback and advice != OTHER_ADVICE:
+            # The cause is known: the lines of code that led to it tell a user nothing more.
+            shown = self._exception()
         return (
-            f"{log_path}: model_main.py ended with status {status}. {self._advice(status, shown)}\n"
+            f"{log_path}: model_main.py ended with status {status}. {advice}\n"
             f"\n{shown}\n\n"
             "The newest checkpoint is kept; the same command resumes from it."
         )
+
+    def _exception(self) -> str:
+        """The last lines of the traceback: the exception and its message."""
+        code = [number for number, line in enumerate(self.traceback) if line.startswith(" ")]
+        return "".join(self.traceback[max(code, default=0) + 1 :]).rstrip()
 
     def _advice(self, status: int, shown: str) -> str:
         if status == KILLED and not self.traceback:

@@ -359,7 +359,8 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
     log_path = run / LOG_FILE
     crash = progress.CrashReport()
     try:
-        log = open(str(log_path), "a")
+        # Without a buffer: on a full disk, closing the file would fail, too, and hide the cause.
+        log = open(str(log_path), "ab", buffering=0)
     except OSError as error:
         raise UserError(files.writing_failed(log_path, error)) from error
     with log, progress.Progress(start, target) as shown:
@@ -374,8 +375,7 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         )
         try:
             for line in process.stdout:
-                log.write(line)
-                log.flush()
+                log.write(line.encode("utf-8", "replace"))
                 crash.read(line)
                 shown.read(line)
             status = process.wait()
@@ -419,13 +419,9 @@ def result(run: pathlib.Path) -> str:
         f"done: step {checkpoints.newest_step(run)} in {paths.shown(run)}; the complete log is "
         f"{paths.shown(run / LOG_FILE)}"
     ]
-    evaluation = run / checkpoints.BEST_FOLDER / checkpoints.EVALUATION_FILE
-    if evaluation.exists():
-        best = files.read_json(evaluation)
-        lines.append(
-            f"best on validation: step {best['step']}, COCO AP {best['AP']:.3f}, "
-            f"AP50 {best['AP50']:.3f}, AP75 {best['AP75']:.3f}"
-        )
+    evaluation = checkpoints.evaluation(run / checkpoints.BEST_FOLDER)
+    if evaluation:
+        lines.append(evaluation)
     return "\n".join(lines)
 
 
