@@ -88,9 +88,9 @@ def main(argv=None):
     checkpoint = checkpoints.find(args.run_dir, args.checkpoint)
     config = args.config or checkpoint.config
     export.check_config(config, checkpoint.config)
-    evaluation = checkpoint.prefix.with_name(checkpoints.EVALUATION_FILE)
-    if evaluation.is_file():
-        print(f"best on validation: {files.read_json(evaluation)}")
+    evaluation = checkpoints.evaluation(checkpoint.prefix.parent)
+    if evaluation:
+        print(evaluation)
     print(f"exporting {paths.shown(checkpoint.prefix)} with {paths.shown(config)}")
     replaced = target.exists()
     export.export(checkpoint, config, target, folded=not args.unfolded)

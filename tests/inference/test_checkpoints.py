@@ -76,6 +76,15 @@ def test_the_best_checkpoint_is_read_while_it_is_replaced(tmp_path):
     assert (old / "model.ckpt-7.index").is_file(), "reading moves nothing"
 
 
+def test_the_evaluation_of_the_best_checkpoint_is_one_line(tmp_path):
+    assert checkpoints.evaluation(tmp_path) is None
+    (tmp_path / "evaluation.json").write_text(
+        '{"step": 20, "AP": 0.5, "AP50": 0.9, "AP75": 0.6123}'
+    )
+    expected = "best on validation: step 20, COCO AP 0.500, AP50 0.900, AP75 0.612"
+    assert checkpoints.evaluation(tmp_path) == expected
+
+
 def test_the_run_that_a_checkpoint_belongs_to(tmp_path):
     assert checkpoints.run_of("best", tmp_path) == tmp_path
     run = tmp_path / "run"
