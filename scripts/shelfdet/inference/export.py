@@ -1,5 +1,6 @@
 """Exports a checkpoint as a frozen graph with export_inference_graph.py, and tests the result."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, text
+from shelfdet.core import files, parallel, paths, text
 from shelfdet.inference import checkpoints, folding
 
 EXPORTER = paths.OBJECT_DETECTION / "export_inference_graph.py"
@@ -155,6 +156,7 @@ def run_exporter(prefix: pathlib.Path, config: pathlib.Path, folder: pathlib.Pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=functools.partial(parallel.end_with_parent, os.getpid()),
     )
     if process.returncode or not all((folder / name).is_file() for name in EXPORTED_FILES):
         end = "\n".join(process.stdout.splitlines()[-LOG_LINES:])
