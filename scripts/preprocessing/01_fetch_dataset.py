@@ -201,7 +201,7 @@ def print_images(found: "dataset.Dataset") -> None:
         print(line)
     annotations = found.annotations
     digest = ""
-    if annotations.format != "voc":
+    if annotations.format != "voc" and len(annotations.files) == 1:
         digest = f", sha256 {files.sha256(annotations.files[0])}"
     print(f"annotations: {annotations.described()}{digest}")
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import Problems
 from shelfdet.data import formats, options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
@@ -98,23 +99,23 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     path = args.annotations
     if path is None:
         path = dataset.placed_annotations(args.images, args.format)
-    kind = args.format
-    if kind == "auto":
-        kind = formats.recognise(path)
+    annotations = dataset.named_annotations(path, args.format)
+    kind = annotations.format
     print(f"reading {paths.shown(path)} as {formats.FORMATS[kind].title}")
     if kind == "grocery" and len(label_map) > 1:
         print(
             f"the label map has {len(label_map)} classes: the class of a box is in the sixth column"
         )
     image_paths = dataset.all_images(found.images)
-    labelled = validation.read_annotations(
-        path,
+    problems = Problems(path)
+    labelled = validation.check(
+        validation.read(annotations.places(), kind, image_paths, label_map, problems),
         image_paths,
-        kind,
-        label_map=label_map,
+        label_map,
+        problems,
         not_used=layout.not_used_reasons(found),
         **options.checking(args),
-    )
+    ).labelled
     names = [image.filename for image in labelled]
     image_groups = splits.image_groups({name: image_paths[name] for name in names})
     for line in groups.described(image_groups):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import dataset, groups, layout, splits
+from shelfdet.data import dataset, formats, groups, layout, splits
 
 GROCERY_NAMES = [
     f"C{camera}_P01_N{rank}_S2_1.JPG" for camera in range(1, 4) for rank in range(1, 119)
@@ -79,6 +79,36 @@ def test_annotations_are_described_by_the_folders_they_are_in(tmp_path):
     assert dataset.Annotations("coco", [tmp_path / "a.json"]).described() == (
         f"{tmp_path / 'a.json'} (COCO JSON)"
     )
+
+
+def test_a_file_of_one_format_beside_the_images_of_each_folder(
+    fetch, flat, script, tmp_path, capsys
+):
+    """As Roboflow exports COCO's JSON and label CSVs."""
+    source = flat(["train/a.jpg", "train/b.jpg", "valid/v.jpg", "test/t.jpg"])
+    (source / "annotations.json").unlink()
+    for side, names in (("train", ["a.jpg", "b.jpg"]), ("valid", ["v.jpg"]), ("test", ["t.jpg"])):
+        coco(source, names)
+        (source / "annotations.json").rename(source / side / "_annotations.coco.json")
+    out = fetch("--from", source)
+    assert "3 files (COCO JSON): " in capsys.readouterr().out
+    assert listing(out / "annotations") == [
+        "part1_train__annotations.coco.json",
+        "part2_valid__annotations.coco.json",
+        "part3_test__annotations.coco.json",
+    ]
+    fetch()
+    assert "all in place" in capsys.readouterr().out
+    labels = tmp_path / "labels"
+    script("02_split_annotations").main(["--images", str(out), "--out", str(labels)])
+    assert "v.jpg,40,30,product,1,2,11,22" in (labels / "val_labels.csv").read_text()
+    coco(source, ["t.jpg"], [(5, 5, -3, 2)])
+    (source / "annotations.json").rename(source / "test" / "_annotations.coco.json")
+    with pytest.raises(UserError, match="_annotations.coco.json: annotations.0. .id 0.: box 5,5,2"):
+        fetch("--from", source)
+    shutil.copy(str(source / "test" / "_annotations.coco.json"), str(source / "test" / "b.json"))
+    with pytest.raises(UserError, match="several annotations: .*beside the images of each folder"):
+        fetch("--from", source)
 
 
 def test_xml_files_of_one_name_in_two_folders_are_refused(tmp_path):
@@ -214,7 +244,7 @@ def test_the_grocery_dataset_is_recognised(images, text):
             lambda source: (source / "annotations.csv").write_text(
                 "filename,xmin,ymin,xmax,ymax,brand\n"
             ),
-            "expected no header",
+            "3 of 3 images have no box|expected no header",
         ),
         (
             lambda source: shutil.copy(
@@ -265,7 +295,8 @@ def test_label_files_of_this_workspace_are_recognised(fetch, tmp_path, capsys):
     (source / "annotations.csv").unlink()
     (source / "mine.csv").write_text(header + "".join(rows))
     assert listing(fetch("--from", source)) == PLACED
-    assert "mine.csv (label CSV of this workspace), sha256" in capsys.readouterr().out
+    title = formats.FORMATS["csv"].title
+    assert f"mine.csv ({title}), sha256" in capsys.readouterr().out
     fetch("--from", source, "--annotations", source / "mine.csv", "--format", "csv")
     assert "all in place" in capsys.readouterr().out
 

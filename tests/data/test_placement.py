@@ -82,12 +82,10 @@ def test_images_and_annotations_are_both_complete_before_one_is_moved(tmp_path, 
     out = tmp_path / "out"
     place(source, out)
     other = draw_dataset(tmp_path / "other", train=("a.JPG",), test=("b.JPG",))
-    plan = placement._annotations_plan
-
-    def unreadable(annotations, target):
-        return dict.fromkeys(plan(annotations, target), source / "gone")
-
-    monkeypatch.setattr(placement, "_annotations_plan", unreadable)
+    # The images are written before the annotations, which cannot be read.
+    monkeypatch.setattr(
+        dataset.Annotations, "placed_files", lambda _, target: {target: source / "gone"}
+    )
     with pytest.raises(UserError):
         place(other, out, copy=True)
     assert listing(out) == PLACED

@@ -13,7 +13,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import dataset, groups, labels, layout, splits, validation
+from shelfdet.data import dataset, formats, groups, labels, layout, splits, validation
 from shelfdet.data.formats import labels_csv
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
@@ -162,7 +162,7 @@ def shelf_folder(tmp_path):
             for copy in copies:
                 path = tmp_path / "ShelfImages" / side / NAME.format(1, planogram, 1, copy)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                colour = (copy, 0, planogram)  # no two files are identical
+                colour = (60 * copy, 0, 20 * planogram)  # no two files are identical
                 Image.new("RGB", (40 + planogram, 30), colour).save(str(path), quality=100)
     names = sorted(path.name for path in tmp_path.glob("ShelfImages/*/*"))
     rows = [f"{name},1,2,{9 + n},20,0\n" for name in names for n in range(3)]
@@ -247,11 +247,12 @@ class TestScript:
         (shelf_folder / "all.csv").write_text(",".join(labels_csv.LABEL_COLUMNS) + "\n" + whole)
         before = names_of(shelf_folder / "out")
         out = run("--annotations", str(shelf_folder / "all.csv"), "--format", "csv")
-        assert "all.csv as label CSV of this workspace" in out
+        title = formats.FORMATS["csv"].title
+        assert f"all.csv as {title}" in out
         assert names_of(shelf_folder / "out") == before
         (shelf_folder / "all.csv").rename(shelf_folder / "annotations.csv")
-        assert "annotations.csv as label CSV of this workspace" in run()
-        assert "annotations.csv as label CSV of this workspace" in run("--format", "csv")
+        assert f"annotations.csv as {title}" in run()
+        assert f"annotations.csv as {title}" in run("--format", "csv")
         assert names_of(shelf_folder / "out") == before
 
     def test_coco_categories_become_the_only_class(self, run, shelf_folder):
@@ -337,8 +338,9 @@ class TestScript:
             UserError, match="holds none of annotations.csv, annotations, annotations.json"
         ):
             run()
-        with pytest.raises(UserError, match="No such file"):
+        with pytest.raises(UserError, match="gone.csv: no such file"):
             run("--annotations", str(shelf_folder / "gone.csv"))
+        (shelf_folder / "a.txt").write_text("x")
         with pytest.raises(UserError, match="a .txt file; expected .csv, .json"):
             run("--annotations", str(shelf_folder / "a.txt"))
 

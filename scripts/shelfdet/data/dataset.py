@@ -6,6 +6,7 @@ Images are as in ``layout``: "train", "test" and perhaps "val" to {file name: pa
 
 import collections
 import pathlib
+import re
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from shelfdet import UserError, data
@@ -27,11 +28,15 @@ ANNOTATION_NAMES = {
 }
 
 
+# Names in annotations/ of several CSV or JSON files, which step 01 has put there.
+_PART = re.compile(r"part\d+_")
+
+
 class Annotations(NamedTuple):
     """Where annotations are.
 
     format: a name of ``formats.ANNOTATION_FORMATS``.
-    files: one CSV or JSON file, or all XML files.
+    files: one CSV or JSON file; several, each beside the images of one folder; or all XML files.
     """
 
     format: str
@@ -46,13 +51,31 @@ class Annotations(NamedTuple):
     def described(self) -> str:
         """What they are and where, for a message."""
         title = formats.FORMATS[self.format].title
-        if self.format != "voc":
+        if len(self.files) == 1 and self.format != "voc":
             return f"{self.files[0]} ({title})"
+        if self.format != "voc":
+            return f"{len(self.files)} files ({title}): {listed(map(str, self.files))}"
         counts = collections.Counter(path.parent for path in self.files)
         places = ", ".join(f"{counts[folder]} in {folder}" for folder in self.places())
         if len(counts) == 1:
             return f"{len(self.files)} files of {title} in {self.files[0].parent}"
         return f"{len(self.files)} files of {title}: {places}"
+
+    def placed_name(self) -> str:
+        """Their name in the folder of a dataset that step 01 has put in place."""
+        return "annotations" if len(self.files) > 1 else ANNOTATION_NAMES[self.format]
+
+    def placed_files(self, target: pathlib.Path) -> Dict[pathlib.Path, pathlib.Path]:
+        """Where step 01 puts each file, to the file; ``target`` has the name ``placed_name``."""
+        if self.format == "voc":
+            return {target / path.name: path for path in self.files}
+        if len(self.files) == 1:
+            return {target: self.files[0]}
+        placed = {}
+        for number, path in enumerate(self.files, start=1):
+            name = f"part{number}_{path.parent.name.strip()}_{path.name}"
+            placed[target / (path.name if _PART.match(path.name) else name)] = path
+        return placed
 
 
 class Dataset(NamedTuple):
@@ -166,9 +189,15 @@ def find_annotations(folder: pathlib.Path, found: layout.Layout) -> Annotations:
     subfolders = [home / name for home in homes for name in ("annotations", "Annotations")]
     image_paths = all_images(found.images)
     image_folders = list(dict.fromkeys(path.parent for path in image_paths.values()))
-    files = _files_with_suffix(homes, ".csv")
-    files += _files_with_suffix(homes + subfolders + image_folders, ".json")
+    files = _files_with_suffix(homes, ".csv") + _files_with_suffix(homes + subfolders, ".json")
     xml_files = _files_with_suffix(homes + subfolders + image_folders, ".xml")
+    if not files and not xml_files:
+        files = _files_with_suffix(image_folders, ".csv")
+        files += _files_with_suffix(image_folders, ".json")
+    if len(files) > 1 and not xml_files:
+        several = _several_files(files)
+        if several is not None:
+            return several
     candidates = files + list(dict.fromkeys(path.parent for path in xml_files))[:1]
     if not candidates:
         raise UserError(
@@ -179,13 +208,23 @@ def find_annotations(folder: pathlib.Path, found: layout.Layout) -> Annotations:
     if len(candidates) > 1:
         raise UserError(
             f"{folder}: several annotations: {listed(str(path) for path in candidates)}. "
-            "Expected one; name it with --annotations (one file has to hold the annotations of all "
-            "images)."
+            "Expected one, or one of the same format beside the images of each folder; name it "
+            "with --annotations."
         )
     if xml_files:
         _refuse_equal_names(folder, xml_files)
         return Annotations("voc", xml_files)
     return Annotations(formats.recognise(files[0]), files)
+
+
+def _several_files(files: List[pathlib.Path]) -> Optional[Annotations]:
+    """Annotations in several files of one format: one a folder (Roboflow's exports), or placed."""
+    one_a_folder = len({path.parent for path in files}) == len(files)
+    placed = all(_PART.match(path.name) for path in files)
+    if not one_a_folder and not placed:
+        return None
+    kinds = {formats.recognise(path) for path in files}
+    return Annotations(kinds.pop(), files) if len(kinds) == 1 else None
 
 
 def _refuse_equal_names(folder: pathlib.Path, xml_files: Iterable[pathlib.Path]) -> None:
@@ -216,6 +255,9 @@ def named_annotations(path: pathlib.Path, format: str = "auto") -> Annotations:
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected annotations. Check the path.")
+    parts = _files_with_suffix([path], ".csv") + _files_with_suffix([path], ".json")
+    if parts and all(_PART.match(part.name) for part in parts) and format != "voc":
+        return Annotations(formats.recognise(parts[0]), parts)
     if format == "auto":
         format = formats.recognise(path)
     if path.is_dir() and format != "voc":
@@ -244,6 +286,7 @@ def placed_annotations(folder: pathlib.Path, format: str = "auto") -> pathlib.Pa
       UserError: there are none.
     """
     names = [name for kind, name in ANNOTATION_NAMES.items() if format in (kind, "auto")]
+    names.append("annotations")  # several files of any format
     names = list(dict.fromkeys(names))  # two formats share annotations.csv
     for name in names:
         if (folder / name).exists():

@@ -37,14 +37,14 @@ def place(
       UserError: a file that is no link would be lost, or ``out`` cannot be written.
     """
     shelf_images = out / layout.SHELF_IMAGES
-    annotations_target = out / dataset.ANNOTATION_NAMES[annotations.format]
+    annotations_target = out / annotations.placed_name()
     plans = {
         shelf_images: {
             shelf_images / folder / name: path
             for folder, found in image_paths.items()
             for name, path in found.items()
         },
-        annotations_target: _annotations_plan(annotations, annotations_target),
+        annotations_target: annotations.placed_files(annotations_target),
     }
     # Annotations of an earlier dataset go: step 02 must not read them as those of this one.
     outdated = [
@@ -68,12 +68,6 @@ def place(
     except OSError as error:
         raise UserError(files.writing_failed(out, error)) from error
     return changes
-
-
-def _annotations_plan(annotations, target):
-    if annotations.format == "voc":
-        return {target / path.name: path for path in annotations.files}
-    return {target: annotations.files[0]}
 
 
 def _in_place(root: pathlib.Path, plan: Plan, copy: bool) -> bool:

@@ -74,9 +74,17 @@ def read(
     """
     options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
     annotated: ImagesByName = collections.OrderedDict()
+    places = list(places)
     for place in places:
-        found = formats.read(place, format, problems, image_names=image_paths, **options)
+        # Places in one of several files have to name it; those of XML files do.
+        is_part = len(places) > 1 and place.is_file()
+        own_problems = Problems(place) if is_part else problems
+        found = formats.read(place, format, own_problems, image_names=image_paths, **options)
+        if is_part:
+            own_problems.refuse()
         for name, image in found.items():
+            if is_part:
+                image = _with_file(image, place)
             if name in annotated:
                 problems.add(
                     str(place),
@@ -88,6 +96,12 @@ def read(
     if matched.renamed:
         report(names.renamed_report(matched.renamed))
     return matched.annotated
+
+
+def _with_file(image: ImageBoxes, file: pathlib.Path) -> ImageBoxes:
+    """``image`` with the file's name in its places."""
+    rows = [row._replace(place=f"{file.name}: {row.place}") for row in image.rows]
+    return image._replace(place=f"{file.name}: {image.place}", rows=rows)
 
 
 def check(
