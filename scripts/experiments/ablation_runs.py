@@ -25,7 +25,9 @@ from shelfdet.evaluation import matching, metrics
 Row = Dict[str, Any]
 
 FOLDER = paths.TRAINING / "ablations"
-ROWS_FILE = pathlib.Path(__file__).with_name("ablations.json")
+ROWS_FILE = FOLDER / "ablations.json"
+# The tracked rows of docs/ablations.md. Only --publish writes them.
+PUBLISHED_ROWS = pathlib.Path(__file__).with_name("ablations.json")
 FOLD = 0  # of the grouped split
 # No evaluation during training: it costs time and nothing is chosen by it. Every first checkpoint
 # brings one all the same, so it is due only after most trainings have ended.
@@ -50,8 +52,9 @@ def graph_folder(name: str) -> pathlib.Path:
 
 
 def read_rows() -> Dict[str, Row]:
-    """The rows by choice, in the order of CHOICES."""
-    stored = files.read_json(ROWS_FILE) if ROWS_FILE.is_file() else {}
+    """The rows by choice, in the order of CHOICES: this machine's, or else the published ones."""
+    source = next((path for path in (ROWS_FILE, PUBLISHED_ROWS) if path.is_file()), None)
+    stored = files.read_json(source) if source else {}
     return collections.OrderedDict((name, stored[name]) for name in CHOICES if name in stored)
 
 
@@ -71,9 +74,14 @@ def remove_row(name: str) -> None:
     _write_rows(rows)
 
 
-def _write_rows(rows: Dict[str, Row]) -> None:
+def publish_rows() -> None:
+    """Writes the rows into the tracked file."""
+    _write_rows(read_rows(), PUBLISHED_ROWS)
+
+
+def _write_rows(rows: Dict[str, Row], path: Optional[pathlib.Path] = None) -> None:
     ordered = collections.OrderedDict((name, rows[name]) for name in CHOICES if name in rows)
-    files.write_text(ROWS_FILE, json.dumps(ordered, indent=1) + "\n")
+    files.write_text(path or ROWS_FILE, json.dumps(ordered, indent=1) + "\n")
 
 
 def prepare_data() -> None:

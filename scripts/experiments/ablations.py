@@ -6,9 +6,11 @@
 Reads   the photographs that step 01 put in place, and training/ssd_inception_v2_shelf.config, from
         which all configs are made.
 Writes  training/ablations/ (git-ignored): labels and records of the grouped split, and for each
-        choice its config, run, graph and detections;
-        scripts/experiments/ablations.json: the figures, one row as soon as a choice is scored;
-        evaluation/figures/ablations.png.
+        choice its config, run, graph and detections; ablations.json there: the figures, one row
+        as soon as a choice is scored (it begins with the published rows);
+        evaluation/results/ablations.png;
+        with --publish the tracked scripts/experiments/ablations.json and
+        evaluation/figures/ablations.png, which docs/ablations.md shows.
 
 Each choice is trained from random weights on fold 0 of the grouped split, for as many images as the
 others. Its newest checkpoint is exported and scored on the fold's validation planograms, without
@@ -34,7 +36,8 @@ from shelfdet.core import command_line, files, paths
 
 Rows = Dict[str, Dict[str, Any]]  # the rows of ablations.json by choice
 
-FIGURE = paths.EVALUATION / "figures" / "ablations.png"
+FIGURE = paths.RESULTS / "ablations.png"
+PUBLISHED_FIGURE = paths.EVALUATION / "figures" / "ablations.png"
 STEPS = 250
 COLUMNS = (
     "choice",
@@ -80,6 +83,11 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     without_training.add_argument(
         "--table", action="store_true", help="train nothing: print the table and draw the figure"
     )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="also write rows and figure to the tracked files of docs/ablations.md",
+    )
     return parser.parse_args(argv)
 
 
@@ -106,7 +114,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     rows = ablation_runs.read_rows()
     if rows:
         print_table(rows)
-        draw_figure(rows)
+        draw_figure(rows, FIGURE)
+        if args.publish:
+            ablation_runs.publish_rows()
+            draw_figure(rows, PUBLISHED_FIGURE)
     else:
         print(f"{paths.shown(ablation_runs.ROWS_FILE)}: no rows yet")
     if failed:
@@ -145,7 +156,7 @@ def table_cells(row: Dict[str, Any]) -> List[str]:
     ]
 
 
-def draw_figure(rows: Rows) -> None:
+def draw_figure(rows: Rows, path: pathlib.Path) -> None:
     from experiments import ablation_figure
     from experiments.ablation_choices import CHOICES
 
@@ -160,7 +171,7 @@ def draw_figure(rows: Rows) -> None:
         for name, row in rows.items()
     ]
     fewest = min(row["steps"] for row in rows.values())
-    with files.replacing(FIGURE) as partial:
+    with files.replacing(path) as partial:
         ablation_figure.draw(
             points,
             partial,
@@ -168,7 +179,7 @@ def draw_figure(rows: Rows) -> None:
             "Trained from random weights, scored on images of two planograms that were not "
             "trained on.",
         )
-    print(f"\nwritten: {paths.shown(FIGURE)}")
+    print(f"\nwritten: {paths.shown(path)}")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def workspace(tmp_path, monkeypatch):
     """A temporary folder that all is written to, with labels to train on and to score by."""
     monkeypatch.setattr(ablation_runs, "FOLDER", tmp_path / "runs")
     monkeypatch.setattr(ablation_runs, "ROWS_FILE", tmp_path / "ablations.json")
+    monkeypatch.setattr(ablation_runs, "PUBLISHED_ROWS", tmp_path / "published.json")
     monkeypatch.setattr(ablations, "FIGURE", tmp_path / "figure.png")
+    monkeypatch.setattr(ablations, "PUBLISHED_FIGURE", tmp_path / "published.png")
     data = ablation_runs.data_folder()
     data.mkdir(parents=True)
     labels.write_labels(labelled("a"), data / "train_labels.csv")
@@ -219,7 +221,7 @@ def test_a_recipe_is_identified_by_what_is_trained_and_not_by_where(tmp_path):
 
 def test_the_committed_rows_are_of_the_recipes_of_today(tmp_path):
     shipped = pipeline.read(paths.SHIPPED_CONFIG)
-    rows = json.loads(ablation_runs.ROWS_FILE.read_text())
+    rows = json.loads(ablation_runs.PUBLISHED_ROWS.read_text())
     assert list(rows) == list(CHOICES)
     for name, row in rows.items():
         expected = ablation_choices.recipe_sha256(name, shipped, ablations.STEPS, tmp_path)
@@ -365,6 +367,17 @@ def test_the_table_and_the_figure(workspace, capsys):
     assert f"| one map | {figures} | - | - | - |" in output
     assert "images/s on a machine" in output
     assert ablations.FIGURE.read_bytes().startswith(b"\x89PNG")
+    assert not ablations.PUBLISHED_FIGURE.exists()
+
+
+def test_the_tracked_rows_are_read_and_written_only_to_publish(workspace):
+    ablation_runs.PUBLISHED_ROWS.write_text(json.dumps({"base": ROW}))
+    ablation_runs.update_row("relu", ROW)
+    assert list(ablation_runs.read_rows()) == ["base", "relu"]
+    assert list(json.loads(ablation_runs.PUBLISHED_ROWS.read_text())) == ["base"]
+    ablations.main(["--table", "--publish"])
+    assert list(json.loads(ablation_runs.PUBLISHED_ROWS.read_text())) == ["base", "relu"]
+    assert ablations.PUBLISHED_FIGURE.exists()
 
 
 def test_without_rows_there_is_no_table(workspace, capsys):
