@@ -441,6 +441,22 @@ def test_images_that_were_put_by_hand_where_step_02_reads_are_found(fetch, tmp_p
     assert "ShelfImages/train/more.JPG" in listing(out)
 
 
+def test_one_json_file_in_annotations_by_hand(fetch, script, tmp_path, capsys):
+    out = tmp_path / "out"
+    drawn = draw_dataset(tmp_path / "drawn", csv=False)
+    shutil.copytree(str(drawn / "ShelfImages"), str(out))
+    (out / "annotations").mkdir()
+    coco(out, [pathlib.PurePath(name).name for name in PLACED[:3]])
+    (out / "annotations.json").rename(out / "annotations" / "instances_default.json")
+    for _ in range(2):
+        fetch()
+        assert (out / "annotations.json").is_symlink()
+        assert (out / "annotations" / "instances_default.json").is_file()
+    labels = tmp_path / "labels"
+    script("02_split_annotations").main(["--images", str(out), "--out", str(labels)])
+    assert "annotations.json as COCO JSON" in capsys.readouterr().out
+
+
 def test_images_by_hand_beside_a_dataset_in_place_need_a_choice(fetch, tmp_path):
     out = fetch("--from", draw_dataset(tmp_path / "source"))
     Image.new("RGB", (9, 9)).save(str(tmp_path / "mine.png"))

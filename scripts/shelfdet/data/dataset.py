@@ -255,8 +255,8 @@ def named_annotations(path: pathlib.Path, format: str = "auto") -> Annotations:
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected annotations. Check the path.")
-    parts = _files_with_suffix([path], ".csv") + _files_with_suffix([path], ".json")
-    if parts and all(_PART.match(part.name) for part in parts) and format != "voc":
+    parts = _parts(path)
+    if parts and format != "voc":
         return Annotations(formats.recognise(parts[0]), parts)
     if format == "auto":
         format = formats.recognise(path)
@@ -275,6 +275,12 @@ def named_annotations(path: pathlib.Path, format: str = "auto") -> Annotations:
     return Annotations("voc", xml_files)
 
 
+def _parts(folder: pathlib.Path) -> List[pathlib.Path]:
+    """The files of annotations that step 01 has put into ``folder``, where it put several."""
+    files = _files_with_suffix([folder], ".csv") + _files_with_suffix([folder], ".json")
+    return [path for path in files if _PART.match(path.name)]
+
+
 def placed_annotations(folder: pathlib.Path, format: str = "auto") -> pathlib.Path:
     """The file or folder of annotations that step 01 put into ``folder``.
 
@@ -289,8 +295,10 @@ def placed_annotations(folder: pathlib.Path, format: str = "auto") -> pathlib.Pa
     names.append("annotations")  # several files of any format
     names = list(dict.fromkeys(names))  # two formats share annotations.csv
     for name in names:
-        if (folder / name).exists():
-            return folder / name
+        path = folder / name
+        # A user's own annotations/ may hold one JSON file, to which annotations.json is a link.
+        if path.is_file() or _files_with_suffix([path], ".xml") or _parts(path):
+            return path
     raise UserError(
         f"{folder}: holds none of {', '.join(names)}; expected annotations. Run step 01, or give "
         "--annotations."

@@ -46,11 +46,13 @@ def place(
         },
         annotations_target: annotations.placed_files(annotations_target),
     }
-    # Annotations of an earlier dataset go: step 02 must not read them as those of this one.
+    # Annotations of an earlier dataset go: step 02 must not read them as those of this one. A
+    # folder that holds those of this one is the user's own.
+    own_folders = {path.resolve().parent for path in annotations.files}
     outdated = [
         out / name
         for name in sorted(set(dataset.ANNOTATION_NAMES.values()))
-        if out / name != annotations_target
+        if out / name != annotations_target and (out / name).resolve() not in own_folders
     ]
     try:
         # Nothing is changed before everything is checked.
