@@ -31,11 +31,13 @@ def test_without_a_config_the_nms_iou_is_the_shipped_graphs(tmp_path):
 @pytest.mark.parametrize(
     "metrics, score, words",
     [
-        (None, 0.5, "the default, because .*metrics.json does not exist; --threshold"),
+        (None, 0.5, "chosen for this graph: .*metrics.json does not exist. Boxes .* score 0.5,"),
         ({"graph_sha256": "another", "threshold": 0.1}, 0.5, "metrics.json is of another graph"),
         ({"graph_sha256": "this", "threshold": 0.1}, 0.1, "from .*metrics.json$"),
         ("no JSON", 0.5, "metrics.json holds no threshold"),
         ({"graph_sha256": "this"}, 0.5, "metrics.json holds no threshold"),
+        ({"graph_sha256": "this", "threshold": None}, 0.5, "has the threshold 'None', no number"),
+        ({"graph_sha256": "this", "threshold": float("nan")}, 0.5, "threshold 'nan', no number"),
     ],
 )
 def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
@@ -46,6 +48,7 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
         path.write_text(metrics if isinstance(metrics, str) else json.dumps(metrics))
     choice = graph_files.choose_threshold(None, [path], "this")
     assert choice.value == score
+    assert choice.is_default == (score == 0.5)
     assert re.search(words, choice.source)
 
 
@@ -57,9 +60,10 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
         (
             "another",
             "another",
-            "the default, because {0}/graph/metrics.json is of another graph and "
-            "{0}/metrics.json is of another graph; --threshold (`make predict THRESHOLD=`) "
-            "sets another",
+            "no threshold was chosen for this graph: {0}/graph/metrics.json is of another graph "
+            "and {0}/metrics.json is of another graph. Boxes are drawn and counted from the "
+            "default score 0.5, which may be far from the best. Score the graph with `make eval`, "
+            "which chooses one, or give --threshold (`make predict THRESHOLD=`)",
         ),
     ],
 )
@@ -75,7 +79,7 @@ def test_metrics_beside_the_graph_come_before_those_of_the_workspace(tmp_path, b
 def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1}))
-    assert graph_files.choose_threshold(0.0, [path], "this") == (0.0, "from --threshold")
+    assert graph_files.choose_threshold(0.0, [path], "this")[:2] == (0.0, "from --threshold")
     source = graph_files.choose_threshold(None, [path], "this", tiles=2).source
     assert source == f"from {path}, chosen on whole images"
 

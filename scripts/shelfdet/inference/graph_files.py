@@ -5,7 +5,7 @@ import pathlib
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths
+from shelfdet.core import files, paths, text
 from shelfdet.inference import DEFAULT_THRESHOLD
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the shipped graphs' value.
@@ -13,10 +13,14 @@ DEFAULT_NMS_IOU = 0.45
 
 
 class Choice(NamedTuple):
-    """A number, and where it comes from, for a message."""
+    """A number, and where it comes from, for a message.
+
+    is_default: no file of the graph states it.
+    """
 
     value: float
     source: str
+    is_default: bool = False
 
 
 def choose_nms_iou(graph: pathlib.Path) -> Choice:
@@ -55,9 +59,13 @@ def choose_threshold(
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))
             if metrics["graph_sha256"] == graph_sha256:
-                note = ", chosen on whole images" if tiles > 1 else ""
-                return Choice(float(metrics["threshold"]), f"from {paths.shown(path)}{note}")
-            reason = "is of another graph"
+                threshold = text.parse_number(metrics["threshold"])
+                if threshold is not None:
+                    note = ", chosen on whole images" if tiles > 1 else ""
+                    return Choice(threshold, f"from {paths.shown(path)}{note}")
+                reason = f"has the threshold {text.shown(metrics['threshold'])}, no number"
+            else:
+                reason = "is of another graph"
         except FileNotFoundError:
             reason = "does not exist"
         except (OSError, ValueError, KeyError, TypeError):
@@ -65,8 +73,11 @@ def choose_threshold(
         reasons.append(f"{paths.shown(path)} {reason}")
     return Choice(
         DEFAULT_THRESHOLD,
-        f"the default, because {' and '.join(reasons)}; --threshold (`make predict THRESHOLD=`) "
-        "sets another",
+        f"no threshold was chosen for this graph: {' and '.join(reasons)}. Boxes are drawn and "
+        f"counted from the default score {DEFAULT_THRESHOLD:g}, which may be far from the best. "
+        "Score the graph with `make eval`, which chooses one, or give --threshold "
+        "(`make predict THRESHOLD=`)",
+        is_default=True,
     )
 
 

@@ -21,7 +21,7 @@ import argparse
 import pathlib
 import sys
 import time
-from typing import List, Optional, Sequence, TextIO
+from typing import Any, List, Optional, Sequence, TextIO
 
 # scripts/, which holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
@@ -188,12 +188,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print_report(predict.other_files_report(args.images))
     predict.check_targets(args.output, args.draw, inputs)
     class_names = predict.read_class_names(args.label_map)
-    print(f"graph: {args.graph.resolve().parent.name} ({paths.shown(args.graph)})")
-    if args.graph_is_default and args.graph.parent == paths.SHIPPED_GRAPH:
-        own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem
-        print(
-            f"  the shipped one: {paths.shown(own)}/ does not exist until `make export` writes it"
-        )
+    print_graph(args)
     # Loads TensorFlow, which takes seconds: after the checks that need no TensorFlow.
     from shelfdet.inference import detector
 
@@ -215,7 +210,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         threshold = graph_files.choose_threshold(
             args.threshold, metrics_files(args), info["graph_sha256"], args.tiles
         )
-        print(f"threshold: score {threshold.value:.3f} ({threshold.source})")
+        print_threshold(threshold)
         settings = settings._replace(threshold=threshold.value)
 
     began = time.time()
@@ -236,6 +231,23 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not args.pad_strips:
         print_report(predict.strip_report(results))
     print_report(predict.skipped_report(results), file=sys.stderr)
+
+
+def print_threshold(threshold: Any) -> None:
+    """Prints a graph_files.Choice: counts depend on it more than on anything else."""
+    if threshold.is_default:
+        print(f"warning: {threshold.source}.", file=sys.stderr)
+    else:
+        print(f"threshold: score {threshold.value:.3f} ({threshold.source})")
+
+
+def print_graph(args: argparse.Namespace) -> None:
+    print(f"graph: {args.graph.resolve().parent.name} ({paths.shown(args.graph)})")
+    if args.graph_is_default and args.graph.parent == paths.SHIPPED_GRAPH:
+        own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem
+        print(
+            f"  the shipped one: {paths.shown(own)}/ does not exist until `make export` writes it"
+        )
 
 
 def print_report(report: str, file: Optional[TextIO] = None) -> None:
