@@ -85,9 +85,20 @@ def test_images_that_only_one_side_has_are_listed():
 def test_other_sizes_are_refused():
     other = found("a.jpg", [])._replace(size_wh=(640, 640))
     with pytest.raises(
-        UserError, match=r"a\.jpg: 64 x 64 pixels in the ground truth, 640 x 640 in the detections"
+        UserError, match=r"a\.jpg: 64 x 64 in the ground truth, 640 x 640 in the detections"
     ):
         matching.match([labelled("a.jpg", [])], [other])
+
+
+def test_swapped_sizes_are_those_of_turned_images():
+    names = [f"{number}.jpg" for number in range(5)]
+    truth = [labelled(name, [])._replace(size_wh=(640, 480)) for name in names]
+    turned = [found(name, [])._replace(size_wh=(480, 640)) for name in names]
+    message = (
+        r"5 of 5 images .*0\.jpg: 640 x 480 .* and 2 more\).*by their EXIF flag.*--exif ignore"
+    )
+    with pytest.raises(UserError, match=message):
+        matching.match(truth, turned)
 
 
 def test_other_class_names_are_refused_unless_ignored():

@@ -15,7 +15,7 @@ file. A match depends on detections with higher scores alone, so applying a scor
 changes no match of those kept. Only boxes of the same class match.
 """
 
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -79,8 +79,7 @@ def match(
     found_by_name = {image.filename: image for image in detections}
     _check_same_images(truth_by_name.keys(), found_by_name.keys())
     names = sorted(truth_by_name)
-    for name in names:
-        _check_same_size(name, truth_by_name[name].size_wh, found_by_name[name].size_wh)
+    _check_same_sizes(truth_by_name, found_by_name)
     if not one_class:
         _check_common_class(truth_by_name.values(), found_by_name.values())
     return [_match_image(truth_by_name[name], found_by_name[name], one_class) for name in names]
@@ -243,15 +242,31 @@ def _check_same_images(labelled: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-def _check_same_size(
-    name: str, truth_wh: Optional[Sequence[int]], found_wh: Optional[Sequence[int]]
-) -> None:
-    if truth_wh is None or found_wh is None or tuple(truth_wh) == tuple(found_wh):
+def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Detections]) -> None:
+    other_sizes = []
+    turned = 0
+    for name in sorted(truth):
+        truth_wh = truth[name].size_wh
+        found_wh = found[name].size_wh
+        if truth_wh is None or found_wh is None or tuple(truth_wh) == tuple(found_wh):
+            continue
+        other_sizes.append(
+            f"{name}: {truth_wh[0]} x {truth_wh[1]} in the ground truth, "
+            f"{found_wh[0]} x {found_wh[1]} in the detections"
+        )
+        turned += tuple(truth_wh) == tuple(found_wh)[::-1]
+    if not other_sizes:
         return
+    remedy = "Scale the boxes of one side, or detect in the labelled images."
+    if turned == len(other_sizes):
+        remedy = (
+            "Width and height are swapped, as where one side turned the images by their EXIF flag: "
+            "detect in the images as they are labelled (step 08: --exif ignore or --exif apply)."
+        )
     raise UserError(
-        f"{name}: {truth_wh[0]} x {truth_wh[1]} pixels in the ground truth, "
-        f"{found_wh[0]} x {found_wh[1]} in the detections. "
-        "Expected boxes in pixels of the same image; scale one of them."
+        f"{len(other_sizes)} of {len(truth)} images have another size in the detections than in "
+        f"the ground truth ({text.listed(other_sizes, 3)}). Expected boxes in pixels of the same "
+        f"image. {remedy}"
     )
 
 
