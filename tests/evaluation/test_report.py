@@ -166,6 +166,13 @@ def test_figures_of_other_counts_are_refused(folder, figures, tmp_path):
         build(folder, metrics=other)
 
 
+def test_figures_of_as_many_other_boxes_are_refused(folder, figures, tmp_path):
+    other = tmp_path / "metrics.json"
+    other.write_text(json.dumps(dict(figures, TP=figures["TP"] + 1)))
+    with pytest.raises(UserError, match=r"has [0-9]+ TP at the score 0\.4321, .* has [0-9]+\. Run"):
+        build(folder, metrics=other)
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
@@ -173,6 +180,9 @@ def test_figures_of_other_counts_are_refused(folder, figures, tmp_path):
         ("{", "cannot be read"),
         ("{}", "cannot be read"),
         ('{"threshold": null}', "has no threshold"),
+        ('{"threshold": NaN}', "threshold is 'nan'; expected a finite number"),
+        ('{"threshold": "0.5"}', "threshold is '0.5'; expected a finite number"),
+        ('{"threshold": 0.5, "mAP": true}', "mAP is 'True'; expected a finite number"),
     ],
 )
 def test_a_file_that_holds_no_figures_is_refused(folder, tmp_path, content, words):

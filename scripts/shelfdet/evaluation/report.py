@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths
+from shelfdet.core import files, paths, text
 from shelfdet.data import detections, labels, layout
 from shelfdet.evaluation import matching, metrics, report_data, report_page, scored_graph
 from shelfdet.evaluation.matching import Matches
@@ -122,7 +122,8 @@ def read_metrics(path: pathlib.Path) -> Dict[str, Any]:
                 f"{path}: has no threshold ({scored.get('threshold_from')}). Run step 09 with "
                 "validation detections, or with --threshold."
             )
-        scored["threshold"] = float(scored["threshold"])
+        for key in ("threshold", *(column.key for column in report_data.HEADLINE)):
+            _check_figure(scored.get(key), key, path)
         return scored
     except FileNotFoundError:
         raise UserError(
@@ -134,6 +135,14 @@ def read_metrics(path: pathlib.Path) -> Dict[str, Any]:
             f"{path}: cannot be read as step 09's figures ({type(error).__name__}: {error}). "
             "Run step 09 again."
         ) from error
+
+
+def _check_figure(value: Any, key: str, path: pathlib.Path) -> None:
+    if value is not None and (isinstance(value, str) or text.parse_number(value) is None):
+        raise UserError(
+            f"{path}: {key} is {text.shown(value)}; expected a finite number, as step 09 writes "
+            "it. Run step 09 again."
+        )
 
 
 def find_config(
@@ -196,6 +205,13 @@ def _check_same_counts(
             raise UserError(
                 f"{metrics_path}: is of {scored[key]} {key}, {path} holds {found}. "
                 "Run step 09 again."
+            )
+    # As many boxes as before may be at other places.
+    for key, found in metrics.totals(matches, scored["threshold"]).items():
+        if scored.get(key, found) != found:
+            raise UserError(
+                f"{metrics_path}: has {scored[key]} {key} at the score {scored['threshold']:g}, "
+                f"{inputs.detections} has {found}. Run step 09 again."
             )
 
 
