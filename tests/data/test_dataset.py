@@ -454,7 +454,7 @@ def test_one_json_file_in_annotations_by_hand(fetch, script, tmp_path, capsys):
         assert (out / "annotations" / "instances_default.json").is_file()
     labels = tmp_path / "labels"
     script("02_split_annotations").main(["--images", str(out), "--out", str(labels)])
-    assert "annotations.json as COCO JSON" in capsys.readouterr().out
+    assert "instances_default.json as COCO JSON" in capsys.readouterr().out
 
 
 def test_images_by_hand_beside_a_dataset_in_place_need_a_choice(fetch, tmp_path):
