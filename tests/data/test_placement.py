@@ -30,6 +30,16 @@ def test_links_and_nothing_to_do_the_second_time(tmp_path):
     assert place(out, out) == []
 
 
+def test_what_a_killed_run_left_is_removed_where_nothing_changes(tmp_path):
+    source = draw_dataset(tmp_path / "source")
+    out = tmp_path / "out"
+    place(source, out)
+    (out / ".ShelfImages.old").mkdir()
+    (out / ".annotations.csv.lock").write_text("")
+    assert place(source, out) == []
+    assert sorted(path.name for path in out.iterdir()) == ["ShelfImages", "annotations.csv"]
+
+
 def test_only_what_differs_is_replaced(tmp_path):
     source = draw_dataset(tmp_path / "source")
     out = tmp_path / "out"
