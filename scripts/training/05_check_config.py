@@ -3,7 +3,7 @@
 
 Reads   a training config (by default the one that you edit, ssd_inception_v2_custom.config), the
         label map and records that it names, the checkpoint that training starts from, and
-        workspace/training_demo/annotations/{train,val,test}_labels.csv.
+        {train,val,test}_labels.csv beside the records, or of workspace/training_demo/annotations/.
 Writes  nothing.
 
 Prints all problems at once, each with file, line, key, what was found, what was expected and the
@@ -42,12 +42,20 @@ def parse(argv):
         metavar="PATH",
         help="the weights that step 06 will start from: a graph's folder or a checkpoint's prefix",
     )
+    parser.add_argument(
+        "--run-dir",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="the folder that step 06 will write "
+        f"(default: {paths.shown(paths.TRAINING)}/NAME-OF-THE-CONFIG)",
+    )
     for split in paths.SPLITS:
         parser.add_argument(
             f"--{split}-labels",
             type=pathlib.Path,
             metavar="FILE",
-            help=f"default: {paths.shown(paths.labels(split))}, if it exists",
+            help="default: the one beside the record, or "
+            f"{paths.shown(paths.labels(split))}, if it exists",
         )
     return parser.parse_args(argv)
 
@@ -58,7 +66,10 @@ def main(argv=None):
 
     named = {split: getattr(args, f"{split}_labels") for split in paths.SPLITS}
     checked = checks.check_config(
-        args.config, checks.find_label_files(named), start_from=args.start_from
+        args.config,
+        checks.find_label_files(named, args.config),
+        start_from=args.start_from,
+        run=(args.run_dir or paths.TRAINING / args.config.stem).resolve(),
     )
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")

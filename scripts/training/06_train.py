@@ -86,12 +86,21 @@ def main(argv=None):
     folder = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
     plan = run.make_plan(args.config, folder, args.start_from)
+    finished = plan.start is not None and plan.start >= plan.target
+    if not finished:
+        run.check_files(plan)
     repaired = run.repair(plan)
     if repaired:
         print(repaired)
-    if plan.start is not None and plan.start >= plan.target:
+    if finished:
         print_finished(plan, run.export_command(folder))
+        changes = run.changes_after_training(plan)
+        if changes:
+            print(changes)
         return
+    changes = run.changes(plan)
+    if changes:
+        print(changes)
     with run.RunLock(folder):
         run.write_notes(plan)
         print_start(plan, run.launcher_command(folder, plan.target, settings), run)

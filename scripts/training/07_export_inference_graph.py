@@ -85,9 +85,15 @@ def main(argv=None):
     export.check_name(name)
     target = args.output / name
     export.check_target(target)
-    checkpoint = checkpoints.find(args.run_dir, args.checkpoint)
+    checkpoint = checkpoints.find(args.run_dir, newest_whole(args.run_dir, args.checkpoint))
     config = args.config or checkpoint.config
+    if not args.config:
+        run_name = checkpoints.run_of(args.checkpoint, args.run_dir).resolve().name
+        unused = export.unused_changes(config, run_name)
+        if unused:
+            print(unused)
     export.check_config(config, checkpoint.config)
+    checkpoints.check_whole(checkpoint.prefix)
     evaluation = checkpoints.evaluation(checkpoint.prefix.parent)
     if evaluation:
         print(evaluation)
@@ -95,6 +101,19 @@ def main(argv=None):
     replaced = target.exists()
     export.export(checkpoint, config, target, folded=not args.unfolded)
     print_graph(target / paths.GRAPH_FILE, args.unfolded, replaced)
+
+
+def newest_whole(run_dir, which):
+    """The prefix of the newest whole checkpoint where ``which`` is newest, otherwise ``which``."""
+    from shelfdet.inference import checkpoints
+    from shelfdet.training import resume_point
+
+    point = resume_point.find(run_dir) if which == checkpoints.NEWEST else None
+    if point is None:
+        return which
+    if not point.noted:
+        print(resume_point.report(point))
+    return str(point.prefix)
 
 
 def print_graph(graph, unfolded, replaced):

@@ -20,6 +20,7 @@ STEP_03 = "scripts/preprocessing/03_estimate_anchors.py"
 RUN_STEP_03 = f"run {STEP_03} for the lines"
 
 USUAL_ASPECT_RATIO = 0.55  # of the config that ships; what to write where there is no other hint
+USUAL_SCALE = 0.1
 USUAL_BASE_SIZE = 50  # pixels
 
 # Largest accepted distance in pixels between an anchor's centre and its cell's. The flexible
@@ -126,24 +127,39 @@ def _check_scales(fields: Any, num_layers: int, findings: Findings) -> None:
     if scales and len(scales) != num_layers:
         surplus = len(scales) > num_layers
         ignored = "; object_detection ignores the last without a message" if surplus else ""
-        kept = (scales + [scales[-1]] * num_layers)[:num_layers]
+        kept = _positive_scales(fields.scales, num_layers)
         findings.error(
             SSD + ".scales",
             found=f"{len(scales)} scales ({', '.join(scales)}) for {num_layers} layers{ignored}",
             expected="one for each layer",
-            write="\n".join(f"scales: {scale}" for scale in kept),
+            write="\n".join(f"scales: {scale:g}" for scale in kept),
         )
     elif not scales and fields.num_layers == 1:
         findings.error(
             SSD + ".scales",
             found="none, with num_layers: 1, which is a division by zero",
             expected="one scale, a share of the input's shorter side",
-            write="scales: 0.1",
+            write=f"scales: {USUAL_SCALE:g}",
         )
-    if any(scale <= 0 for scale in fields.scales):
+    elif any(scale <= 0 for scale in fields.scales):
+        kept = _positive_scales(fields.scales, num_layers)
         findings.error(
-            SSD + ".scales", found=", ".join(scales), expected="scales above 0", write="scales: 0.1"
+            SSD + ".scales",
+            found=", ".join(scales),
+            expected="scales above 0",
+            write="\n".join(f"scales: {scale:g}" for scale in kept),
         )
+
+
+def _positive_scales(scales: Sequence[float], count: int) -> List[float]:
+    """``count`` scales: the given ones, the nearest one before it for one that is missing or 0."""
+    kept: List[float] = []
+    previous = _first_positive(scales, USUAL_SCALE)
+    for number in range(count):
+        if number < len(scales) and scales[number] > 0:
+            previous = scales[number]
+        kept.append(previous)
+    return kept
 
 
 def _check_flexible(fields: Any, num_layers: int, findings: Findings) -> None:
@@ -284,7 +300,6 @@ def check_coverage(
     )
     if not len(coverage.best_iou):
         return coverage
-    _check_comment(coverage.best_iou, findings)
     best = search.best_anchors(
         np.concatenate(boxes_by_image), network.grids_wh, network.image_wh, threshold
     )
@@ -299,6 +314,8 @@ def check_coverage(
             expected=f"{best_share:.2f}, which one anchor per cell reaches on these feature maps",
             write="\n".join(search.generator_lines(best)),
         )
+    else:  # these lines would replace the comment, too
+        _check_comment(coverage.best_iou, findings)
     if best_share < POOR_SHARE:
         width, height = network.image_wh
         findings.warning(

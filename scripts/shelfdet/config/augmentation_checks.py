@@ -60,8 +60,17 @@ def _check_possible(operation: Any, key: str, findings: Findings) -> None:
                 f"{key}.{name}",
                 found=f"{getattr(operation, name):g} (0 if not written): no crop is possible",
                 expected="a number above 0",
-                write=f"{name}: {usual:g}",
+                write=f"{name}: {_fitting(operation, name, usual):g}",
             )
+
+
+def _fitting(operation: Any, name: str, usual: float) -> float:
+    """The usual value of a limit, or that of the opposite limit where the two would be crossed."""
+    kind, _, quantity = name.partition("_")  # "min" or "max"; "area" or "aspect_ratio"
+    opposite = getattr(operation, f"{'max' if kind == 'min' else 'min'}_{quantity}")
+    if opposite <= 0:
+        return usual
+    return min(usual, opposite) if kind == "min" else max(usual, opposite)
 
 
 def _check_kept_products(operation: Any, key: str, findings: Findings) -> None:
@@ -93,5 +102,5 @@ def _check_range(operation: Any, low: str, high: str, key: str, findings: Findin
             f"{key}.{high}",
             found=f"{high_value:g}, below {low} {low_value:g}",
             expected="at least as much",
-            write=f"{high}: {CROP_FIELDS[high]:g}",
+            write=f"{high}: {_fitting(operation, high, CROP_FIELDS[high]):g}",
         )

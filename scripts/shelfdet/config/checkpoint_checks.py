@@ -1,16 +1,17 @@
 """Checks of the checkpoint that training starts from: whether it exists and fits the network."""
 
-import glob
 import os
+import pathlib
 from typing import Dict, Optional, Tuple
 
-from shelfdet.config import pipeline
+from shelfdet.config import checkpoint_files, file_checks, pipeline
 from shelfdet.config.findings import Findings
 from shelfdet.config.network import Network
-from shelfdet.core import tensorflow1
+from shelfdet.core import paths, tensorflow1, text
 from shelfdet.core.files import PathLike
 
 CHECKPOINT = "train_config.fine_tune_checkpoint"
+SHOWN_PREFIXES = 3  # checkpoints that a finding names
 
 
 def check(
@@ -49,39 +50,50 @@ def check(
             write='fine_tune_checkpoint_type: "detection"',
         )
     prefix = os.path.join(str(root), train.fine_tune_checkpoint)
-    # TensorFlow's first format had a single file of that name and no index.
-    if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
-        _report_missing(train.fine_tune_checkpoint, prefix, findings)
-    elif prefix.endswith((".index", ".meta")) or ".data-" in os.path.basename(prefix):
-        findings.error(
-            CHECKPOINT,
-            found=f"{train.fine_tune_checkpoint}, one file of a checkpoint",
-            expected="its prefix, without .index, .meta or .data-...",
-            write=f'fine_tune_checkpoint: "{train.fine_tune_checkpoint.rsplit(".", 1)[0]}"',
-        )
-    elif network is not None and kind == "detection":
+    if checkpoint_files.is_prefix(prefix):
+        file_checks.check_no_pattern(CHECKPOINT, train.fine_tune_checkpoint, findings)
+    else:
+        near = checkpoint_files.nearest(prefix)
+        # TensorFlow's first format had a single file of that name and no index.
+        if near is not None or not os.path.isfile(prefix):
+            _report_missing(train.fine_tune_checkpoint, prefix, near, root, findings)
+            return
+    if network is not None and kind == "detection":
         _check_variables(prefix, network, train.load_all_detection_checkpoint_vars, findings)
 
 
-def _report_missing(written: str, prefix: str, findings: Findings) -> None:
-    """Names the checkpoints that are in the folder, if there are any.
+def _report_missing(
+    written: str, prefix: str, near: Optional[str], root: PathLike, findings: Findings
+) -> None:
+    """Names the checkpoint that is meant, if there is one.
 
     Args:
       written: the path as it is in the config.
       prefix: the same, absolute.
+      near: the prefix that is most likely meant, or None.
+      root: the folder that the config's paths are relative to.
       findings: for the problem.
     """
-    indexes = glob.glob(os.path.join(glob.escape(os.path.dirname(prefix)), "*.index"))
-    available = sorted(os.path.basename(path)[: -len(".index")] for path in indexes)
-    found = f"{written} ({prefix}.index does not exist"
-    write = "run `make pretrained`, or delete fine_tune_checkpoint to train from scratch"
-    if available:
-        found += f"; in that folder: {', '.join(available)}"
-        suggested = os.path.join(os.path.dirname(written), available[0])
-        write = f'fine_tune_checkpoint: "{suggested}"'
+    if os.path.isdir(prefix):
+        found = f"{written}: is a folder"
+    elif os.path.isfile(prefix):
+        found = f"{written}: is a file, and no checkpoint of that prefix is there"
+    else:
+        found = f"{written} ({prefix}.index does not exist)"
+    write = (
+        "the prefix of a checkpoint; or delete fine_tune_checkpoint to train from scratch\n"
+        "(`make pretrained` downloads the zoo's checkpoint and prints the line to write)"
+    )
+    if near is not None:
+        available = [
+            os.path.basename(path) for path in checkpoint_files.prefixes_in(os.path.dirname(near))
+        ]
+        shown = near if os.path.isabs(written) else os.path.relpath(near, str(root))
+        found += f"; in {os.path.dirname(shown) or '.'}: {text.listed(available, SHOWN_PREFIXES)}"
+        write = f'fine_tune_checkpoint: "{shown}"'
     findings.error(
         CHECKPOINT,
-        found=found + ")",
+        found=found,
         expected="the prefix of a checkpoint: the path of its .index file without .index",
         write=write,
     )
@@ -132,6 +144,13 @@ def _stored_variables(prefix: str, findings: Findings) -> Optional[Dict[str, Tup
             CHECKPOINT,
             found=f"{prefix} cannot be read ({str(error).splitlines()[0]})",
             expected="a complete checkpoint",
-            write="run `make pretrained`",
+            write=_remedy_of_damage(prefix),
         )
         return None
+
+
+def _remedy_of_damage(prefix: str) -> str:
+    in_pretrained = pathlib.Path(os.path.abspath(prefix)).parents
+    if paths.PRETRAINED in in_pretrained:
+        return "run `make pretrained`, which unpacks or downloads it again"
+    return "copy or export the checkpoint again, or name another one"

@@ -12,6 +12,7 @@ from shelfdet.config import (
     anchor_checks,
     augmentation_checks,
     checkpoint_checks,
+    content_checks,
     file_checks,
     input_checks,
     pipeline,
@@ -49,6 +50,7 @@ def check_config(
     label_files: Dict[str, PathLike],
     root: Optional[PathLike] = None,
     start_from: Optional[PathLike] = None,
+    run: Optional[PathLike] = None,
 ) -> CheckedConfig:
     """Checks a training config and everything it refers to; a finding never ends the checks.
 
@@ -57,6 +59,7 @@ def check_config(
       label_files: label file of each split that there is one of.
       root: the folder that paths in the config are relative to; None is the repository.
       start_from: the weights that training will start from, as for ``pipeline.starting_from``.
+      run: the folder that training will write.
 
     Raises:
       UserError: the config is missing or has a syntax error, or a label file is wrong.
@@ -68,6 +71,8 @@ def check_config(
         config = pipeline.starting_from(config, start_from)
     findings = Findings(config_path, content)
 
+    if run is not None:
+        file_checks.check_no_pattern("run folder (--run-dir)", run, findings)
     network = _check_fields(config, findings)
     checkpoint_checks.check(config, network, root, findings)
     # Classes of label files and records are checked against the label map, so it comes first.
@@ -78,7 +83,7 @@ def check_config(
     }
     label_summaries = {split: summary for split, (summary, _) in label_data.items()}
     records = record_checks.read_records(config, root, label_map, findings)
-    input_checks.check_consistency(records, label_summaries, findings)
+    content_checks.check(records, label_summaries, findings)
     input_checks.check_limits(config, label_summaries, records, findings)
     if file_checks.TRAIN_READER in records:
         input_size = network.image_wh if network else None
@@ -144,18 +149,23 @@ def _check_anchors(
     return anchor_checks.check_coverage(config, network, generated, images, findings)
 
 
-def find_label_files(named: Dict[str, Optional[pathlib.Path]]) -> Dict[str, pathlib.Path]:
+def find_label_files(
+    named: Dict[str, Optional[pathlib.Path]], config_path: PathLike
+) -> Dict[str, pathlib.Path]:
     """The label files to check a config against.
 
     Args:
-      named: for each split the file that the user named, or None for the one of the workspace.
+      named: for each split the file that the user named, or None for the one beside the config's
+        records or, if there is none, of the workspace.
+      config_path: the config.
 
     Returns:
-      The files by split; a file of the workspace that does not exist is left out.
+      The files by split; a file that the user did not name and that does not exist is left out.
 
     Raises:
-      UserError: a file that the user named does not exist.
+      UserError: a file that the user named does not exist, or the config cannot be read.
     """
+    beside = _label_files_beside(pipeline.read(config_path))
     found = {}
     for split, path in named.items():
         if path is not None and not path.is_file():
@@ -163,7 +173,18 @@ def find_label_files(named: Dict[str, Optional[pathlib.Path]]) -> Dict[str, path
                 f"--{split}-labels {path}: no such file; "
                 "expected a label file as step 02 writes it."
             )
-        path = path or paths.labels(split)
+        path = path or beside.get(split) or paths.labels(split)
         if path.is_file():
             found[split] = path
     return found
+
+
+def _label_files_beside(config: pipeline.Config) -> Dict[str, pathlib.Path]:
+    """The label files from which step 04 made the config's records, as far as they are there."""
+    found = {}
+    for reader in file_checks.readers(config):
+        for record in reader.fields.tf_record_input_reader.input_path[:1]:
+            path = record_checks.labels_beside(paths.ROOT / record)
+            found[reader.split] = path
+            found.setdefault("test", path.with_name(paths.labels("test").name))
+    return {split: path for split, path in found.items() if path.is_file()}

@@ -7,16 +7,19 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.config.findings import Findings
-from shelfdet.core import paths
+from shelfdet.core import paths, text
 from shelfdet.core.files import PathLike
 from shelfdet.data import label_map as label_map_file
 
 PLACEHOLDER = "PATH_TO_BE_CONFIGURED"  # in the zoo's config files
+SHOWN_ITEMS = 5  # of a label map, in a finding
 TRAIN_READER = "train_input_reader"
 EVAL_READER = "eval_input_reader"
 
+# Of TensorFlow's patterns (fnmatch): a path with one of them matches other names than its own.
+PATTERN_CHARACTERS = "*?[\\"
+
 LABEL_MAP_LINE = f'label_map_path: "{paths.shown(paths.LABEL_MAP)}"'
-LABEL_MAP_ITEM = "item {\n  id: 1\n  name: 'product'\n}"
 
 # Ids of the classes by name, or None if no label map can be read
 LabelMap = Optional[Dict[str, int]]
@@ -51,6 +54,41 @@ def check_placeholders(findings: Findings) -> None:
             )
 
 
+def check_no_pattern(key: str, path: PathLike, findings: Findings) -> None:
+    """Reports a path that TensorFlow reads as a pattern for several files.
+
+    It then looks for the names that match the pattern, and does not find the path itself.
+    """
+    characters = [character for character in PATTERN_CHARACTERS if character in str(path)]
+    if characters:
+        findings.error(
+            key,
+            found=f"{path}: {text.listed(map(repr, characters))} in the path; TensorFlow reads it "
+            "as a pattern for several files and does not find the files themselves",
+            expected=f"a path without any of {' '.join(PATTERN_CHARACTERS)}",
+            write="another path, after the folder or the file is renamed or moved",
+        )
+
+
+def refuse_pattern(path: PathLike, option: str) -> None:
+    """Refuses a folder that TensorFlow would read as a pattern for several files.
+
+    Args:
+      path: absolute.
+      option: with which the user can name another folder.
+
+    Raises:
+      UserError: it has one of PATTERN_CHARACTERS.
+    """
+    found = Findings(path, "")
+    check_no_pattern(option, path, found)
+    for finding in found:
+        raise UserError(
+            f"{finding.found}; expected {finding.expected}. Name another folder with {option}; "
+            "or, if these characters are in the path of this repository, move the repository."
+        )
+
+
 def readers(config: pipeline.Config) -> List[Reader]:
     """The input readers of the config."""
     found = [Reader(TRAIN_READER, config.train_input_reader, "train")]
@@ -68,9 +106,13 @@ def check_label_maps(config: pipeline.Config, root: PathLike, findings: Findings
       The ids of the classes by name, or None if no label map can be read.
     """
     maps = []
+    read: Dict[str, LabelMap] = {}  # most often all readers have the same one
     for reader in readers(config):
         key = reader.key + ".label_map_path"
-        label_map = _read_label_map(key, reader.fields.label_map_path, root, findings)
+        written = reader.fields.label_map_path
+        if not written or written not in read:
+            read[written] = _read_label_map(key, written, root, findings)
+        label_map = read[written]
         if label_map is not None:
             maps.append((key, label_map))
     if not maps:
@@ -103,9 +145,8 @@ def _read_label_map(key: str, written: str, root: PathLike, findings: Findings) 
     try:
         return label_map_file.read_label_map(path)
     except UserError as error:
-        findings.error(
-            key, found=str(error), expected="a label map", write=LABEL_MAP_ITEM, path=path
-        )
+        # The message says what to correct.
+        findings.error(key, found=str(error), expected="a label map", path=path)
         return None
 
 
@@ -116,18 +157,23 @@ def _check_class_count(
     if count != num_classes:
         findings.error(
             "model.ssd.num_classes",
-            found=f"{num_classes}, but {key} has {count} ({', '.join(sorted(label_map))})",
+            found=f"{num_classes}, but {key} has {count} ({text.listed(sorted(label_map))})",
             expected="as many as the label map has",
             write=f"num_classes: {count}",
         )
-    ids = set(label_map.values())
-    expected_ids = set(range(1, count + 1))
-    if ids != expected_ids:
+    ids = sorted(label_map.values())
+    if ids != list(range(1, count + 1)):
+        renumbered = sorted(label_map, key=label_map.get)[:SHOWN_ITEMS]
         findings.error(
             key,
-            found=f"ids {sorted(label_map.values())}",
+            found=f"ids {text.listed(map(str, ids))}",
             expected=f"1 to {count} without a gap",
-            write=f"id: {min(expected_ids - ids)}",
+            write="\n".join(
+                f"item {{ id: {number} name: {name!r} }}"
+                for number, name in enumerate(renumbered, start=1)
+            )
+            + ("\nand so on" if count > SHOWN_ITEMS else "")
+            + "\nthen write the records again with step 04",
         )
 
 

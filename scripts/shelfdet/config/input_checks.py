@@ -1,14 +1,12 @@
-"""Checks of a training config against its data: agreement of the files, limits, batches, memory."""
+"""Checks of a training config against its data: limits, batches, memory, size of the images."""
 
 import collections
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from shelfdet.config import pipeline
 from shelfdet.config.file_checks import TRAIN_READER, readers
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
-from shelfdet.config.record_checks import RECORD_LINES, RUN_STEP_04, STEP_04, SplitSummary
-from shelfdet.core import paths
-from shelfdet.data import MAX_SIDE
+from shelfdet.config.record_checks import STEP_04, SplitSummary
 
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 COCO_MAX_DETECTIONS = 100  # pycocotools' largest maxDets, which validation during training uses
@@ -24,6 +22,7 @@ POSITIVE_FIELDS = {
 }
 
 LARGE_BUFFER = 512 << 20  # bytes; the shuffle buffer holds whole records in memory
+SMALLEST_BUFFER = 8  # images
 # Images larger than this many times the network's input take time to decode without any benefit.
 LARGE_IMAGE = 3
 
@@ -58,69 +57,6 @@ def check_counts(config: pipeline.Config, findings: Findings) -> None:
                     expected="at least 1",
                     write=f"{name}: {usual}",
                 )
-
-
-def check_consistency(
-    records: Dict[str, SplitSummary], label_files: Dict[str, SplitSummary], findings: Findings
-) -> None:
-    """Checks the records against each other and against the label files they were made from.
-
-    Args:
-      records: by key of the reader.
-      label_files: by split.
-      findings: for the problems.
-    """
-    train = records.get(TRAIN_READER)
-    for key, summary in records.items():
-        path_key = key + ".tf_record_input_reader.input_path"
-        if key == TRAIN_READER:
-            _check_same_contents(path_key, summary, label_files.get("train"), findings)
-            continue
-        if train is not None:
-            _check_no_train_images(path_key, summary, train, findings)
-        test = label_files.get("test")
-        if test is not None and set(summary.names) & set(test.names):
-            findings.warning(
-                path_key,
-                found="test images: the best checkpoint would be chosen on them",
-                expected="validation images",
-                write=RECORD_LINES["val"],
-            )
-        else:
-            _check_same_contents(path_key, summary, label_files.get("val"), findings)
-
-
-def _check_no_train_images(
-    key: str, summary: SplitSummary, train: SplitSummary, findings: Findings
-) -> None:
-    shared = set(train.names) & set(summary.names)
-    if shared:
-        findings.error(
-            key,
-            found=f"{len(shared)} of its {len(summary.names)} images are in the training record, "
-            f"too, such as {min(shared)}",
-            expected="images that training does not use",
-            write=RECORD_LINES["val"],
-        )
-
-
-def _check_same_contents(
-    key: str, summary: SplitSummary, label_file: Optional[SplitSummary], findings: Findings
-) -> None:
-    if label_file is None or _contents(summary) == _contents(label_file):
-        return
-    findings.warning(
-        key,
-        found=f"{len(summary.names)} images with {sum(summary.product_counts)} products, but "
-        f"{paths.shown(label_file.path)} has {len(label_file.names)} with "
-        f"{sum(label_file.product_counts)}, or others",
-        expected="the same images and products in both",
-        write=RUN_STEP_04,
-    )
-
-
-def _contents(summary: SplitSummary) -> List[Tuple[str, int]]:
-    return sorted(zip(summary.names, summary.product_counts))
 
 
 def check_limits(
@@ -260,16 +196,19 @@ def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) 
     # The sizes of single images are not known; an image is taken as the mean of the record.
     buffered_images = min(images, reader.shuffle_buffer_size)
     buffered_bytes = train.record_bytes * buffered_images / images
-    if reader.shuffle and buffered_bytes > LARGE_BUFFER:
-        fitting = int(buffered_images * LARGE_BUFFER / buffered_bytes)
-        findings.warning(
-            TRAIN_READER + ".shuffle_buffer_size",
-            found=f"{reader.shuffle_buffer_size}: {buffered_bytes / 2**30:.1f} GB of records in "
-            "memory",
-            expected="a buffer that fits, or smaller images (step 04, --max-side)",
-            # with fewer, neighbours in the record would get into the same batch
-            write=f"shuffle_buffer_size: {max(8, fitting)}",
-        )
+    if not reader.shuffle or buffered_bytes <= LARGE_BUFFER:
+        return
+    fitting = int(buffered_images * LARGE_BUFFER / buffered_bytes)
+    write = f"shuffle_buffer_size: {fitting}"
+    if fitting < SMALLEST_BUFFER:
+        # Neighbours in the record would get into the same batch.
+        write = f"run {STEP_04} with a --max-side below {max(map(max, train.sizes_wh))}"
+    findings.warning(
+        TRAIN_READER + ".shuffle_buffer_size",
+        found=f"{reader.shuffle_buffer_size}: {buffered_bytes / 2**30:.1f} GB of records in memory",
+        expected=f"at most {LARGE_BUFFER / 2**30:g} GB, by a smaller buffer or smaller images",
+        write=write,
+    )
 
 
 def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings: Findings) -> None:
@@ -281,5 +220,5 @@ def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings:
             f"{image_wh[0]} x {image_wh[1]}",
             expected=f"images at most {LARGE_IMAGE} times as large: decoding takes time and memory "
             "at every step",
-            write=f"run {STEP_04} --max-side {MAX_SIDE}",
+            write=f"run {STEP_04} --max-side {LARGE_IMAGE * max(image_wh)}",
         )

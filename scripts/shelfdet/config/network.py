@@ -124,6 +124,49 @@ def build_networks(
         ]
 
 
+def training_variables(config: pipeline.Config) -> Dict[str, Tuple[int, ...]]:
+    """All variables of a training, which it needs in a checkpoint to resume from it.
+
+    Beside those of the model they are the optimizer's slots, its moving averages if it keeps any,
+    and the global step.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+
+    Returns:
+      shape of each variable by name.
+
+    Raises:
+      UserError: object_detection's builders refuse the config; quotes their reason.
+    """
+    tf = tensorflow1.load()
+    from object_detection.builders import model_builder, optimizer_builder
+
+    width, height = pipeline.input_size(config)
+    train = config.train_config
+    with tf.Graph().as_default():
+        step = tf.compat.v1.train.get_or_create_global_step()
+        try:
+            model = model_builder.build(config.model, is_training=True)
+            model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
+            optimizer, _ = optimizer_builder.build(train.optimizer)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise UserError(f"object_detection cannot build the training: {error}") from error
+        trained = tf.contrib.framework.filter_variables(
+            tf.compat.v1.trainable_variables(),
+            include_patterns=list(train.update_trainable_variables) or None,
+            exclude_patterns=list(train.freeze_variables) or None,
+        )
+        # Any loss will do: only the variables that the optimizer creates are needed.
+        loss = tf.add_n([tf.reduce_sum(variable) for variable in trained])
+        gradients = optimizer.compute_gradients(loss, trained)
+        optimizer.apply_gradients(gradients, global_step=step)
+        return {
+            variable.op.name: tuple(variable.shape.as_list())
+            for variable in tf.compat.v1.global_variables()
+        }
+
+
 def _multiply_adds_up_to(count: int, predicted: Dict[str, Any], graph: Any, graph_def: Any) -> int:
     """Multiply-adds of the convolutions for predictions on the first ``count`` feature maps."""
     tf = tensorflow1.load()

@@ -8,10 +8,11 @@ import difflib
 import json
 import pathlib
 import re
-from typing import Any, List, Tuple, Union
+from typing import Any, Iterable, List, NamedTuple, Set, Tuple, Union
 
 from shelfdet import UserError
 from shelfdet.anchors import coverage
+from shelfdet.config import checkpoint_files
 from shelfdet.core import paths, text
 
 PathLike = Union[str, pathlib.Path]
@@ -20,6 +21,11 @@ PathLike = Union[str, pathlib.Path]
 Config = Any
 # (path of a block, lines of text proto): see ``with_changes``.
 Change = Tuple[str, str]
+
+AFTER_NETWORK = "model.ssd.post_processing"  # has no weights and no part in training
+SHOWN_DIFFERENCES = 5  # that a message names
+ABSENT = "nothing"  # in the text of a difference
+SHOWN_BLOCK = 60  # characters of a block in the text of a difference
 
 # The fields of train_config that say from which weights training starts
 FINE_TUNE_FIELDS = (
@@ -172,10 +178,13 @@ def starting_from(config: Config, start: PathLike) -> Config:
     """
     start = pathlib.Path(start)
     prefix = start / paths.CHECKPOINT_PREFIX if start.is_dir() else start
-    if not prefix.with_name(prefix.name + ".index").is_file():
+    if not checkpoint_files.is_prefix(prefix):
+        near = checkpoint_files.nearest(start)
+        meant = "" if near is None else f" Most likely this is meant: --start-from {near}"
         raise UserError(
             f"--start-from {start}: {prefix}.index does not exist; expected a graph's folder as "
             "step 07 writes it, or the prefix of a checkpoint, such as RUN/best/model.ckpt-2300."
+            f"{meant}"
         )
     lines = (
         f"fine_tune_checkpoint: {_quoted(prefix.resolve())} "
@@ -229,6 +238,111 @@ def with_input_size(config: Config, image_wh: Tuple[int, int], num_layers: int) 
     generator.reduce_boxes_in_lowest_layer = False
     generator.interpolated_scale_aspect_ratio = 0.0
     return copy
+
+
+class Difference(NamedTuple):
+    """A field that two configs do not have in common.
+
+    key: full, such as "train_config.num_steps". before, after: the values, as text.
+    """
+
+    key: str
+    before: str
+    after: str
+
+
+def differences(before: Any, after: Any, key: str = "") -> List[Difference]:
+    """The fields in which two configs, or two blocks of the same kind, differ.
+
+    A value that is not written counts as its default.
+    """
+    found = []
+    switched: Set[str] = set()  # fields of which one excludes the others, as the kinds of optimizer
+    for choice in before.DESCRIPTOR.oneofs:
+        kinds = [message.WhichOneof(choice.name) for message in (before, after)]
+        if kinds[0] != kinds[1]:
+            found.append(Difference(key or choice.name, kinds[0] or ABSENT, kinds[1] or ABSENT))
+            switched.update(field.name for field in choice.fields)
+    for field in before.DESCRIPTOR.fields:
+        if field.name in switched:
+            continue
+        field_key = f"{key}.{field.name}" if key else field.name
+        one = getattr(before, field.name)
+        other = getattr(after, field.name)
+        if field.label == field.LABEL_REPEATED:
+            found += _repeated_differences(list(one), list(other), field_key, field)
+        elif field.message_type is None:
+            if one != other:
+                found.append(_difference(field_key, one, other, field))
+        # A block may have an effect without any value in it, as one kind of several.
+        elif before.HasField(field.name) != after.HasField(field.name):
+            one = one if before.HasField(field.name) else None
+            other = other if after.HasField(field.name) else None
+            found.append(_difference(field_key, one, other, field))
+        elif before.HasField(field.name):
+            found += differences(one, other, field_key)
+    return found
+
+
+def model_differences(before: Config, after: Config) -> Tuple[List[Difference], List[Difference]]:
+    """The fields in which the models of two configs differ.
+
+    Returns:
+      those that training and its weights depend on, and those of what follows the network.
+    """
+    trained, after_network = [], []
+    for difference in differences(before.model, after.model, "model"):
+        follows = (difference.key + ".").startswith(AFTER_NETWORK + ".")
+        (after_network if follows else trained).append(difference)
+    return trained, after_network
+
+
+def listed(found: Iterable[Difference]) -> str:
+    """Differences for a message: "model.ssd.num_classes was 1 and is 2"."""
+    return text.listed(
+        (f"{key} was {before} and is {after}" for key, before, after in found), SHOWN_DIFFERENCES
+    )
+
+
+def _repeated_differences(before: List, after: List, key: str, field: Any) -> List[Difference]:
+    if field.message_type is None:
+        if before == after:
+            return []
+        one, other = (
+            ", ".join(_value_text(value, field) for value in values) for values in (before, after)
+        )
+        return [Difference(key, one or ABSENT, other or ABSENT)]
+    found = []
+    for number in range(max(len(before), len(after))):
+        item_key = f"{key}[{number}]"
+        one = before[number] if number < len(before) else None
+        other = after[number] if number < len(after) else None
+        if one is None or other is None:
+            found.append(_difference(item_key, one, other, field))
+        else:
+            found += differences(one, other, item_key)
+    return found
+
+
+def _difference(key: str, before: Any, after: Any, field: Any) -> Difference:
+    return Difference(key, _value_text(before, field), _value_text(after, field))
+
+
+def _value_text(value: Any, field: Any) -> str:
+    """A value of a field as it is written in a config, cut if it is long."""
+    from google.protobuf import text_format
+
+    if value is None:
+        return ABSENT
+    if field.message_type is not None:
+        written = text_format.MessageToString(value, as_one_line=True)
+        cut = f"{written[:SHOWN_BLOCK]} ..." if len(written) > SHOWN_BLOCK else written
+        return f"{{ {cut} }}"
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def matcher(config: Config) -> coverage.Matcher:

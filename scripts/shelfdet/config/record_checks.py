@@ -3,12 +3,16 @@
 import collections
 import glob
 import os
+import pathlib
+import shlex
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from shelfdet.config import pipeline
+import numpy as np
+
+from shelfdet.config import file_checks, pipeline
 from shelfdet.config.file_checks import PLACEHOLDER, LabelMap, Reader, readers, why_missing
 from shelfdet.config.findings import Findings
-from shelfdet.core import paths, tensorflow1
+from shelfdet.core import boxes, paths, tensorflow1, text
 from shelfdet.core.files import PathLike
 from shelfdet.data import labels
 
@@ -16,26 +20,60 @@ RECORD_LINES = {
     split: f'input_path: "{paths.shown(paths.record(split))}"' for split in ("train", "val")
 }
 STEP_04 = "scripts/preprocessing/04_generate_tfrecords.py"
-RUN_STEP_04 = f"run `make data`, or only {STEP_04} if the label files are right"
 
+SIDES = ("ymin", "xmin", "ymax", "xmax")
 SHOWN_CLASSES = 5  # unknown classes that a finding names
 
 
 class SplitSummary(NamedTuple):
     """What a label file or the records of a reader hold.
 
-    path: the file, of several records the first. names: of the images. product_counts: number of
-    products in each image. classes: names. class_ids: empty for a label file. sizes_wh: of the
-    images as stored. record_bytes: size of the records, 0 for a label file.
+    path: the file, of several records the first. names: of the images. boxes_yxyx: boxes of each
+    image, (N, 4), normalised, as object_detection has them. classes_by_image: names of the classes
+    of these boxes. class_ids: empty for a label file. sizes_wh: of the images as stored.
+    record_bytes: size of the records, 0 for a label file.
     """
 
     path: PathLike
     names: List[str]
-    product_counts: List[int]
-    classes: Set[str]
+    boxes_yxyx: List[np.ndarray]
+    classes_by_image: List[Tuple[str, ...]]
     class_ids: Set[int]
     sizes_wh: List[Tuple[int, int]]
     record_bytes: int
+
+    @property
+    def product_counts(self) -> List[int]:
+        """Number of products in each image."""
+        return [len(boxes_yxyx) for boxes_yxyx in self.boxes_yxyx]
+
+    @property
+    def classes(self) -> Set[str]:
+        """Names of all classes that occur."""
+        return {name for names in self.classes_by_image for name in names}
+
+
+def labels_beside(record: PathLike) -> pathlib.Path:
+    """Where the label file of a record is that step 04 wrote: beside it."""
+    record = pathlib.Path(record)
+    return record.with_name(f"{record.stem}_labels.csv")
+
+
+def remake(record: PathLike) -> str:
+    """How to write a record again: the command for its folder, as the line of a finding.
+
+    Step 04 alone where the label file is there: step 02 would replace it, with any correction made
+    by hand.
+    """
+    folder = os.path.dirname(os.path.abspath(str(record)))
+    is_workspace = os.path.realpath(folder) == os.path.realpath(str(paths.ANNOTATIONS))
+    has_labels = labels_beside(record).is_file()
+    if is_workspace:
+        return f"run {STEP_04}" if has_labels else "run `make data`"
+    step_02 = "" if has_labels else f"step 02 with --out {shlex.quote(folder)}, then "
+    return (
+        f"run {step_02}{STEP_04} --annotations {shlex.quote(folder)} --images FOLDER-OF-THE-IMAGES"
+    )
 
 
 def read_label_file(
@@ -50,8 +88,8 @@ def read_label_file(
     summary = SplitSummary(
         path=path,
         names=[image.filename for image in images],
-        product_counts=[len(image.classes) for image in images],
-        classes={name for image in images for name in image.classes},
+        boxes_yxyx=[boxes.to_normalised_yxyx(image.boxes_xyxy, image.size_wh) for image in images],
+        classes_by_image=[tuple(image.classes) for image in images],
         class_ids=set(),
         sizes_wh=[image.size_wh for image in images],
         record_bytes=0,
@@ -80,8 +118,8 @@ def _read_reader(
     reader: Reader, root: PathLike, label_map: LabelMap, findings: Findings
 ) -> Optional[SplitSummary]:
     parts = []
-    for path in _record_files(reader, root, findings):
-        part = _read_record(path, reader.path_key, findings)
+    for path in record_files(reader, root, findings):
+        part = read_record(path, reader.path_key, findings)
         if part is not None:
             parts.append(part)
     if not parts:
@@ -95,7 +133,7 @@ def _read_reader(
             reader.path_key,
             found=f"{len(repeated)} images that occur more than once, such as {repeated[0]}",
             expected="each image/source_id once: evaluation skips or refuses the others",
-            write=RUN_STEP_04,
+            write=remake(summary.path),
         )
     return summary
 
@@ -104,15 +142,15 @@ def _joined(parts: List[SplitSummary]) -> SplitSummary:
     return SplitSummary(
         path=parts[0].path,
         names=[name for part in parts for name in part.names],
-        product_counts=[count for part in parts for count in part.product_counts],
-        classes=set().union(*(part.classes for part in parts)),
+        boxes_yxyx=[boxes_yxyx for part in parts for boxes_yxyx in part.boxes_yxyx],
+        classes_by_image=[names for part in parts for names in part.classes_by_image],
         class_ids=set().union(*(part.class_ids for part in parts)),
         sizes_wh=[size_wh for part in parts for size_wh in part.sizes_wh],
         record_bytes=sum(part.record_bytes for part in parts),
     )
 
 
-def _record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str]:
+def record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str]:
     """The files that the input_path lines of a reader name, with * and ? as TensorFlow has them."""
     patterns = reader.fields.tf_record_input_reader.input_path
     line = RECORD_LINES[reader.split]
@@ -128,36 +166,38 @@ def _record_files(reader: Reader, root: PathLike, findings: Findings) -> List[st
         path = os.path.join(str(root), pattern)
         if os.path.isfile(path):
             matching = [path]
+            file_checks.check_no_pattern(reader.path_key, pattern, findings)
         else:
-            matching = sorted(filter(os.path.isfile, glob.glob(path)))
+            in_root = os.path.join(glob.escape(str(root)), pattern)
+            matching = sorted(filter(os.path.isfile, glob.glob(in_root)))
         if not matching and PLACEHOLDER not in pattern:
             findings.error(
                 reader.path_key,
                 found=f"{pattern}: {why_missing(path)}",
                 expected=f"a record; paths are relative to {root}",
-                write=f"{line}\nor {RUN_STEP_04}, which writes it",
+                write=f"{line}\nor {remake(path)}, which writes it",
             )
         found += matching
     return found
 
 
-def _read_record(path: str, key: str, findings: Findings) -> Optional[SplitSummary]:
+def read_record(path: str, key: str, findings: Findings) -> Optional[SplitSummary]:
     """Reads one record file; None after adding a finding if it cannot be read or is empty."""
     tf = tensorflow1.load()
     from google.protobuf import message
 
-    summary = SplitSummary(path, [], [], set(), set(), [], os.path.getsize(path))
+    summary = SplitSummary(path, [], [], [], set(), [], os.path.getsize(path))
     try:
         for data in tf.compat.v1.io.tf_record_iterator(path):
             _add_example(tf.train.Example.FromString(data), summary)
-    except (tf.errors.OpError, message.DecodeError, IndexError) as error:
+    except (tf.errors.OpError, message.DecodeError, IndexError, ValueError) as error:
         reason = str(getattr(error, "message", error)).splitlines()
         findings.error(
             key,
             found=f"{paths.shown(path)}: fails after {len(summary.sizes_wh)} images "
             f"({reason[0] if reason else 'no tf.Example'})",
             expected="a complete record of tf.Examples",
-            write=RUN_STEP_04,
+            write=remake(path),
             path=path,
         )
         return None
@@ -166,7 +206,7 @@ def _read_record(path: str, key: str, findings: Findings) -> Optional[SplitSumma
             key,
             found=f"{paths.shown(path)}: no images in it",
             expected="at least one",
-            write=RUN_STEP_04,
+            write=remake(path),
             path=path,
         )
         return None
@@ -178,15 +218,17 @@ def _add_example(example: Any, summary: SplitSummary) -> None:
 
     Raises:
       IndexError: a feature that every image has is missing.
+      ValueError: the four sides of the boxes are of different numbers.
     """
     features = example.features.feature
     name = features["image/source_id"].bytes_list.value[0]
     width = features["image/width"].int64_list.value[0]
     height = features["image/height"].int64_list.value[0]
     summary.names.append(name.decode("utf-8", "replace"))
-    summary.product_counts.append(len(features["image/object/bbox/xmin"].float_list.value))
-    for class_name in features["image/object/class/text"].bytes_list.value:
-        summary.classes.add(class_name.decode("utf-8", "replace"))
+    sides = [features[f"image/object/bbox/{side}"].float_list.value for side in SIDES]
+    summary.boxes_yxyx.append(np.array(sides, dtype=np.float64).T)
+    class_names = features["image/object/class/text"].bytes_list.value
+    summary.classes_by_image.append(tuple(name.decode("utf-8", "replace") for name in class_names))
     summary.class_ids.update(features["image/object/class/label"].int64_list.value)
     summary.sizes_wh.append((width, height))
 
@@ -197,16 +239,26 @@ def _check_classes(summary: SplitSummary, label_map: LabelMap, findings: Finding
     unknown = sorted(summary.classes - set(label_map))
     if not unknown:
         return
-    count = len(label_map)
+    items = "".join(
+        f"item {{\n  id: {number}\n  name: {_quoted([name])}\n}}\n"
+        for number, name in enumerate(unknown[:SHOWN_CLASSES], start=max(label_map.values()) + 1)
+    )
     findings.error(
         "class",
         found=f"{_quoted(unknown[:SHOWN_CLASSES])} in {paths.shown(summary.path)}",
-        expected=f"a class of the label map: {_quoted(sorted(label_map))}",
-        write=f"item {{\n  id: {count + 1}\n  name: '{unknown[0]}'\n}}\n"
-        f"in the label map, and num_classes: {count + len(unknown)}; "
-        f"or correct the labels, then {RUN_STEP_04}",
+        expected=f"a class of the label map: {text.listed(map(repr, sorted(label_map)))}",
+        write=f"{items}in the label map, and num_classes: {len(label_map) + len(unknown)}; "
+        f"or correct the classes in the label file. Then {remake(record_of(summary.path))}",
         path=summary.path,
     )
+
+
+def record_of(path: PathLike) -> pathlib.Path:
+    """The record at ``path``, or the one that step 04 makes of the label file at ``path``."""
+    path = pathlib.Path(path)
+    if path.name.endswith("_labels.csv"):
+        return path.with_name(path.name[: -len("_labels.csv")] + ".record")
+    return path
 
 
 def _quoted(names: List[str]) -> str:
@@ -222,6 +274,6 @@ def _check_class_ids(summary: SplitSummary, label_map: LabelMap, findings: Findi
             "image/object/class/label",
             found=f"id {unknown[0]} in {paths.shown(summary.path)}",
             expected=f"an id of the label map: {sorted(label_map.values())}",
-            write=RUN_STEP_04,
+            write=remake(summary.path),
             path=summary.path,
         )

@@ -1,6 +1,7 @@
 """Checks of training: steps, learning rate, evaluation, batch norm, scores, deprecated keys."""
 
-from typing import Any, Callable, Dict
+import math
+from typing import Any, Callable, Dict, List
 
 from shelfdet.config import pipeline
 from shelfdet.config.file_checks import LABEL_MAP_LINE
@@ -41,10 +42,14 @@ METRICS = (
 )
 
 USUAL_STEPS = 2800  # of the config that ships
+# Shares of the steps in which the learning rate may rise to its base
+USUAL_WARMUP = 0.05
+LONG_WARMUP = 0.25
 USUAL_RATE_LINE = "learning_rate { constant_learning_rate { learning_rate: 0.001 } }"
 
 # Share of their initial values that batch norm's moving statistics may contain after the last step
 STALE_STATISTICS = 0.01
+USUAL_DECAY = 0.97
 # Ten times the usual rates of detectors and more; above it the loss soon becomes NaN.
 HIGH_RATE = {"adam_optimizer": 0.01, "rms_prop_optimizer": 0.05, "momentum_optimizer": 0.5}
 # Channels of the narrowest layers of Inception V2. A min_depth above depth_multiplier times this
@@ -85,7 +90,7 @@ def _check_steps(train: Any, findings: Findings) -> None:
     optimizer = train.optimizer.WhichOneof("optimizer")
     if optimizer:
         cosine = getattr(train.optimizer, optimizer).learning_rate.cosine_decay_learning_rate
-        if cosine.HasField("total_steps"):
+        if cosine.HasField("total_steps") and cosine.total_steps:
             steps = cosine.total_steps
     findings.error(
         "train_config.num_steps",
@@ -156,14 +161,7 @@ def _check_cosine(fields: Any, num_steps: int, key: str, findings: Findings) -> 
             expected="the same number in both",
             write=f"total_steps: {steps}",
         )
-    if fields.warmup_steps + fields.hold_base_rate_steps >= steps:
-        findings.error(
-            key + ".warmup_steps",
-            found=f"{fields.warmup_steps}, with hold_base_rate_steps "
-            f"{fields.hold_base_rate_steps}, of {steps} steps: none are left for the decay",
-            expected="a small part of the steps",
-            write=f"warmup_steps: {max(1, steps // 20)}",
-        )
+    _check_warmup(fields, steps, key, findings)
     if fields.warmup_steps and fields.warmup_learning_rate > fields.learning_rate_base > 0:
         findings.error(
             key + ".warmup_learning_rate",
@@ -174,8 +172,32 @@ def _check_cosine(fields: Any, num_steps: int, key: str, findings: Findings) -> 
         )
 
 
+def _check_warmup(fields: Any, steps: int, key: str, findings: Findings) -> None:
+    """The steps of a cosine schedule before the decay begins."""
+    usual = int(steps * USUAL_WARMUP)
+    write = f"warmup_steps: {usual}"
+    if fields.warmup_steps + fields.hold_base_rate_steps >= steps:
+        if usual + fields.hold_base_rate_steps >= steps:
+            write += "\nhold_base_rate_steps: 0"
+        findings.error(
+            key + ".warmup_steps",
+            found=f"{fields.warmup_steps}, with hold_base_rate_steps "
+            f"{fields.hold_base_rate_steps}, of {steps} steps: none are left for the decay",
+            expected="a small part of the steps",
+            write=write,
+        )
+    elif fields.warmup_steps > steps * LONG_WARMUP:
+        findings.warning(
+            key + ".warmup_steps",
+            found=f"{fields.warmup_steps} of {steps} steps, {fields.warmup_steps / steps:.0%}, in "
+            "which the learning rate is below learning_rate_base",
+            expected=f"at most {LONG_WARMUP:.0%} of the steps, usually {USUAL_WARMUP:.0%}",
+            write=write,
+        )
+
+
 def _check_exponential(fields: Any, num_steps: int, key: str, findings: Findings) -> None:
-    if num_steps and fields.decay_steps >= num_steps:
+    if num_steps > 1 and fields.decay_steps >= num_steps:
         # Without staircase the rate decays continuously, by part of the factor.
         extent = "" if fields.staircase else " in full"
         findings.warning(
@@ -189,7 +211,7 @@ def _check_exponential(fields: Any, num_steps: int, key: str, findings: Findings
 
 def _check_manual(fields: Any, num_steps: int, key: str, findings: Findings) -> None:
     two_thirds = max(1, num_steps * 2 // 3)
-    late = [step.step for step in fields.schedule if num_steps and step.step >= num_steps]
+    late = [step.step for step in fields.schedule if step.step >= num_steps > 1]
     if not fields.schedule:
         rate = fields.initial_learning_rate / 10
         findings.error(
@@ -203,8 +225,18 @@ def _check_manual(fields: Any, num_steps: int, key: str, findings: Findings) -> 
             key + ".schedule",
             found=f"a change at step {late[0]}, but training ends at {num_steps}",
             expected="changes before num_steps",
-            write=f"step: {two_thirds}",
+            write="\n".join(_earlier_schedule(fields.schedule, num_steps)),
         )
+
+
+def _earlier_schedule(schedule: Any, num_steps: int) -> List[str]:
+    """The lines of a schedule with its steps in proportion, the last at two thirds of num_steps."""
+    factor = num_steps * 2 / 3 / max(step.step for step in schedule)
+    return [
+        f"schedule {{ step: {max(1, int(step.step * factor))} learning_rate: "
+        f"{step.learning_rate:g} }}"
+        for step in schedule
+    ]
 
 
 SCHEDULE_CHECKS: Dict[str, Callable[[Any, int, str, Findings], None]] = {
@@ -250,31 +282,41 @@ def _check_batch_norm(config: pipeline.Config, findings: Findings) -> None:
     if not hyperparams.HasField("batch_norm"):
         return
     decay = hyperparams.batch_norm.decay
+    num_steps = config.train_config.num_steps
+    from_scratch = num_steps and not config.train_config.fine_tune_checkpoint
+    # A checkpoint's statistics are a good start.
+    highest = _highest_decay(num_steps) if from_scratch else USUAL_DECAY
     if not 0 < decay < 1:
         findings.error(
             BATCH_NORM_DECAY,
             found=f"{decay:g}",
             expected="above 0 and below 1: the share of the statistics that each step keeps",
-            write="decay: 0.97",
+            write=f"decay: {min(USUAL_DECAY, highest):g}",
         )
-        return
-    num_steps = config.train_config.num_steps
-    if config.train_config.fine_tune_checkpoint or not num_steps:
-        return  # a checkpoint's statistics are a good start
-    initial_share = decay**num_steps
-    if initial_share > STALE_STATISTICS:
+    elif from_scratch and decay**num_steps > STALE_STATISTICS:
         findings.warning(
             BATCH_NORM_DECAY,
-            found=f"{decay:g}: after {num_steps} steps from scratch {initial_share:.0%} of the "
+            found=f"{decay:g}: after {num_steps} steps from scratch {decay**num_steps:.0%} of the "
             "statistics used in evaluation are still the initial values",
-            expected="less, so that the statistics adapt within these steps",
-            write="decay: 0.97",
+            expected=f"at most {highest:g}, so that after {num_steps} steps less than "
+            f"{STALE_STATISTICS:.0%} are; or more steps",
+            write=f"decay: {min(USUAL_DECAY, highest):g}",
         )
+
+
+def _highest_decay(num_steps: int) -> float:
+    """The highest decay with which STALE_STATISTICS of the initial values are left at the end.
+
+    Rounded down, to two digits that are not 9.
+    """
+    highest = STALE_STATISTICS ** (1 / num_steps)
+    digits = 2 - int(math.floor(math.log10(1 - highest)))  # 0.9984 needs more digits than 0.63
+    return math.floor(highest * 10**digits) / 10**digits
 
 
 def _check_extractor(extractor: Any, findings: Findings) -> None:
     narrowest = NARROW_DEPTH * extractor.depth_multiplier
-    if extractor.min_depth > narrowest:
+    if extractor.min_depth > max(1, narrowest):
         findings.warning(
             EXTRACTOR + ".min_depth",
             found=f"{extractor.min_depth}, more than depth_multiplier "

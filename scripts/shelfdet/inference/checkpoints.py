@@ -6,16 +6,22 @@ TensorFlow, and everything here, names one.
 
 import pathlib
 import re
-from typing import NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import files, paths
+from shelfdet.core import files, paths, tensorflow1
 
 STATE_FILE = "checkpoint"  # TensorFlow's note of which checkpoint is the newest
 BEST_FOLDER = "best"  # in a run's folder
+EVALUATIONS_FILE = "evaluations.jsonl"  # in a run's folder: a line for each evaluation
 EVALUATION_FILE = "evaluation.json"  # in BEST_FOLDER: step, AP, AP50, AP75 on validation
 BEST = "best"
 NEWEST = "newest"
+_NO_BOXES = (
+    "The validation images had no ground-truth box. Annotate products in them, run `make data` and "
+    "train again; or export the newest checkpoint: --checkpoint newest (`make export "
+    "CHECKPOINT=newest`)."
+)
 
 
 class Checkpoint(NamedTuple):
@@ -92,18 +98,72 @@ def evaluation(folder: pathlib.Path) -> Optional[str]:
     )
 
 
+def check_whole(prefix: pathlib.Path) -> None:
+    """Refuses a checkpoint that was cut short.
+
+    Raises:
+      UserError: TensorFlow cannot read it to its end.
+    """
+    if not is_whole(prefix):
+        raise UserError(
+            f"{prefix}: this checkpoint cannot be read to its end, as after a power cut or a full "
+            "disk; expected one that is whole. Export another: --checkpoint newest (`make export "
+            "CHECKPOINT=newest`) takes the newest whole one of the run."
+        )
+
+
+def is_whole(prefix: pathlib.Path) -> bool:
+    """Whether TensorFlow can read every tensor of a checkpoint, and its checksums are right."""
+    tf = tensorflow1.load()
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    # Which ones depends on what is damaged; TensorFlow's own C++ errors are no OpError everywhere.
+    except (tf.errors.OpError, ValueError, RuntimeError, OSError):
+        return False
+    return True
+
+
+def variables(prefix: pathlib.Path) -> Dict[str, Tuple[int, ...]]:
+    """The shape of each variable in a whole checkpoint, by name."""
+    tf = tensorflow1.load()
+    return {name: tuple(shape) for name, shape in tf.train.list_variables(str(prefix))}
+
+
 def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:
     folder = files.readable_folder(run / BEST_FOLDER) if which == BEST else run
     prefix = newest(folder)
     if prefix is not None:
+        if which == BEST:
+            _check_measured(folder)
         return prefix
     remedy = "Train first (`make train`, step 06), or name the run with --run-dir."
-    if any(run.glob("model.ckpt-*.index")):
+    if which == BEST and has_no_ap(run):
+        remedy = f"No evaluation measured an AP. {_NO_BOXES}"
+    elif any(run.glob("model.ckpt-*.index")):
         remedy = (
             "No evaluation has ended yet. Use --checkpoint newest "
             "(`make export CHECKPOINT=newest`)."
         )
     raise UserError(f"{run}: holds no {which} checkpoint. {remedy}")
+
+
+def has_no_ap(run: pathlib.Path) -> bool:
+    """Whether there were evaluations in a run, and none had a ground-truth box to measure AP on."""
+    log = run / EVALUATIONS_FILE
+    values = re.findall(r'"AP": ([^,}]+)', log.read_text()) if log.is_file() else []
+    return bool(values) and not any(float(value) >= 0 for value in values)
+
+
+def _check_measured(best: pathlib.Path) -> None:
+    """Refuses a best checkpoint that was chosen without an AP, by an older version of step 06."""
+    path = best / EVALUATION_FILE
+    if path.is_file() and not files.read_json(path)["AP"] >= 0:
+        raise UserError(
+            f"{path}: found AP {files.read_json(path)['AP']:g}, expected an AP from 0 to 1: this "
+            f"checkpoint is not the best, only the first. {_NO_BOXES}"
+        )
 
 
 def run_of(which: str, default: pathlib.Path) -> pathlib.Path:

@@ -84,17 +84,36 @@ def check_config(config: pathlib.Path, trained_with: pathlib.Path) -> None:
     """
     if config == trained_with:
         return
-    models = []
-    for path in (config, trained_with):
-        model = pipeline.read(path).model
-        model.ssd.ClearField("post_processing")
-        models.append(model)
-    if models[0] != models[1]:
+    found, _ = pipeline.model_differences(pipeline.read(trained_with), pipeline.read(config))
+    if found:
         raise UserError(
             f"--config {config}: its `model` differs from that of {trained_with}, with which the "
-            "checkpoint was trained, in more than post_processing; expected the same. Undo the "
-            "other changes, or train with it."
+            f"checkpoint was trained, in more than post_processing: {pipeline.listed(found)}; "
+            "expected the same. Undo these changes, or train with it."
         )
+
+
+def unused_changes(used: pathlib.Path, run_name: str) -> str:
+    """What is different in the config that a run was started with, and is not exported.
+
+    Args:
+      used: the config to export with.
+      run_name: name of the run; its config is that of the same name in training/.
+
+    Returns:
+      a line of text; empty if there is no such config or no difference after the network.
+    """
+    edited = paths.TRAINING / f"{run_name}.config"
+    if not edited.is_file():
+        return ""
+    trained, found = pipeline.model_differences(pipeline.read(used), pipeline.read(edited))
+    if trained or not found:
+        return ""
+    return (
+        f"note: {paths.shown(edited)} has other values after the network now, which this export "
+        f"does not use: {pipeline.listed(found)}. They need no training: --config "
+        f"{paths.shown(edited)} exports with them"
+    )
 
 
 def export(

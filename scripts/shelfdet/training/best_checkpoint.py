@@ -9,7 +9,6 @@ from shelfdet import UserError
 from shelfdet.core import files
 from shelfdet.inference import checkpoints
 
-EVALUATIONS_FILE = "evaluations.jsonl"
 # Names in evaluations.jsonl, and those of object_detection's coco_detection_metrics.
 METRICS = {
     "AP": "DetectionBoxes_Precision/mAP",
@@ -20,6 +19,9 @@ METRICS = {
 
 def keep_best(run: pathlib.Path, checkpoint: pathlib.Path, eval_result: Dict[str, Any]) -> None:
     """Logs one evaluation, and copies its checkpoint to best/ if its AP is the highest so far.
+
+    Of several with the same AP the last is the best. An AP below 0 is none: COCO's evaluation gives
+    -1 where there is no ground-truth box.
 
     Args:
       run: the run's folder; a line is added to its evaluations.jsonl.
@@ -38,11 +40,13 @@ def keep_best(run: pathlib.Path, checkpoint: pathlib.Path, eval_result: Dict[str
     for name, key in METRICS.items():
         result[name] = round(float(eval_result[key]), 5)
     line = json.dumps(result) + "\n"
-    with open(str(run / EVALUATIONS_FILE), "a") as file:
+    with open(str(run / checkpoints.EVALUATIONS_FILE), "a") as file:
         file.write(line)
+    if not result["AP"] >= 0:  # written so that NaN is none, too
+        return
     best = files.restore_interrupted(run / checkpoints.BEST_FOLDER)
     evaluation = best / checkpoints.EVALUATION_FILE
-    if evaluation.exists() and files.read_json(evaluation)["AP"] >= result["AP"]:
+    if evaluation.exists() and files.read_json(evaluation)["AP"] > result["AP"]:
         return
     with files.replacing(best) as partial:
         partial.mkdir()

@@ -177,7 +177,8 @@ class Progress:
             self._validation = ""
             if average_precision:
                 value = float(average_precision.group(1))
-                self._validation = f"validation AP {value:.3f} at step {evaluation.group(1)}"
+                shown = f"{value:.3f}" if value >= 0 else "not defined, without any box,"
+                self._validation = f"validation AP {shown} at step {evaluation.group(1)}"
             self._printed_time = None  # an evaluation is shown at once
         else:
             return

@@ -9,7 +9,7 @@ import re
 from typing import List, NamedTuple, Optional
 
 from shelfdet import UserError
-from shelfdet.core import files, paths, tensorflow1, text
+from shelfdet.core import files, paths, text
 from shelfdet.inference import checkpoints
 
 LISTED = 3  # damaged checkpoints in a message
@@ -46,14 +46,14 @@ def find(run: pathlib.Path) -> Optional[ResumePoint]:
         candidates = [newest] + [prefix for prefix in candidates if prefix != newest]
     damaged = []
     for prefix in candidates:
-        if is_whole(prefix):
+        if checkpoints.is_whole(prefix):
             return ResumePoint(prefix, _step(prefix), damaged, prefix == newest)
         damaged.append(prefix)
     if not damaged:
         return None
     best = checkpoints.newest(files.readable_folder(run / checkpoints.BEST_FOLDER))
     remedy = "Start a new run in another folder (`make train RUN_DIR=folder`, --run-dir)"
-    if best is not None and is_whole(best):
+    if best is not None and checkpoints.is_whole(best):
         remedy += f", with the best weights of this one: --start-from {paths.shown(best)}"
     raise UserError(
         f"{run}: none of its checkpoints can be read ({_listed(damaged)}); expected at least one "
@@ -82,19 +82,6 @@ def report(point: ResumePoint) -> str:
         f"{paths.shown(folder / checkpoints.STATE_FILE)}: did not say which checkpoint is the "
         f"newest; it is the one at step {point.step}"
     )
-
-
-def is_whole(prefix: pathlib.Path) -> bool:
-    """Whether TensorFlow can read every tensor of a checkpoint, and its checksums are right."""
-    tf = tensorflow1.load()
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    # Which ones depends on what is damaged; TensorFlow's own C++ errors are no OpError everywhere.
-    except (tf.errors.OpError, ValueError, RuntimeError, OSError):
-        return False
-    return True
 
 
 def _all(run: pathlib.Path) -> List[pathlib.Path]:

@@ -12,13 +12,14 @@ from typing import Dict, List, NamedTuple, Optional, Set
 from google.protobuf import text_format
 
 from shelfdet import UserError
-from shelfdet.config import pipeline
+from shelfdet.config import file_checks, findings, network, pipeline, record_checks
 from shelfdet.core import files, parallel, paths, text
 from shelfdet.data import labels
 from shelfdet.inference import checkpoints
 from shelfdet.training import progress, resume_point
 
 LAUNCHER = paths.ROOT / "scripts" / "training" / "launcher.py"
+EXPORT = LAUNCHER.with_name("07_export_inference_graph.py")
 MODEL_MAIN = paths.OBJECT_DETECTION / "model_main.py"
 LOG_FILE = "train.log"
 LOCK_FILE = ".lock"
@@ -32,6 +33,11 @@ NEW_RUN = (
     "Start a new run: save the config under another name and use that (`make train CONFIG=name`), "
     "or name another folder (`make train RUN_DIR=folder`, --run-dir)"
 )
+
+
+# Keys of train_config on which the variables of a training depend, beside the model's
+VARIABLE_FIELDS = ("optimizer", "freeze_variables", "update_trainable_variables")
+SHOWN_VARIABLES = 3  # that a message names
 
 
 class Plan(NamedTuple):
@@ -120,9 +126,11 @@ def make_plan(
       UserError: the config cannot be trained, or not in this folder.
     """
     config = read_config(config_path, start_from)
+    file_checks.refuse_pattern(run, "--run-dir (`make train RUN_DIR=folder`)")
     point = resume_point.find(run)
     if point is not None:
-        check_same_network(config_path, config, run)
+        check_same_model(config_path, config, run)
+        check_same_variables(config_path, config, point.prefix)
         check_same_images(config, run)
         check_same_first_weights(config, run, start_from)
         config = with_first_weights_of_run(config, run)
@@ -149,21 +157,107 @@ def read_config(path: pathlib.Path, start_from: Optional[pathlib.Path] = None) -
     return config
 
 
-def check_same_network(
-    config_path: pathlib.Path, config: pipeline.Config, run: pathlib.Path
-) -> None:
-    """Refuses to resume from checkpoints of another network.
+def check_files(plan: Plan) -> None:
+    """Refuses a config whose label maps or records object_detection would not find or not read.
 
     Raises:
-      UserError: the ``model`` of the run's own config differs.
+      UserError: names all of them, as step 05 does.
+    """
+    content = config_text(plan.config_path, plan.config)
+    found = findings.Findings(plan.config_path, content)
+    file_checks.check_label_maps(plan.config, paths.ROOT, found)
+    for reader in file_checks.readers(plan.config):
+        record_checks.record_files(reader, paths.ROOT, found)
+    checkpoint = plan.config.train_config.fine_tune_checkpoint
+    file_checks.check_no_pattern("train_config.fine_tune_checkpoint", checkpoint, found)
+    if found.count(findings.ERROR):
+        listed = "\n\n".join(map(findings.as_text, found))
+        raise UserError(f"{plan.config_path}: cannot be trained. Correct this first:\n\n{listed}")
+
+
+def check_same_model(config_path: pathlib.Path, config: pipeline.Config, run: pathlib.Path) -> None:
+    """Refuses to resume with another ``model`` than that of the run.
+
+    What follows the network has no weights and no part in training: it may change.
+
+    Raises:
+      UserError: another value in the ``model`` of the run's own config; names the first ones.
     """
     own = _own_config(run)
-    if own is not None and own.model != config.model:
+    if own is None:
+        return
+    found, _ = pipeline.model_differences(own, config)
+    if found:
         raise UserError(
             f"{run}: its checkpoints were trained with another `model` than {config_path} "
-            f"describes now (compare {run / paths.CONFIG_FILE}). {NEW_RUN}, or undo the change of "
-            "the config."
+            f"describes now: {pipeline.listed(found)}. {NEW_RUN}, or undo the change of the config."
         )
+
+
+def check_same_variables(
+    config_path: pathlib.Path, config: pipeline.Config, prefix: pathlib.Path
+) -> None:
+    """Refuses to resume from a checkpoint without all the variables of this training.
+
+    They depend on the network, on the optimizer and its moving averages, and on which variables are
+    trained.
+
+    Raises:
+      UserError: variables are missing in the checkpoint or have another shape there.
+    """
+    needed = network.training_variables(config)
+    stored = checkpoints.variables(prefix)
+    missing = sorted(name for name, shape in needed.items() if stored.get(name) != shape)
+    if not missing:
+        return
+    own = _own_config(prefix.parent)
+    changed = [] if own is None else pipeline.differences(own.train_config, config.train_config)
+    changed = [
+        difference._replace(key=f"train_config.{difference.key}")
+        for difference in changed
+        if difference.key.startswith(VARIABLE_FIELDS) and ".learning_rate" not in difference.key
+    ]
+    reason = f" ({pipeline.listed(changed)})" if changed else ""
+    raise UserError(
+        f"{prefix}: holds {len(needed) - len(missing)} of the {len(needed)} variables of the "
+        f"training that {config_path} describes now{reason}; not there, or of another shape, are "
+        f"{text.listed(missing, SHOWN_VARIABLES)}. Expected all: the same network and the same "
+        f"optimizer. {NEW_RUN}, or undo the change of the config."
+    )
+
+
+def changes(plan: Plan) -> str:
+    """What a resumed run does differently from now on, as lines of text; empty if nothing."""
+    own = _own_config(plan.run) if plan.start is not None else None
+    if own is None:
+        return ""
+    used, unused = [], []
+    for difference in pipeline.differences(own, plan.config):
+        field = difference.key.rpartition(".")[2]
+        (unused if field in pipeline.FINE_TUNE_FIELDS else used).append(difference)
+    lines = []
+    if used:
+        lines.append(f"changed, and used from now on: {pipeline.listed(used)}")
+    if unused:
+        lines.append(f"changed, without effect on a run that resumes: {pipeline.listed(unused)}")
+    return "\n".join(lines)
+
+
+def changes_after_training(plan: Plan) -> str:
+    """What a finished run would detect differently with the config as it is now; empty if nothing.
+
+    Returns:
+      a line of text with the command that exports it so.
+    """
+    own = _own_config(plan.run)
+    found = [] if own is None else pipeline.model_differences(own, plan.config)[1]
+    if not found:
+        return ""
+    words = ["--run-dir", paths.shown(plan.run), "--config", paths.shown(plan.config_path)]
+    return (
+        f"changed since then, and in need of no training: {pipeline.listed(found)}. To export it "
+        f"so: {paths.shown(EXPORT)} {' '.join(map(shlex.quote, words))}"
+    )
 
 
 def check_same_images(config: pipeline.Config, run: pathlib.Path) -> None:
@@ -316,10 +410,15 @@ def repair(plan: Plan) -> str:
 
 
 def write_notes(plan: Plan) -> None:
-    """Writes pipeline.config and trained_on.json into the run's folder."""
-    files.write_text(plan.run / paths.CONFIG_FILE, config_text(plan.config_path, plan.config))
+    """Writes pipeline.config and trained_on.json into the run's folder, both or none."""
     seen = images_seen(plan.config, plan.run, plan.start is not None)
-    files.write_text(plan.run / paths.TRAINED_ON_FILE, json.dumps(seen, indent=0) + "\n")
+    contents = {
+        plan.run / paths.CONFIG_FILE: config_text(plan.config_path, plan.config),
+        plan.run / paths.TRAINED_ON_FILE: json.dumps(seen, indent=0) + "\n",
+    }
+    with files.replacing_together(list(contents)) as partials:
+        for partial, content in zip(partials, contents.values()):
+            files.write_text(partial, content)
 
 
 def model_main_flags(run: pathlib.Path) -> List[str]:
@@ -422,6 +521,11 @@ def result(run: pathlib.Path) -> str:
     evaluation = checkpoints.evaluation(run / checkpoints.BEST_FOLDER)
     if evaluation:
         lines.append(evaluation)
+    elif checkpoints.has_no_ap(run):
+        lines.append(
+            "no checkpoint is the best: the validation images have no ground-truth box, so that no "
+            "AP could be measured"
+        )
     return "\n".join(lines)
 
 

@@ -1,0 +1,62 @@
+"""Finds the prefix of a checkpoint where a user named something near it.
+
+A checkpoint is several files with a common prefix, such as model.ckpt-2300.index. Its prefix names
+it, which is no file itself.
+"""
+
+import glob
+import os
+import re
+from typing import List, Optional
+
+from shelfdet.core import paths
+from shelfdet.core.files import PathLike
+
+INDEX = ".index"
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+
+
+def is_prefix(path: PathLike) -> bool:
+    """Whether there is a checkpoint with this prefix."""
+    return os.path.isfile(f"{path}{INDEX}")
+
+
+def nearest(path: PathLike) -> Optional[str]:
+    """The prefix that a user most likely meant by a path that is none.
+
+    It may be the folder of a checkpoint, one of its files, a frozen graph or an archive beside it,
+    a prefix without the step, or a path from the folder of the workspace.
+
+    Returns:
+      an absolute path, or None where there is no checkpoint.
+    """
+    path = os.path.abspath(str(path))
+    inside_root = os.path.relpath(path, str(paths.ROOT))
+    in_workspace = os.path.join(str(paths.WORKSPACE), inside_root)
+    for place in (path, _without_archive(path), in_workspace, os.path.dirname(path)):
+        for prefix in (place, re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", place)):
+            if is_prefix(prefix):
+                return prefix
+        for folder in (place, os.path.join(place, "best")):
+            if os.path.isdir(folder) and prefixes_in(folder):
+                return prefixes_in(folder)[0]
+    return None
+
+
+def prefixes_in(folder: PathLike) -> List[str]:
+    """The prefixes of the checkpoints in a folder: without a step first, then the newest first."""
+    indexes = glob.glob(os.path.join(glob.escape(str(folder)), f"*{INDEX}"))
+    return sorted((index[: -len(INDEX)] for index in indexes), key=_order)
+
+
+def _order(prefix: str) -> tuple:
+    step = re.search(r"-(\d+)$", prefix)
+    return (0, 0, prefix) if step is None else (1, -int(step.group(1)), prefix)
+
+
+def _without_archive(path: str) -> str:
+    """The folder that an archive is unpacked to."""
+    for ending in ARCHIVES:
+        if path.endswith(ending):
+            return path[: -len(ending)]
+    return path
