@@ -14,7 +14,7 @@ PAGES += [ROOT / "workspace" / "training_demo" / "training" / "RUNS.md"]
 PAGES += sorted((ROOT / "workspace" / "training_demo").glob("*/README.md"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
-# README.md is the front door: longer than this nobody reads it.
+# README.md is an overview that is read in full: details belong in docs/.
 README_LINES = 170
 README_BYTES = 11 * 1024
 
@@ -24,7 +24,7 @@ def name(page):
 
 
 def code_of(page):
-    """The fenced blocks and the inline code of a Markdown page, one line each, comments left out."""
+    """The fenced blocks and the inline code of a Markdown page, a line each, without comments."""
     text = page.read_text(encoding="utf-8")
     fence = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
     blocks = "\n".join(fence.findall(text)).replace("\\\n", " ")
@@ -35,7 +35,7 @@ def code_of(page):
 
 
 def commands(page, first):
-    """The commands of a page that begin with ``first`` (a regular expression), split at && and ;."""
+    """The commands of a page that begin with ``first``, a regular expression; split at && and ;."""
     parts = [part.strip() for line in code_of(page) for part in re.split(r"&&|;|\|", line)]
     return sorted({part for part in parts if re.match(first, part)})
 
@@ -56,7 +56,7 @@ def help_of(script):
     done = subprocess.run(
         [sys.executable, str(ROOT / script), "--help"],
         stdout=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
         check=True,
     )
     return done.stdout

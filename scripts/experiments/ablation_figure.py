@@ -23,7 +23,7 @@ class Mark(NamedTuple):
     label: str
 
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; every kind has a shape, too.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; every kind has a shape, too.
 MARKS = {
     BASE: Mark("#000000", "*", 170, "base (two seeds)"),
     INPUT_SIZE: Mark("#0072B2", "o", 60, "input size"),

@@ -9,7 +9,7 @@ Reads   the images of SHELF_DATA (copies with a shorter side of 640 px) and of S
         frozen graphs (step 07): the shipped ones, unless others are named.
 Writes  nothing that stays; prints a table.
 
-Each step runs as a process of its own, as a user runs it. Its start-up is the time for one image;
+Each step runs as a separate process, as a user runs it. Its start-up is the time for one image;
 images/s is the rate for all further ones. Memory is the resident memory of the whole process tree,
 sampled every 50 ms (from Linux's /proc; pages that processes share count once in each); the largest
 sum is printed. A graph alone is timed on images that are decoded and shrunk before, as step 08 does

@@ -1,4 +1,4 @@
-"""Run time and memory of a script that runs in a process of its own."""
+"""Run time and memory of a script that runs in a separate process."""
 
 import contextlib
 import os

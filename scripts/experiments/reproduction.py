@@ -74,8 +74,8 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
             raise _other_images(
                 label_files[split], split, len(names[split]), len(trained_on[split])
             )
-    # The names of the test images are not stored beside the graph, so their number has to do. The
-    # label file's hash, compared below, tells the rest.
+    # The names of the test images are not stored beside the graph, so their number is compared.
+    # The label file's hash, compared below, shows other differences.
     if len(names["test"]) != expected["images"]:
         raise _other_images(label_files["test"], "test", len(names["test"]), expected["images"])
     if files.sha256(label_files["test"]) != expected["labels_sha256"]:

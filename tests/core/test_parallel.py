@@ -45,7 +45,7 @@ def is_running(pid):
         state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # ended; nobody has asked for its status yet
+    return state != "Z"  # ended, but its status has not been read yet
 
 
 def test_a_process_whose_parent_has_ended_ends_at_once():

@@ -19,7 +19,7 @@ BOXES_XYXY = np.array(
 
 
 def shelf(name="a.jpg"):
-    """A labelled image and its pixels: each box is filled with a colour of its own."""
+    """A labelled image and its pixels: each box is filled with another colour."""
     labelled = labels.LabelledImage(name, SIZE_WH, BOXES_XYXY, ("one", "two", "three"))
     width, height = SIZE_WH
     pixels = np.zeros((height, width, 3), dtype=np.uint8)

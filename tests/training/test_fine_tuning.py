@@ -92,7 +92,7 @@ def write_record(folder):
 
 
 def train(config, run, *options):
-    """Trains in a process of its own; returns a reader of the checkpoint after the only step."""
+    """Trains in a separate process; returns a reader of the checkpoint after the only step."""
     command = [sys.executable, str(STEP_06), "--config", str(config), "--run-dir", str(run)]
     subprocess.run(command + list(options), check=True)
     return tf.compat.v1.train.load_checkpoint(str(run / "model.ckpt-1"))

@@ -15,8 +15,7 @@ from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage
 from shelfdet.core import boxes, drawing
 from shelfdet.data import images as image_files
-from shelfdet.data import layout
-from shelfdet.data import labels
+from shelfdet.data import labels, layout
 
 COVERED_IOU = coverage.COVERED_IOU
 SHOWN_BOXES = 4000  # of the scatter plot; more points only make a darker cloud
@@ -27,7 +26,7 @@ SHOWN_IMAGES = 3
 # Widths and heights at which the contours are computed, in shares of the input's sides.
 CONTOUR_SIDES = np.geomspace(1 / 200, 1.5, 240)
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart. Each layer also has a marker,
+# Okabe and Ito's colours, which colour-blind readers can distinguish. Each layer also has a marker,
 # each curve a dash pattern, and each bar a hatch.
 LAYER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 LAYER_MARKERS = ("s", "D", "^", "v", "o", "P")

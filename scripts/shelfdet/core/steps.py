@@ -1,4 +1,4 @@
-"""Runs the numbered scripts from another program, each in a process of its own."""
+"""Runs the numbered scripts from another program, each in a separate process."""
 
 import contextlib
 import os

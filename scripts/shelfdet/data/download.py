@@ -194,7 +194,7 @@ def _append(response, partial, start, total, url):
             try:
                 block = response.read(BLOCK)
             except (http.client.HTTPException, OSError) as error:
-                # An OSError of the network, which another attempt may not meet; one of
+                # An OSError of the network, which another attempt may not have; one of
                 # ``file.write`` below is not caught here.
                 raise _Interrupted(
                     f"the connection broke ({error or type(error).__name__})"

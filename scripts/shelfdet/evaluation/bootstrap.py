@@ -36,7 +36,7 @@ def intervals(
 
     The method is that of Efron & Tibshirani 1993, chapter 13.
 
-    Images are drawn with replacement, as many as there are. The threshold is fixed: an interval
+    Each draw takes N of the N images with replacement. The threshold is fixed: an interval
     shows how a figure would vary with other images of the same kind, not with another training or
     another choice of threshold.
 

@@ -43,7 +43,7 @@ def by_box_size(
 
     They are thirds of the ground truth by side, which is the root of the area in pixels. A
     detection belongs to the third of the ground-truth box that it overlaps (Matches.truth_index), a
-    background one to that of its own side. So every detection and every ground-truth box is in one
+    background one to that of its side. So every detection and every ground-truth box is in one
     third, and TP, FP and FN add up to those of the whole.
 
     Returns:

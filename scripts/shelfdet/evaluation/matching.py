@@ -198,7 +198,7 @@ def _match_coco(iou: np.ndarray) -> np.ndarray:
 
     pycocotools goes through the detections one by one. Most detections overlap one ground-truth box
     alone, and so do
-    their rivals: those are matched all at once, and only the rest one by one.
+    their rivals: those are matched together, and only the rest one by one.
     """
     matched = np.zeros((len(COCO_IOUS), len(iou)), dtype=bool)
     overlaps = iou >= COCO_IOUS[0]

@@ -74,7 +74,7 @@ def pools(matches: Sequence[Matches]) -> List[Pool]:
     labels = {label for image in matches for label in image.truth_classes}
     others = {label for image in matches for label in image.classes} - labels
     if len(labels) == 1 and not others:
-        return [pool(matches)]  # the same without filtering, which the bootstrap would feel
+        return [pool(matches)]  # the same, without the time that filtering takes
     return [pool(matches, label) for label in sorted(labels)]
 
 
@@ -143,7 +143,7 @@ def tally(matches: Sequence[Matches], threshold: float) -> Tally:
 
 
 def totals(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, Optional[int]]:
-    """ "TP", "FP" and "FN" over all images by the pascal rule; None each without a threshold."""
+    """The numbers "TP", "FP" and "FN" by the pascal rule; None each without a threshold."""
     if threshold is None:
         return {"TP": None, "FP": None, "FN": None}
     tallied = tally(matches, threshold)

@@ -107,7 +107,7 @@ def images_per_second(
 ) -> List[float]:
     """The speed of graphs on decoded images, several at a time on all cores.
 
-    The graphs take turns, and each one's median of TIMED_ROUNDS counts, so that a busy minute of
+    The graphs run alternately, and each one's median of TIMED_ROUNDS counts, so that other work of
     the machine does not distort the speed of a single graph.
 
     Args:

@@ -14,7 +14,7 @@ Writes  metrics.json and image2products.json in the repository's root: the figur
         --threshold 0.5
 
 Images that were used in training the graph, as step 08 records them, are refused, since figures on
-them say nothing about new images. --allow-seen scores them and records their number.
+them do not hold for new images. --allow-seen scores them and records their number.
 
 Detections of any detector can be scored: --format names what they are in, coco (the workspace's
 JSON, or COCO's list of results), csv, voc (a folder of Pascal VOC XML) or text (a folder with one
