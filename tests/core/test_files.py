@@ -235,17 +235,6 @@ def test_a_replacement_that_was_killed_between_its_two_moves(tmp_path):
     assert files.readable_folder(folder) == folder
 
 
-def test_what_a_killed_replacement_left_beside_its_whole_target_is_removed(tmp_path):
-    for name in ("f", ".f.old", ".f.partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a").write_text("x")
-    (tmp_path / ".f.lock").write_text("1")
-    files.remove_leftovers(tmp_path / "f")
-    assert content(tmp_path) == ["f", "f/a"]
-    files.remove_leftovers(tmp_path / "f")
-    assert content(tmp_path) == ["f", "f/a"]
-
-
 class TestReplacingTogether:
     def test_all_are_written_at_once(self, tmp_path):
         with files.replacing_together([tmp_path / "a", tmp_path / "b"]) as partials:

@@ -34,7 +34,7 @@ def test_what_a_killed_run_left_is_removed_where_nothing_changes(tmp_path):
     source = draw_dataset(tmp_path / "source")
     out = tmp_path / "out"
     place(source, out)
-    (out / ".ShelfImages.old").mkdir()
+    (out / ".ShelfImages.partial").mkdir()
     (out / ".annotations.csv.lock").write_text("")
     assert place(source, out) == []
     assert sorted(path.name for path in out.iterdir()) == ["ShelfImages", "annotations.csv"]

@@ -132,7 +132,7 @@ def locked(path: PathLike) -> Iterator[None]:
         yield
     finally:
         _held.discard(lock)
-        # Removed before it is unlocked: a process that opened it in between notices that it is gone.
+        # Removed before it is unlocked: a process that opened it in between sees that it is gone.
         with contextlib.suppress(OSError):
             lock.unlink()
         os.close(descriptor)
@@ -223,22 +223,6 @@ def restore_interrupted(path: pathlib.Path) -> pathlib.Path:
     if old.is_dir() and not path.exists():
         os.replace(str(old), str(path))
     return path
-
-
-def remove_leftovers(path: pathlib.Path) -> None:
-    """Removes what a killed ``replacing`` of ``path`` left, where ``path`` itself is complete.
-
-    For programs that do not write ``path`` again, because it is as it should be.
-
-    Raises:
-      OSError: the folder cannot be written.
-      UserError: another program is writing ``path``.
-    """
-    leftovers = [path.with_name(f".{path.name}.{end}") for end in ("partial", "old", "lock")]
-    if any(os.path.lexists(str(item)) for item in leftovers):
-        with locked(path):  # which removes its own file
-            for item in leftovers[:2]:
-                _remove(item)
 
 
 def readable_folder(path: pathlib.Path) -> pathlib.Path:

@@ -60,9 +60,6 @@ def place(
         for path in changes + outdated:
             _refuse_to_replace(path)
         for root in plans:
-            if root not in changes:
-                files.remove_leftovers(root)
-        for root in plans:
             files.remove_leftovers(root)
         _put_in_place({root: plans[root] for root in changes}, out, copy)
         for path in outdated:
