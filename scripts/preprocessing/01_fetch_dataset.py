@@ -96,7 +96,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=formats.ANNOTATION_FORMATS + ("auto",),
         default="auto",
-        help="of --annotations; auto: a .csv is csv if it has the header of a label file, else "
+        help="of --annotations; auto: a .csv is csv if it has a header without a brand, else "
         "grocery; a folder is voc, a .json is coco (default: %(default)s)",
     )
     parser.add_argument(

@@ -75,7 +75,7 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=formats.ANNOTATION_FORMATS + ("auto",),
         default="auto",
-        help="auto: a .csv is csv if it has the header of a label file, else grocery; a folder is "
+        help="auto: a .csv is csv if it has a header without a brand, else grocery; a folder is "
         "voc, a .json is coco (default: %(default)s)",
     )
     parser.add_argument(

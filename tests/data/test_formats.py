@@ -52,8 +52,8 @@ def source(tmp_path):
     def write(format, content):
         suffix = FOLDER_SUFFIXES.get(format)
         if suffix is None:
-            return write_file(tmp_path / "source", content)
-        return write_file(tmp_path / "source" / f"a{suffix}", content).parent
+            return write_file(tmp_path / f"source_{format}", content)
+        return write_file(tmp_path / f"source_{format}" / f"a{suffix}", content).parent
 
     return write
 
@@ -214,14 +214,20 @@ def test_the_grocery_brand_is_the_class_where_that_is_asked_for(source):
 @pytest.mark.parametrize(
     "rows, expected",
     [
-        (
-            "filename,x1,y1,x2,y2,brand\na.jpg,1,2,3,4,0",
-            ["line 1", "found a header", "expected no header"],
-        ),
-        (LABELS, ["line 1", "found a header", "--format csv"]),
-        ("a.jpg,1,2,3,4", ["line 1", "5 columns", "expected 6"]),
+        ("a.jpg,1,2,3,4", ["line 1", "5 columns", "expected 6", "Write a header above"]),
         ("a.jpg 1 2 3 4 0", ["line 1", "1 column "]),
-        ("a.jpg;1;2;3;4;0", ["line 1", "semicolons"]),
+        (
+            "name,a,b,c,d,e,f\n",
+            ["line 1", "found the names 'name', 'a'", "xmin", "Name the columns"],
+        ),
+        (
+            "filename,x,y,w,h,brand\n",
+            ["line 1", "no column xmin, ymin, xmax, ymax, but", "'brand'"],
+        ),
+        (
+            "a.jpg,1,2,3,4,0\na.jpg,1,2,3,4\n",
+            ["line 2: found 5 columns", "expected 6, as in line 1"],
+        ),
         ("a.jpg,1,2,3,NaN,0", ["line 1", "ymax is 'NaN'"]),
         ("a.jpg,1,2,-inf,4,0", ["line 1", "xmax is '-inf'"]),
         ("a.jpg,1,2,,4,0", ["line 1", "xmax is ''"]),
@@ -246,12 +252,12 @@ def test_bad_grocery_rows(source, rows, expected):
         ("", "empty"),
         (
             "a.jpg,100,80,product,1,2,11,22,0.5\n",
-            "line 1: found 'a.jpg.*; expected the header filename,width.*Write the header above",
+            "line 1: found 'a.jpg.*; expected the header filename,width.*Write a header above",
         ),
-        (LABELS, "line 1: .* expected the header .*,score.* labels without scores"),
+        (LABELS, "line 1: no column score, but .*; expected .*,score.* labels without scores"),
         (
             SCORED_HEADER + "a.jpg,100,80,product,1,2,11,22\n",
-            "line 2: found 8 columns .*; expected 9",
+            "line 2: as in every row, found 8 columns .*; expected 9, as in line 1",
         ),
         (SCORED_HEADER + "a.jpg,100,80,product,1,2,11,22,\n", "line 2: score is ''"),
         (SCORED_HEADER + "a.jpg,100,80,product,1,2,nan,22,0.5\n", "line 2: xmax is 'nan'"),
@@ -274,6 +280,92 @@ def test_detections_of_equal_boxes_are_kept(source):
     content = DETECTIONS + DETECTIONS.splitlines()[1]
     (image,) = read(source("csv", content), "csv", scored=True)
     assert len(image.rows) == 2
+
+
+PRODUCT_ROW = BoxRow("line 2", "product", (1.5, 2, 30, 40))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,80,product,1.5,2,30,40\n",
+        "filename;width;height;class;xmin;ymin;xmax;ymax\na.jpg;100;80;product;1,5;2,0;30;40\n",
+        "filename\twidth\theight\tclass\txmin\tymin\txmax\tymax\n"
+        "a.jpg\t100\t80\tproduct\t1,5\t2,0\t30\t40\n",
+        "filename|width|height|class|xmin|ymin|xmax|ymax\na.jpg|100|80|product|1.5|2|30|40\n",
+        ",filename,width,height,class,xmin,ymin,xmax,ymax\n"
+        "0,a.jpg,100.0,80.0,product,1.5,2.0,30.0,40.0\n",
+        "YMax,XMax,YMin,XMin,id,Class,Height,Width,File_Name\n"
+        "40,30,2,1.5,77,product,80,100,a.jpg\n",
+        'filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,80,product,"1,5",2,30,40\n',
+        "image_path,x1,y1,x2,y2,label,image_width,image_height\n"
+        "train/a.jpg,1.5,2,30,40,product,100,80\n",
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,80,product,1.5,2,30,40,\n",
+    ],
+)
+def test_columns_of_a_csv_are_found_by_their_names(source, content):
+    (image,) = read(source("csv", content), "csv")
+    assert image == ImageBoxes("a.jpg", "line 2", (100, 80), [PRODUCT_ROW])
+
+
+def test_the_separator_that_a_spreadsheet_states(source):
+    (image,) = read(
+        source("csv", "sep=;\r\nfilename;class;xmin;ymin;xmax;ymax\na;b;1;2;3;4"), "csv"
+    )
+    assert (image.size_wh, image.rows[0].place) == (None, "line 3")
+
+
+def test_a_csv_without_sizes(source):
+    content = "image,xmin,ymin,xmax,ymax,label,score\na.jpg,1,2,30,40,product,0.5\n"
+    (image,) = read(source("csv", content), "csv", scored=True)
+    assert image.size_wh is None and image.rows[0].score == 0.5
+    message = message_of(source("csv", content.replace(",score", ",x")), "csv", needs_sizes=True)
+    assert "line 1: no column width, height, but 'image', 'xmin'" in message
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (HEADER.replace("height", "width"), "columns 2 and 3 are both named 'width'"),
+        (HEADER.replace("xmin", "x"), "no column xmin, but 'filename', 'width'"),
+        (HEADER + "a.jpg,100,80,product,1.234,2,30,40,0,0\n", "as in every row, found 10 columns"),
+        (HEADER + 'a.jpg,100,80,product,"1,234",2,3000,40\n', "xmin is '1,234'"),
+        (
+            HEADER + "a,b.jpg,100,80,product,1,2,3,4\na.jpg,9,9,p,1,2,3,4\n",
+            "line 2: found 9 columns",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_read(source, content, expected):
+    message = message_of(source("csv", content), "csv")
+    assert expected in message and "elete" not in message
+
+
+def test_rows_of_another_width_are_one_problem(source):
+    message = message_of(source("csv", HEADER + "a.jpg,1\n" * 50), "csv")
+    assert "line 2: as in every row, found 2 columns" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "filename,xmin,ymin,xmax,ymax,brand\n" + GROCERY,
+        "brand,filename,xmin,ymin,xmax,ymax\n7,a.jpg,1,2,30,40\n",
+        "a.jpg;1,0;2,0;30,0;40,0;7\n",
+        "0,1,2,3,4,5\n" + GROCERY,
+    ],
+)
+def test_variants_of_the_grocery_format(source, content):
+    (image,) = read(source("grocery", content), "grocery", brand_is_class=True)
+    assert [(row.label, row.box_xyxy) for row in image.rows] == [("7", BOX)]
+
+
+def test_equal_problems_of_many_rows_are_one_line(source):
+    message = message_of(source("csv", LABELS.replace("100", "x") + HEADER), "csv")
+    assert "line 2: width is 'x'" in message
+    rows = "a.jpg,x,80,product,1,2,30,40\n" * 50
+    message = message_of(source("csv", HEADER + rows), "csv")
+    assert "line 2, line 3, line 4 and 47 more: width is 'x'" in message and "\n" not in message
 
 
 # --- Pascal VOC ---------------------------------------------------------------------------------
@@ -304,9 +396,29 @@ def test_voc_without_a_filename_is_named_after_its_file(source, scored, image_na
 def test_voc_of_a_renamed_image_is_found_by_the_name_of_its_file(source):
     path = source("voc", voc("IMG_1.jpg"))
     assert read(path, "voc", image_names=["a.jpg"])[0].filename == "a.jpg"
-    assert read(path, "voc", image_names=["a.jpg", "IMG_1.jpg"])[0].filename == "IMG_1.jpg"
+    assert read(path, "voc", image_names=["A.JPG"])[0].filename == "A.JPG"
+    assert read(path, "voc", image_names=["b.jpg", "IMG_1.jpg"])[0].filename == "IMG_1.jpg"
     assert read(path, "voc", image_names=["a.jpg", "a.png"])[0].filename == "IMG_1.jpg"
     assert read(path, "voc")[0].filename == "IMG_1.jpg"
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_voc_whose_name_and_filename_are_two_images(tmp_path, scored):
+    names = [f"{number}.jpg" for number in range(12)]
+    for number in range(12):
+        content = scored_voc if scored else voc
+        write_file(tmp_path / f"{number}.xml", content(names[(number + 1) % 12]))
+    message = message_of(tmp_path, "voc", scored=scored, image_names=names)
+    assert "12 files are named like one image and of another by <filename>" in message
+    assert "0.xml is of '1.jpg', 1.xml is of '2.jpg'" in message
+    assert "and 2 more" in message and "leave it empty" in message
+    write_file(tmp_path / "0.xml", voc(""))
+    assert "11 files" in message_of(tmp_path, "voc", image_names=names)
+
+
+def test_voc_of_an_ambiguous_name_takes_its_filename(source):
+    path = source("voc", voc("a.png"))
+    assert read(path, "voc", image_names=["a.jpg", "a.png"])[0].filename == "a.png"
 
 
 @pytest.mark.parametrize(
@@ -314,6 +426,7 @@ def test_voc_of_a_renamed_image_is_found_by_the_name_of_its_file(source):
     [
         voc().replace("<size><width>100</width><height>80</height><depth>3</depth></size>", ""),
         voc(size=(0, 0)),
+        voc(size=("", "")),
     ],
 )
 def test_voc_without_a_size_states_none(source, content):
@@ -335,12 +448,16 @@ def test_voc_is_read_in_its_own_encoding(source):
         (b"\x89PNG\0\0", "a.xml: is no complete XML"),
         ("<?xml version='1.0' encoding='no-such'?><annotation/>", "a.xml: is no complete XML"),
         ("<html></html>", "a.xml: the outermost element is <html>; expected <annotation>"),
-        (voc(size=("w", 80)), "a.xml: width is 'w'"),
-        (voc(size=(100, 0)), "a.xml: height is '0'"),
-        (voc().replace("<height>80</height>", ""), "a.xml: height is missing"),
+        (voc(size=("w", 80)), "a.xml: <size>: width is 'w'"),
+        (voc(size=(100, 0)), "a.xml: <size>: height is '0'"),
+        (voc().replace("<height>80</height>", ""), "a.xml: <size>: height is missing"),
+        (
+            "<annotations><image/></annotations>",
+            "the outermost element is <annotations> (CVAT for images); expected <annotation>",
+        ),
         (
             voc(objects="<object><name>product</name><robndbox/></object>"),
-            "a.xml: object 1: no <bndbox> with <xmin>",
+            "a.xml: object 1: no <bndbox> with <xmin>, but <robndbox>; expected a box",
         ),
         (voc(objects=PRODUCT.replace("30", "x")), "a.xml: object 1: <xmax> is 'x'"),
     ],
@@ -376,7 +493,11 @@ def test_coco_reads_marks_and_images_without_boxes(source):
 @pytest.mark.parametrize(
     "content, expected",
     [
-        ("", "is no complete JSON"),
+        ("", "the file is empty; expected COCO's JSON"),
+        (coco()[:-20], "is no complete JSON"),
+        (coco().encode("utf-16"), "is UTF-16 text"),
+        (coco(images=[{"id": 5, "file_name": "käse"}]).encode("utf-16-le"), "zero byte"),
+        ('{"a": 1, "b": 2}', "is an object with 'a', 'b'; expected COCO's JSON with images"),
         ("{", "is no complete JSON"),
         ('{"images": [{"id": 1', "is no complete JSON"),
         pytest.param("[" * 100000, "is no complete JSON", id="deep list"),
@@ -490,7 +611,22 @@ def test_detections_read_as_ground_truth_are_refused(source):
     (image,) = read(source("text", "7 1 2 11 22\n\nbig box 1 2 11 22\n"), "text")
     assert [row.label for row in image.rows] == ["7", "big box"]
     message = message_of(source("text", "product 0.9 1 2 11 22\n"), "text")
-    assert "a.txt: line 1: the class 'product 0.9' ends in a number" in message
+    assert "1 box has a score ('0.9' in a.txt: line 1), so these are detections" in message
+
+
+def test_text_of_a_difficult_product(source):
+    lines = "big box 1 2 11 22 difficult\nbox 1 2 11 22 \n"
+    (image,) = read(source("text", lines), "text")
+    assert [(row.label, row.box_xyxy, row.difficult) for row in image.rows] == [
+        ("big box", (1, 2, 11, 22), True),
+        ("box", (1, 2, 11, 22), False),
+    ]
+
+
+def test_text_of_another_kind_is_one_problem(source):
+    message = message_of(source("text", "x,1,2\n" * 30), "text")
+    assert "a.txt: line 1: is 'x,1,2', and no line has all fields; expected 'class x1" in message
+    assert "\n" not in message
 
 
 def test_text_files_get_the_name_of_their_image(source):
@@ -524,7 +660,9 @@ def images_to_write(draw, scored):
 
 def without_places(images):
     return [
-        image._replace(place="", rows=[row._replace(place="") for row in image.rows])
+        image._replace(
+            place="", rows=[row._replace(place="", bbox_xywh=None) for row in image.rows]
+        )
         for image in images
     ]
 
@@ -565,6 +703,88 @@ def test_info_of_a_file_without_it_is_empty(tmp_path):
     assert coco_format.read_info(write_file(tmp_path / "a.json", '{"info": 3}')) == {}
 
 
+# --- marks, and detections given as ground truth ------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, 0.0, False, None, "0", "false", "False", " no ", ""])
+def test_marks_that_are_not_set(source, value):
+    assert not read(source("coco", coco_with(iscrowd=value)), "coco")[0].rows[0].crowd
+    content = voc().replace("<difficult>0", f"<difficult>{'' if value is None else value}")
+    assert not read(source("voc", content), "voc")[0].rows[0].difficult
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, "1", "true", "True", "yes"])
+def test_marks_that_are_set(source, value):
+    assert read(source("coco", coco_with(iscrowd=value)), "coco")[0].rows[0].crowd
+    content = voc().replace("<difficult>0", f"<difficult>{value}")
+    assert read(source("voc", content), "voc")[0].rows[0].difficult
+
+
+@pytest.mark.parametrize("value", [2, -1, "maybe", [1]])
+def test_marks_that_are_no_known_value(source, value):
+    message = message_of(source("coco", coco_with(iscrowd=value)), "coco")
+    assert f"annotations[0] (id 1): iscrowd is '{value}'; expected 0 or 1" in message
+    content = voc().replace("<difficult>0", f"<difficult>{value}")
+    assert f"<difficult> is '{value}'" in message_of(source("voc", content), "voc")
+
+
+@pytest.mark.parametrize("format", ["csv", "voc", "coco", "text"])
+def test_detections_are_no_ground_truth(source, format):
+    message = message_of(source(format, content_with(format, True, number=29)), format)
+    assert "1 box has a score ('0.5' in" in message
+    assert "so these are detections; expected ground-truth boxes" in message
+
+
+def test_many_detections_as_ground_truth_are_one_problem(source):
+    annotations = [coco_annotation(id=number, score=0.3) for number in range(300)]
+    message = message_of(source("coco", coco(annotations=annotations)), "coco")
+    assert "300 boxes have scores ('0.3' in annotations[0] (id 0))" in message
+
+
+def test_a_score_of_1_may_be_in_ground_truth(source):
+    assert read(source("coco", coco_with(score=1.0)), "coco")[0].rows
+    assert read(source("csv", DETECTIONS.replace("0.5", "1")), "csv")[0].rows
+
+
+# --- ids and JSON of other tools ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [5, 5.0, "5"])
+def test_ids_are_the_same_as_number_and_as_text(source, written):
+    assert read(source("coco", coco_with(image_id=written)), "coco")[0].rows
+    image = {"id": written, "file_name": "a.jpg"}
+    assert read(source("coco", coco(images=[image])), "coco")[0].rows
+
+
+LABELME = {"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg", "imageData": None}
+
+
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (LABELME, "labelme JSON"),
+        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VGG Image Annotator"),
+        ({"_via_img_metadata": {}, "_via_settings": {}}, "VGG Image Annotator"),
+        ([{"image": "a.jpg", "annotations": []}], "CreateML"),
+        ([{"id": 1, "data": {}, "annotations": []}], "Label Studio"),
+        ({"asset": {}, "regions": []}, "VoTT"),
+        ({"size": {}, "objects": []}, "Supervisely"),
+        ({"type": "FeatureCollection", "features": []}, "GeoJSON"),
+    ],
+)
+def test_json_of_other_tools_is_named(source, content, kind):
+    message = message_of(source("coco", json.dumps(content)), "coco")
+    assert kind in message and "which is not read; expected COCO" in message and "\n" not in message
+
+
+def test_one_labelme_file_an_image_is_named_and_listed(tmp_path):
+    paths = [write_file(tmp_path / f"{n}.json", json.dumps(LABELME)) for n in range(12)]
+    with pytest.raises(UserError, match="labelme JSON, one file an image .*9.json and 2 more"):
+        formats.refuse_one_json_an_image(tmp_path, paths)
+    formats.refuse_one_json_an_image(tmp_path, [write_file(tmp_path / "c.json", coco())])
+    formats.refuse_one_json_an_image(tmp_path, [])
+
+
 # --- recognition --------------------------------------------------------------------------------
 
 
@@ -580,6 +800,9 @@ def test_every_format_has_a_title_and_a_use():
         ("a.CSV", "\ufeff" + LABELS.replace("\n", "\r\n"), "csv"),
         ("a.csv", GROCERY, "grocery"),
         ("a.csv", LABELS.replace("class,", "brand,"), "grocery"),
+        ("a.csv", "filename,xmin,ymin,xmax,ymax,brand\n", "grocery"),
+        ("a.csv", LABELS.replace(",", ";"), "csv"),
+        ("a.csv", "Image\tXMin\tYMin\tXMax\tYMax\tLabel\n", "csv"),
         ("a.json", "", "coco"),
     ],
 )

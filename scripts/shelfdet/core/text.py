@@ -1,12 +1,11 @@
-"""Reads what a user wrote (text, CSV rows, numbers, file names), and collects all its mistakes."""
+"""Reads what a user wrote (text, numbers, file names), and collects all its mistakes."""
 
-import csv
-import io
+import collections
 import math
 import pathlib
 import re
 import unicodedata
-from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from shelfdet import UserError
 
@@ -14,6 +13,8 @@ PathLike = Union[str, pathlib.Path]
 
 SHOWN_PROBLEMS = 20  # that a message lists before it gives the number of the rest
 SHOWN_NAMES = 10
+SHOWN_PLACES = 3  # of equal problems
+GROUPED_PLACES = 4  # from this many places on, equal problems are one line
 
 UTF16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -26,11 +27,11 @@ class Problems:
 
     def __init__(self, path: PathLike) -> None:
         self.path = path
-        self._lines: List[str] = []
+        self._found: List[Tuple[str, str]] = []  # place, text
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._lines)
+        return len(self._found)
 
     def add(self, where: str, text: str) -> None:
         """Notes one problem.
@@ -39,63 +40,36 @@ class Problems:
           where: line, element or entry; may be empty.
           text: what was found, what was expected, what to do.
         """
-        self._lines.append(f"{where}: {text}" if where else text)
+        self._found.append((where, text))
 
     def refuse(self) -> None:
         """Raises UserError with the first problems and the number of all, if there are any."""
-        if not self._lines:
+        if not self._found:
             return
-        count = len(self._lines)
-        if count == 1:
-            raise UserError(f"{self.path}: {self._lines[0]}")
-        lines = self._lines[:SHOWN_PROBLEMS]
-        if count > SHOWN_PROBLEMS:
-            lines.append(f"... and {count - SHOWN_PROBLEMS} more")
-        raise UserError(f"{self.path}: {count} problems\n  " + "\n  ".join(lines))
+        lines = self._lines()
+        if len(lines) == 1:
+            raise UserError(f"{self.path}: {lines[0]}")
+        more = lines[SHOWN_PROBLEMS:]
+        lines = lines[:SHOWN_PROBLEMS]
+        if more:
+            lines.append(f"... and {len(more)} more")
+        raise UserError(f"{self.path}: {len(self._found)} problems\n  " + "\n  ".join(lines))
 
-
-def read_csv(path: PathLike) -> Iterator[Tuple[int, List[str]]]:
-    """Yields (line, fields) of every row of a CSV file that is not blank.
-
-    The line is the one on which the row starts, counted from 1.
-
-    Raises:
-      UserError: the file is missing, a folder, empty, not UTF-8 text, separated by something else
-        than commas, or has an open quote.
-    """
-    text = read_text(path, "a CSV file")
-    _check_separator(text, path)
-    # newline="" keeps line ends inside quotes. strict makes an open quote an error, not a field
-    # that extends to the end of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    is_empty = True
-    try:
-        for fields in reader:
-            if any(field.strip() for field in fields):
-                yield line, fields
-                is_empty = False
-            line = reader.line_num + 1  # a quoted field may have spanned several lines
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: line {line}: not a valid CSV row ({error}); expected comma-separated values "
-            "and a closing quote for every opening quote."
-        ) from error
-    if is_empty:
-        raise UserError(
-            f"{path}: the file is empty; expected rows of comma-separated values. Check the path."
-        )
-
-
-def _check_separator(text, path):
-    first_line = (text.lstrip().splitlines() or [""])[0]
-    # Spreadsheets write these separators in countries with a decimal comma.
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in first_line and "," not in first_line:
-            raise UserError(
-                f"{path}: line 1: the values are separated by {name} ({shown(first_line)}); "
-                "expected commas. Save it again as comma-separated CSV."
-            )
+    def _lines(self) -> List[str]:
+        """One line a problem; one line for equal problems in many places, where the first is."""
+        places: Dict[str, List[str]] = collections.OrderedDict()
+        for where, text in self._found:
+            places.setdefault(text, []).append(where)
+        grouped = {
+            text for text, found in places.items() if len(found) >= GROUPED_PLACES and all(found)
+        }
+        lines = []
+        for where, text in self._found:
+            if text not in grouped:
+                lines.append(f"{where}: {text}" if where else text)
+            elif text in places:
+                lines.append(f"{listed(places.pop(text), SHOWN_PLACES)}: {text}")
+        return lines
 
 
 def read_text(path: PathLike, expected: str) -> str:
@@ -118,12 +92,14 @@ def read_text(path: PathLike, expected: str) -> str:
         ) from error
     if data[:2] in UTF16_BYTE_ORDER_MARKS:
         raise UserError(
-            f"{path}: is UTF-16 text; expected {expected} in UTF-8. Save it again as UTF-8."
+            f'{path}: is UTF-16 text ("Unicode" on Windows); expected {expected} in UTF-8. '
+            "Save it again as UTF-8."
         )
     if b"\0" in data:
         raise UserError(
             f"{path}: line {_line_of(data, data.index(0))}: contains a zero byte, so the file is "
-            f"not text; expected {expected}. Check the path."
+            f"not text, or text in UTF-16; expected {expected} in UTF-8. Check the path, or save "
+            "it again as UTF-8."
         )
     try:
         # Spreadsheets write a byte order mark, which would become part of the first value.
@@ -131,27 +107,13 @@ def read_text(path: PathLike, expected: str) -> str:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: line {_line_of(data, error.start)}: byte 0x{data[error.start]:02x} is not "
-            f"UTF-8; expected {expected} in UTF-8. Save it again as UTF-8."
+            f"UTF-8 (but Latin-1 or another encoding); expected {expected} in UTF-8. Save it again "
+            "as UTF-8."
         ) from error
 
 
 def _line_of(data, position):
     return data[:position].count(b"\n") + 1
-
-
-def check_columns(
-    fields: Sequence[str], columns: Sequence[str], where: str, problems: Problems
-) -> bool:
-    """Whether a row has as many fields as ``columns``; if not, adds the problem."""
-    if len(fields) == len(columns):
-        return True
-    plural = "" if len(fields) == 1 else "s"
-    problems.add(
-        where,
-        f"found {len(fields)} column{plural} ({shown(','.join(fields))}); "
-        f"expected {len(columns)}: {','.join(columns)}. Correct or delete the row.",
-    )
-    return False
 
 
 def parse_number(value: Any) -> Optional[float]:
@@ -178,7 +140,7 @@ def read_number(value: Any, name: str, where: str, problems: Problems) -> Option
     number = parse_number(value)
     if number is None:
         found = "missing" if value is None else shown(value)
-        problems.add(where, f"{name} is {found}; expected a finite number. Correct or delete it.")
+        problems.add(where, f"{name} is {found}; expected a finite number. Correct it.")
     return number
 
 

@@ -6,11 +6,9 @@
 import collections
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
-import numpy as np
-
 from shelfdet.core import boxes
 from shelfdet.core.text import Problems, listed, shown
-from shelfdet.data import labels
+from shelfdet.data import box_units, labels
 from shelfdet.data.formats import BoxRow
 
 Size = Tuple[int, int]
@@ -87,6 +85,7 @@ class BoxChecker:
                 "dropped",
                 "boxes were dropped: inverted, without area, or wholly outside their image",
             ),
+            ("too far", "boxes were dropped: too large a part of them is outside their image"),
             ("equal", "boxes were dropped: equal to another of the same image"),
             ("crowd", "entries were left out: iscrowd marks a region, not one product"),
         )
@@ -103,18 +102,22 @@ class BoxChecker:
 
     def _inside(self, row: BoxRow, size_wh: Size) -> Optional[Tuple[float, ...]]:
         """The part of a row's box inside the image; None where it is dropped or a problem."""
-        # Clipped first: a box wholly outside has no area left.
-        clipped_xyxy = tuple(boxes.clip(row.box_xyxy, size_wh)[0].tolist())
-        defect = _defect(row.box_xyxy, clipped_xyxy)
-        if defect is not None:
-            self._counts["dropped"] += 1
+        defect = _defect(row.box_xyxy, size_wh)
+        too_far = "" if defect else _too_far_outside(row.box_xyxy, size_wh)
+        if defect or too_far:
+            self._counts["dropped" if defect else "too far"] += 1
             if not self._drops:
-                self._note_defect(row, defect, size_wh)
+                self._problems.add(
+                    row.place,
+                    f"{_described(row.box_xyxy)} {defect or too_far}. Correct it, or "
+                    "give --bad-boxes drop.",
+                )
             return None
+        clipped_xyxy = box_units.clipped(row.box_xyxy, size_wh)
         if clipped_xyxy == row.box_xyxy:
             return clipped_xyxy
         self._counts["clipped"] += 1
-        outside_px = float(np.max(np.abs(np.subtract(row.box_xyxy, clipped_xyxy))))
+        outside_px = box_units.outside_px(row.box_xyxy, size_wh)
         self._furthest_outside_px = max(self._furthest_outside_px, outside_px)
         if self._clips:
             return clipped_xyxy
@@ -125,23 +128,25 @@ class BoxChecker:
         )
         return None
 
-    def _note_defect(self, row: BoxRow, defect: str, size_wh: Size) -> None:
-        of_image = f" the image, {size_wh[0]} x {size_wh[1]}" if defect == "outside" else ""
-        self._problems.add(
-            row.place,
-            f"{_described(row.box_xyxy)} is {defect}{of_image}; expected xmin < xmax and "
-            "ymin < ymax, inside the image. Correct or delete it, or give --bad-boxes drop.",
-        )
 
-
-def _defect(box_xyxy: Sequence[float], clipped_xyxy: Sequence[float]) -> Optional[str]:
-    """Why a box can be no product: "inverted", "without area", "outside"; None where it can."""
+def _defect(box_xyxy: Sequence[float], size_wh: Size) -> str:
+    """Why a box can be no product, and what was expected; empty where it can."""
     xmin, ymin, xmax, ymax = box_xyxy
+    of_image = f"the image, {size_wh[0]} x {size_wh[1]}"
+    corners = f"expected xmin < xmax and ymin < ymax, inside {of_image}"
     if xmax < xmin or ymax < ymin:
-        return "inverted"
-    if xmax == xmin or ymax == ymin:
-        return "without area"
-    return None if boxes.areas(clipped_xyxy)[0] > 0 else "outside"
+        return f"is inverted; {corners}"
+    if box_units.area(box_xyxy) == 0:
+        return f"is without area; {corners}"
+    if box_units.area(box_units.clipped(box_xyxy, size_wh)) == 0:
+        return f"is outside {of_image}; expected it inside"
+    return ""
+
+
+def _too_far_outside(box_xyxy: Sequence[float], size_wh: Size) -> str:
+    """Why a box may not be clipped, and what was expected; empty where it may."""
+    problem = box_units.too_far_outside(box_xyxy, size_wh)
+    return f"{problem} of the image, {size_wh[0]} x {size_wh[1]}" if problem else ""
 
 
 def _described(box_xyxy: Sequence[float]) -> str:

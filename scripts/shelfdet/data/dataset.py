@@ -194,6 +194,8 @@ def find_annotations(folder: pathlib.Path, found: layout.Layout) -> Annotations:
     if not files and not xml_files:
         files = _files_with_suffix(image_folders, ".csv")
         files += _files_with_suffix(image_folders, ".json")
+    if not xml_files and all(path.suffix.lower() == ".json" for path in files):
+        formats.refuse_one_json_an_image(folder, files)
     if len(files) > 1 and not xml_files:
         several = _several_files(files)
         if several is not None:

@@ -10,12 +10,15 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes
-from shelfdet.core.text import PathLike, Problems
-from shelfdet.data import formats, labels
+from shelfdet.core.text import PathLike, Problems, listed
+from shelfdet.data import box_units, formats, labels
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
-# Other tools round, or count the last pixel as width - 1: this far outside is accepted.
-OUTSIDE_PX = 1.0
+# With --clip: share of the boxes that may be more than half outside their image. Detectors that do
+# not clip have some such boxes at the edges; more are boxes in other coordinates. A few boxes of a
+# small file are no evidence.
+MOST_CLIPPED = 0.2
+FEW_CLIPPED = 5
 
 
 class Detections(NamedTuple):
@@ -61,6 +64,7 @@ def read_detections(
     known: Optional[Sequence[Any]] = None,
     coco_ground_truth: Optional[PathLike] = None,
     clip: bool = False,
+    check_boxes: bool = True,
 ) -> List[Detections]:
     """Reads and checks a file or folder of detections, or of ground truth.
 
@@ -72,19 +76,23 @@ def read_detections(
         named after their images, and a size where the format states none.
       coco_ground_truth: the ground truth's JSON, which a bare list of COCO results needs.
       clip: clip boxes at the image's edge, and drop what is outside, instead of refusing them.
+      check_boxes: False leaves boxes as the file states them, inverted or outside their image, for
+        the search of the reason.
 
     Returns:
       list of Detections in the order of the file (of the names, for folders).
 
     Raises:
       UserError: a missing, empty or broken file; no image; a score, box or size that is no number;
-        a box whose corners are swapped, that has no area or class, that is marked difficult or
-        iscrowd, or that is outside its image; an image or class that is not declared, or twice.
+        boxes that are no pixels, or in another order; scores in ground truth; a box whose corners
+        are swapped, that has no area or class, that is marked difficult or
+        iscrowd, or that is outside its image; an image or class that is not declared, or twice;
+        with ``clip``, too many boxes of which it would remove more than half.
         It names the file and the line or entry of each.
     """
     assert format in formats.DETECTION_FORMATS, format
-    # The label files of this workspace are checked more strictly than files of other tools.
-    if format == "csv" and not scored:
+    # Label files of this workspace are read as all steps read them.
+    if format == "csv" and not scored and check_boxes:
         return [
             Detections(image.filename, image.size_wh, image.boxes_xyxy, None, image.classes)
             for image in labels.read_labels(path)
@@ -93,13 +101,25 @@ def read_detections(
     options = {"ground_truth": coco_ground_truth} if format == "coco" else {}
     problems = Problems(path)
     images = formats.read(path, format, problems, scored=scored, image_names=known_sizes, **options)
+    sized = [
+        image._replace(size_wh=image.size_wh or known_sizes.get(image.filename))
+        for image in images.values()
+    ]
+    if check_boxes:
+        box_units.check_units(sized, problems, scored)
     result = []
-    for image in images.values():
-        size_wh = image.size_wh or known_sizes.get(image.filename)
-        rows = [_checked_row(row, size_wh, clip, problems) for row in image.rows]
-        result.append(
-            _detections(image.filename, size_wh, [row for row in rows if row is not None], scored)
-        )
+    clipping = _Clipping()
+    for image in sized:
+        rows = image.rows
+        if check_boxes:
+            checked = [_checked_row(row, image.size_wh, clip, problems) for row in image.rows]
+            rows = [row for row in checked if row is not None]
+            clipping.add(image.rows, image.size_wh)
+        if not scored:
+            rows = _without_equals(rows)
+        result.append(_detections(image.filename, image.size_wh, rows, scored))
+    if clip:
+        clipping.check(problems)
     problems.refuse()
     if not result:
         raise UserError(
@@ -107,6 +127,34 @@ def read_detections(
             "boxes. Check the path."
         )
     return result
+
+
+class _Clipping:
+    """Counts the boxes of which clipping removes more than half."""
+
+    def __init__(self) -> None:
+        self._boxes = 0
+        self._mostly_outside: List[str] = []  # places
+
+    def add(self, rows: Sequence[BoxRow], size_wh: Optional[Tuple[int, int]]) -> None:
+        if not rows:
+            return
+        boxes_xyxy = np.array([row.box_xyxy for row in rows], dtype=np.float64)
+        inside_xyxy = boxes.clip(boxes_xyxy, size_wh or (np.inf, np.inf))
+        is_outside = boxes.areas(inside_xyxy) < boxes.areas(boxes_xyxy) / 2
+        self._boxes += len(rows)
+        self._mostly_outside += [rows[index].place for index in np.flatnonzero(is_outside)]
+
+    def check(self, problems: Problems) -> None:
+        """Notes a problem if they are too many for boxes in pixels of their images."""
+        if len(self._mostly_outside) > max(FEW_CLIPPED, MOST_CLIPPED * self._boxes):
+            problems.add(
+                "",
+                f"{len(self._mostly_outside)} of {self._boxes} boxes are more than half outside "
+                f"their image ({listed(self._mostly_outside, 3)}); expected at most "
+                f"{MOST_CLIPPED:.0%} for --clip, which is for boxes at the edge. Check the order "
+                "and the unit of the coordinates: pixels of the image on disk.",
+            )
 
 
 def _image_boxes(image: Detections) -> ImageBoxes:
@@ -139,12 +187,12 @@ def _checked_row(
     row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
 ) -> Optional[BoxRow]:
     """The row with its box inside the image; None where it is dropped, or after a problem."""
-    mark = "<difficult>" if row.difficult else "iscrowd"
+    mark = "difficult" if row.difficult else "iscrowd"
     if row.difficult or row.crowd:
         problems.add(
             row.place,
             f"is marked {mark}; expected boxes that all count, since both matching rules here "
-            "count every one. Delete the box, or unset the mark.",
+            "count every one. Unset the mark, or name ground truth without such boxes.",
         )
         return None
     if not row.label:
@@ -168,12 +216,7 @@ def _checked_box(
         return None
     # Where the size is not known, only the left and the upper edge are.
     width, height = (np.inf, np.inf) if size_wh is None else size_wh
-    is_inside = (
-        min(xmin, ymin) >= -OUTSIDE_PX
-        and xmax <= width + OUTSIDE_PX
-        and ymax <= height + OUTSIDE_PX
-    )
-    if is_inside:
+    if box_units.outside_px(row.box_xyxy, (width, height)) <= box_units.ROUNDING_PX:
         return row.box_xyxy
     if clip:
         clipped_xyxy = boxes.clip(row.box_xyxy, (width, height))
@@ -192,3 +235,11 @@ def _checked_box(
             "of the image on disk. Scale the boxes, or clip them with --clip.",
         )
     return None
+
+
+def _without_equals(rows: Sequence[BoxRow]) -> List[BoxRow]:
+    """The rows of ground truth, those of one class and box once, as step 02 reads them."""
+    kept: Dict[Tuple[Any, ...], BoxRow] = {}
+    for row in rows:
+        kept.setdefault((row.label, row.box_xyxy), row)
+    return list(kept.values())

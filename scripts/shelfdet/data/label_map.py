@@ -48,7 +48,7 @@ def read_label_map(path: PathLike) -> Dict[str, int]:
             problems.add(
                 place,
                 f"class {shown(item.name)} also has id {ids[item.name]}; expected each name once. "
-                "Delete or rename one of them.",
+                "Rename one of them.",
             )
         names.setdefault(item.id, item.name)
         ids.setdefault(item.name, item.id)

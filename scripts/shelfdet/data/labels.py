@@ -4,6 +4,7 @@ Step 02 writes a label file for each split; all later steps read them. The file 
 ``formats.labels_csv``. Annotations of any other format become labels in ``validation``.
 """
 
+import collections
 import pathlib
 from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core.text import PathLike, Problems
+from shelfdet.data import box_units
 from shelfdet.data.formats import labels_csv
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
 
@@ -43,7 +45,9 @@ def labelled(
 def read_labels(path: PathLike) -> List[LabelledImage]:
     """Reads a label file: CSV with the header ``filename,width,height,class,xmin,ymin,xmax,ymax``.
 
-    An image without products is one row whose class and box fields are empty.
+    Columns may be in any order; others are ignored. An image without products is one row whose
+    class and box fields are empty. Boxes that reach outside by rounding are clipped; equal rows are
+    read once.
 
     Returns:
       list of LabelledImage in the order in which the images first appear; boxes in the order of
@@ -59,7 +63,8 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
             "val_labels.csv and test_labels.csv; or check the path."
         )
     problems = Problems(path)
-    images = labels_csv.read(path, problems)
+    images = labels_csv.read(path, problems, needs_sizes=True)
+    box_units.check_units(images.values(), problems)
     result = [
         labelled(image.filename, image.size_wh, _checked_rows(image, problems))
         for image in images.values()
@@ -68,7 +73,7 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
     if not result:
         raise UserError(
             f"{path}: holds a header and no rows; expected at least one image. "
-            "Make it again with step 02."
+            "Write it from the annotations with `make data`."
         )
     return result
 
@@ -87,31 +92,25 @@ def _image_boxes(image: LabelledImage) -> ImageBoxes:
 
 
 def _checked_rows(image: ImageBoxes, problems: Problems) -> List[Tuple[str, Sequence[float]]]:
-    """(class, box) of every row; notes boxes outside the image and equal rows."""
-    first_places: Dict[Tuple[str, Sequence[float]], str] = {}
+    """(class, box) of every row, each once; notes boxes outside the image."""
+    kept: Dict[Tuple[str, Sequence[float]], None] = collections.OrderedDict()
     for row in image.rows:
-        # Equal rows are a mistake here: step 02, which writes label files, drops them.
-        key = (row.label, row.box_xyxy)
-        if not _is_inside(row.box_xyxy, image.size_wh):
-            problems.add(
-                row.place,
-                f"box {','.join(labels_csv.number_text(side) for side in row.box_xyxy)}; expected "
-                f"0 <= xmin < xmax <= {image.size_wh[0]} and 0 <= ymin < ymax <= "
-                f"{image.size_wh[1]}, inside the image. Make the file again with step 02, which "
-                "clips.",
-            )
-        elif key in first_places:
-            problems.add(
-                row.place,
-                f"the same image, class and box as {first_places[key]}; expected each once. "
-                "Delete one of them.",
-            )
-        first_places.setdefault(key, row.place)
-    return list(first_places)
+        if _is_inside(row.box_xyxy, image.size_wh):
+            kept[row.label, box_units.clipped(row.box_xyxy, image.size_wh)] = None
+            continue
+        problems.add(
+            row.place,
+            f"box {','.join(labels_csv.number_text(side) for side in row.box_xyxy)}; expected "
+            f"0 <= xmin < xmax <= {image.size_wh[0]} and 0 <= ymin < ymax <= {image.size_wh[1]}, "
+            "inside the image. Correct the row, or write the file from the annotations with "
+            "`make data`, which clips or refuses it.",
+        )
+    return list(kept)
 
 
 def _is_inside(box_xyxy: Sequence[float], size_wh: Tuple[int, int]) -> bool:
-    """Whether a box has an area and is within its image."""
-    xmin, ymin, xmax, ymax = box_xyxy
-    width, height = size_wh
-    return 0 <= xmin < xmax <= width and 0 <= ymin < ymax <= height
+    """Whether a box has an area inside its image, and reaches outside by no more than rounding."""
+    has_area = box_units.area(box_xyxy) > 0
+    if not has_area or box_units.area(box_units.clipped(box_xyxy, size_wh)) == 0:
+        return False
+    return box_units.outside_px(box_xyxy, size_wh) <= box_units.ROUNDING_PX

@@ -27,7 +27,8 @@ def add_checking_options(parser: argparse.ArgumentParser) -> None:
         "--bad-boxes",
         choices=("refuse", "drop"),
         default="refuse",
-        help="boxes that are inverted, without area or wholly outside (default: %(default)s)",
+        help="boxes that are inverted, without area, or too far outside to be clipped (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--allow-missing",

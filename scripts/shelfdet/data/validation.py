@@ -8,7 +8,7 @@ from shelfdet import UserError
 from shelfdet.core import parallel
 from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, listed, shown
-from shelfdet.data import formats, images, labels, names
+from shelfdet.data import box_units, formats, images, labels, names
 from shelfdet.data.box_checks import BoxChecker, Report, Size, report_duplicates
 from shelfdet.data.formats import ImageBoxes, ImagesByName
 
@@ -92,6 +92,8 @@ def read(
                     "another folder is of, too; expected each image once. Correct one of them.",
                 )
             annotated.setdefault(name, image)
+    if not annotated:
+        problems.refuse()  # without what follows from it: that no image has a box
     matched = names.match(annotated, image_paths)
     if matched.renamed:
         report(names.renamed_report(matched.renamed))
@@ -154,6 +156,11 @@ def check(
     infos, broken = inspect_all({name: image_paths[name] for name in read_names})
     _check_broken_images(broken, allow_missing, problems, report)
     sizes = _check_sizes(annotated, infos, exif, problems, report)
+    sized = [
+        box_units.ImageRows(name, size_wh, annotated[name].rows if name in annotated else [])
+        for name, size_wh in sizes.items()
+    ]
+    box_units.check_units(sized, problems)
     checker = BoxChecker(problems, label_map, out_of_image, bad_boxes)
     result = []
     for name in sorted(sizes):
@@ -174,6 +181,7 @@ def check(
     checker.note_unknown_classes()
     problems.refuse()
     checker.report_counts(report)
+    box_units.report_small_extent(sized, report)
     report_duplicates(result, report)
     if not result:
         raise UserError(

@@ -9,8 +9,8 @@ import pathlib
 from typing import Any, Callable, Iterable, NamedTuple
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, read_csv
-from shelfdet.data.formats import coco, grocery, labels_csv, text, voc
+from shelfdet.core.text import PathLike, Problems, listed
+from shelfdet.data.formats import coco, grocery, json_kinds, labels_csv, table, text, voc
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ImagesByName",
     "read",
     "recognise",
+    "refuse_one_json_an_image",
 ]
 
 
@@ -39,7 +40,7 @@ class Format(NamedTuple):
 FORMATS = collections.OrderedDict(
     [
         ("grocery", Format("Grocery Dataset CSV", grocery.read)),
-        ("csv", Format("label CSV of this workspace", labels_csv.read)),
+        ("csv", Format("CSV of labelled boxes", labels_csv.read)),
         ("voc", Format("Pascal VOC XML", voc.read)),
         ("coco", Format("COCO JSON", coco.read)),
         ("text", Format("text files of boxes", text.read)),
@@ -79,10 +80,30 @@ def read(
     return FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
 
 
+def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> None:
+    """Refuses JSON files of a tool that writes one beside each image; nothing reads those yet.
+
+    Args:
+      folder: for the message.
+      paths: the JSON files of a dataset, any number.
+
+    Raises:
+      UserError: they are such files, or the first is not JSON.
+    """
+    paths = list(paths)
+    kind = json_kinds.recognise(coco.read_json(paths[0])) if paths else None
+    if kind is not None and kind.is_one_file_an_image():
+        names = listed(pathlib.Path(path).name for path in paths)
+        raise UserError(
+            f"{folder}: holds {kind.title} ({names}), which is not read; expected COCO, Pascal VOC "
+            f"or a CSV. {kind.advice}"
+        )
+
+
 def recognise(path: PathLike) -> str:
     """The format of annotations: of a folder "voc", of .json "coco", of .csv "csv" or "grocery".
 
-    A .csv with the header of a label file is "csv".
+    A .csv with a header is "csv", unless its class is called "brand".
 
     Raises:
       UserError: another kind of file; a CSV that cannot be read.
@@ -99,5 +120,7 @@ def recognise(path: PathLike) -> str:
             f"{path}: {kind}; expected .csv, .json or a folder of XML. "
             "Name its format with --format."
         )
-    _, fields = next(read_csv(path))
-    return "csv" if labels_csv.is_header(fields) else "grocery"
+    columns = table.open_table(path).columns
+    if columns is None or ("brand" in columns and "class" not in columns):
+        return "grocery"
+    return "csv"

@@ -11,12 +11,15 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 
 from shelfdet import UserError
 from shelfdet.core import files, text
-from shelfdet.core.text import PathLike, Problems, read_number, shown
+from shelfdet.core.text import PathLike, Problems, parse_number, read_number, shown
+from shelfdet.data.formats import json_kinds
 from shelfdet.data.formats.image_boxes import (
     BoxRow,
     ImageBoxes,
     ImagesByName,
+    ScoresInGroundTruth,
     add_image,
+    read_flag,
     read_name,
     read_stated_size,
 )
@@ -35,8 +38,8 @@ class _Declared(NamedTuple):
     """
 
     images: ImagesByName
-    names: Dict[Any, Optional[str]]
-    labels: Dict[Any, Optional[str]]
+    names: Dict[str, Optional[str]]
+    labels: Dict[str, Optional[str]]
 
 
 def read(
@@ -56,9 +59,11 @@ def read(
       ground_truth: JSON file with the images and categories of a bare list of results.
 
     Raises:
-      UserError: no JSON, a section is missing, or a bare list without ``ground_truth``.
+      UserError: no JSON, another kind of JSON, a section is missing, or a bare list without
+        ``ground_truth``.
     """
     content = read_json(path)
+    _refuse_other_kinds(path, content)
     if isinstance(content, list):
         declared = _read_ground_truth(path, ground_truth)
         section = "results"
@@ -68,8 +73,12 @@ def read(
         entries = _section(content, "annotations", problems)
         declared = _read_declared(content, problems)
         section = "annotations"
+    scores = ScoresInGroundTruth(problems)
     for place, entry in _objects(entries, section, problems):
+        if not scored:
+            scores.note(entry.get("score"), place)
         _read_annotation(entry, place, declared, scored, problems)
+    scores.finish()
     return declared.images
 
 
@@ -86,8 +95,11 @@ def read_json(path: PathLike) -> Any:
     Raises:
       UserError: it cannot be read, or is no complete JSON.
     """
+    content = text.read_text(path, "COCO's JSON")
+    if not content.strip():
+        raise UserError(f"{path}: the file is empty; expected COCO's JSON. Export it again.")
     try:
-        return json.loads(text.read_text(path, "COCO's JSON"))
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: is no complete JSON ({error}); expected COCO's JSON. Export it again."
@@ -152,6 +164,18 @@ def _annotation(row: BoxRow, annotation_id: int, image_id: int, category_id: int
     return entry
 
 
+def _refuse_other_kinds(path: PathLike, content: Any) -> None:
+    """Refuses JSON of another tool, and an object with none of COCO's sections, by one message."""
+    kind = json_kinds.recognise(content)
+    if kind is not None:
+        raise UserError(f"{path}: is {kind.title}, which is not read; expected COCO. {kind.advice}")
+    if isinstance(content, dict) and not set(content) & {"images", "annotations", "categories"}:
+        raise UserError(
+            f"{path}: is {json_kinds.described(content)}; expected COCO's JSON with images, "
+            "annotations and categories. Export the annotations as COCO."
+        )
+
+
 def _section(content: Any, key: str, problems: Problems) -> List[Any]:
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -212,15 +236,16 @@ def _read_declared(content: Any, problems: Problems) -> _Declared:
 
 def _identified(
     entries: List[Any], section: str, problems: Problems
-) -> Iterator[Tuple[str, Entry, Any]]:
+) -> Iterator[Tuple[str, Entry, str]]:
     """(place, entry, id) of the entries that have an id of their own."""
-    places: Dict[Any, str] = {}
+    places: Dict[str, str] = {}
     for place, entry in _objects(entries, section, problems):
         # Text is accepted, since some tools write names of files as ids.
-        entry_id = entry.get("id")
-        if not _is_id(entry_id):
+        entry_id = _id(entry.get("id"))
+        if entry_id is None:
             problems.add(
-                place, f"id is {_found(entry_id)}; expected a whole number. Give the entry one."
+                place,
+                f"id is {_found(entry.get('id'))}; expected a whole number. Give the entry one.",
             )
         elif entry_id in places:
             problems.add(
@@ -237,8 +262,12 @@ def _found(value: Any) -> str:
     return "missing" if value is None else shown(value)
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
+def _id(value: Any) -> Optional[str]:
+    """An id as text, since tools write 5, 5.0 or "5" for one id; None where it can be none."""
+    if isinstance(value, str):
+        return value.strip() or None
+    number = parse_number(value)
+    return None if number is None or number != int(number) else str(int(value))
 
 
 def _read_label(entry: Entry, place: str, problems: Problems) -> Optional[str]:
@@ -260,42 +289,41 @@ def _read_annotation(
         ("image_id", declared.names, "images"),
         ("category_id", declared.labels, "categories"),
     )
-    known = True
+    known = []
     for key, ids, section in references:
-        value = entry.get(key)
-        if not _is_id(value) or value not in ids:
+        value = _id(entry.get(key))
+        if value in ids:
+            known.append(ids[value])
+        else:
             problems.add(
                 place,
-                f"{key} is {_found(value)}, which no entry of {section} has; expected the id of "
-                f"one. Add it to {section}, or correct the annotation.",
+                f"{key} is {_found(entry.get(key))}, which no entry of {section} has; "
+                f"expected the id of one. Add it to {section}, or correct the annotation.",
             )
-            known = False
-    box_xyxy = _read_bbox(entry.get("bbox"), place, problems)
+    bbox_xywh = _read_bbox(entry.get("bbox"), place, problems)
     score = read_number(entry.get("score"), "score", place, problems) if scored else None
-    if not known or box_xyxy is None or (scored and score is None):
+    crowd = read_flag(entry.get("iscrowd"), "iscrowd", place, problems)
+    if len(known) < 2 or None in known or None in (bbox_xywh, crowd) or (scored and score is None):
         return
-    name = declared.names[entry["image_id"]]
-    label = declared.labels[entry["category_id"]]
-    if name is not None and label is not None:
-        crowd = bool(entry.get("iscrowd"))
-        declared.images[name].rows.append(BoxRow(place, label, box_xyxy, score, crowd=crowd))
+    name, label = known
+    x, y, width, height = bbox_xywh
+    row = BoxRow(
+        place, label, (x, y, x + width, y + height), score, crowd=crowd, bbox_xywh=bbox_xywh
+    )
+    declared.images[name].rows.append(row)
 
 
 def _read_bbox(
     bbox: Any, place: str, problems: Problems
 ) -> Optional[Tuple[float, float, float, float]]:
-    """xyxy of a bbox [x, y, width, height]; None after noting a problem."""
+    """A bbox [x, y, width, height]; None after noting a problem."""
     if not isinstance(bbox, list) or len(bbox) != 4:
         problems.add(
             place,
-            f"bbox is {_found(bbox)}; expected [x, y, width, height]. Correct or delete the "
-            "annotation.",
+            f"bbox is {_found(bbox)}; expected [x, y, width, height]. Correct the annotation.",
         )
         return None
     values = [
         read_number(value, f"bbox[{index}]", place, problems) for index, value in enumerate(bbox)
     ]
-    if None in values:
-        return None
-    x, y, width, height = values
-    return (x, y, x + width, y + height)
+    return None if None in values else tuple(values)

@@ -1,15 +1,16 @@
 """The Grocery Dataset's annotations.csv: rows of ``filename,xmin,ymin,xmax,ymax,brand``.
 
-One row a box, no header, no image size, no scores; an image without boxes cannot be in it.
+One row a box, no image size, no scores; an image without boxes cannot be in it. The dataset's own
+file has no header; with one, columns are found by their names.
 Source: Varol and Kuzu, "Toward retail product recognition on grocery shelves", ICGIP 2014.
 """
 
 import collections
-from typing import Iterable, Sequence
+from typing import Dict, Iterable
 
-from shelfdet.core import text
-from shelfdet.core.text import PathLike, Problems, parse_number, read_number, shown
-from shelfdet.data.formats import labels_csv
+from shelfdet import UserError
+from shelfdet.core.text import PathLike, Problems, read_number, shown
+from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
@@ -19,6 +20,10 @@ from shelfdet.data.formats.image_boxes import (
 )
 
 COLUMNS = ("filename",) + BOX_COLUMNS + ("brand",)
+HEADER_NAMES = (
+    "filename, class, xmin, ymin, xmax, ymax, and width and height where they are there (other "
+    "columns may have any name)"
+)
 
 
 def read(
@@ -41,39 +46,51 @@ def read(
     assert not scored, "the Grocery Dataset's CSV has no scores"
     images: ImagesByName = collections.OrderedDict()
     names = RowNames(problems)
-    for number, (line, fields) in enumerate(text.read_csv(path)):
-        place = f"line {line}"
-        if number == 0 and _is_header(fields):
-            _refuse_header(fields, place, problems)
-        if not text.check_columns(fields, COLUMNS, place, problems):
-            continue
-        name = names.read(fields[0], place)
+    table = tables.open_table(path)
+    columns = _columns(table)
+    for place, row in tables.rows(table, columns, problems):
+        if list(row.values()) == [str(index) for index in range(len(COLUMNS))]:
+            continue  # pandas numbers the columns of a file that it read without a header
+        name = names.read(row["filename"], place)
         if name is None:
             continue
-        box = tuple(
-            read_number(value, column, place, problems)
-            for column, value in zip(BOX_COLUMNS, fields[1:5])
-        )
+        box = tuple(read_number(row[column], column, place, problems) for column in BOX_COLUMNS)
         # An image whose boxes are all wrong is annotated nevertheless, so it is not reported twice.
         image = images.setdefault(name, ImageBoxes(name, place, None, []))
         if None not in box:
-            label = fields[5].strip() if brand_is_class else None
+            label = row["brand"].strip() if brand_is_class else None
             image.rows.append(BoxRow(place, label, box))
     return images
 
 
-def _is_header(fields: Sequence[str]) -> bool:
-    """Whether no field but the first is a number."""
-    return len(fields) > 1 and all(parse_number(field) is None for field in fields[1:])
+def _columns(table: tables.Table) -> Dict[str, int]:
+    """Column to index.
 
-
-def _refuse_header(fields: Sequence[str], place: str, problems: Problems) -> None:
-    advice = "Delete the line."
-    if labels_csv.is_header(fields):
-        advice = "It is a label file of this workspace: read it with --format csv."
-    problems.add(
-        place,
-        f"found a header ({shown(','.join(fields))}); expected no header but rows of "
-        f"{','.join(COLUMNS)}. {advice}",
-    )
-    problems.refuse()  # every other row may have other columns, too
+    Raises:
+      UserError: a header without one of the columns, or no header and another number of columns.
+    """
+    if table.columns is None:
+        if len(table.first) == len(COLUMNS):
+            return {name: index for index, name in enumerate(COLUMNS)}
+        if tables.looks_like_header(table):
+            raise UserError(
+                f"{table.path}: line {table.first_line}: found the names "
+                f"{tables.found_names(table)}; expected {HEADER_NAMES}. Name the columns so."
+            )
+        plural = "" if len(table.first) == 1 else "s"
+        raise UserError(
+            f"{table.path}: line {table.first_line}: found {len(table.first)} column{plural} "
+            f"({shown(table.separator.join(table.first))}) and no header that names them; expected "
+            f"{len(COLUMNS)} without a header: {','.join(COLUMNS)}. Write a header above the first "
+            f"row that names its columns, in their order, with the names {HEADER_NAMES}."
+        )
+    columns = dict(table.columns)
+    columns.setdefault("brand", columns.get("class"))
+    missing = [name for name in COLUMNS if columns.get(name) is None]
+    if missing:
+        raise UserError(
+            f"{table.path}: line {table.first_line}: no column {', '.join(missing)}, but "
+            f"{tables.found_names(table)}; expected the columns {','.join(COLUMNS)}, in any order. "
+            "Name the columns so, or add them."
+        )
+    return {name: columns[name] for name in COLUMNS}

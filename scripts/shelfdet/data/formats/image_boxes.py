@@ -7,12 +7,14 @@ be inverted or reach outside. ``data.validation`` and ``data.detections`` check 
 import collections
 import pathlib
 import re
+import unicodedata
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core.text import (
     PathLike,
     Problems,
+    listed,
     name_problem,
     parse_number,
     read_size,
@@ -20,6 +22,10 @@ from shelfdet.core.text import (
 )
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+
+# What a flag may be, without case. "Unspecified" is what VOC's own tools write for the unknown.
+TRUE_VALUES = ("1", "true", "yes")
+FALSE_VALUES = ("", "0", "false", "no", "none", "null", "unspecified")
 
 
 class BoxRow(NamedTuple):
@@ -32,6 +38,7 @@ class BoxRow(NamedTuple):
     score: confidence; None in ground truth.
     difficult: marked by Pascal VOC's <difficult>.
     crowd: marked by COCO's iscrowd: a region of many products instead of one product.
+    bbox_xywh: the four numbers as COCO states them; None in other formats.
     """
 
     place: str
@@ -40,6 +47,7 @@ class BoxRow(NamedTuple):
     score: Optional[float] = None
     difficult: bool = False
     crowd: bool = False
+    bbox_xywh: Optional[Tuple[float, float, float, float]] = None
 
 
 class ImageBoxes(NamedTuple):
@@ -89,11 +97,66 @@ def add_image(
         problems.add(
             place,
             f"image {shown(filename)} is also in {images[filename].place}; expected each image "
-            "once (images in different folders need different names). Rename or delete one.",
+            "once (images in different folders need different names). Rename one.",
         )
         return False
     images[filename] = ImageBoxes(filename, place, size_wh, [])
     return True
+
+
+def read_flag(value: Any, name: str, place: str, problems: Problems) -> Optional[bool]:
+    """Whether a mark is set; text is read by what it says, since "0" and "false" are not.
+
+    Args:
+      value: a bool, a number or text; None is a missing mark, which is not set.
+      name: as the file calls it, for the message.
+      place, problems: as in ``Problems.add``.
+
+    Returns:
+      the mark, or None after noting that it is no known value.
+    """
+    number = parse_number(value)
+    text = "" if value is None else str(value).strip().casefold()
+    if number == 1 or text in TRUE_VALUES:
+        return True
+    if number == 0 or text in FALSE_VALUES:
+        return False
+    problems.add(place, f"{name} is {shown(value)}; expected 0 or 1 (or false, true). Correct it.")
+    return None
+
+
+class ScoresInGroundTruth:
+    """Collects the scores in a file that is read as ground truth: detections have them."""
+
+    def __init__(self, problems: Problems, more_advice: str = "") -> None:
+        self._problems = problems
+        self._more_advice = more_advice
+        self._places: List[str] = []
+        self._first: Any = None
+
+    def note(self, score: Any, place: str) -> None:
+        """Notes the score of one box; None, an empty one and 1 may be in ground truth, too."""
+        if not _is_blank(score) and parse_number(score) != 1:
+            self.add(score, place)
+
+    def add(self, score: Any, place: str) -> None:
+        """Notes the score of one box, whatever it is."""
+        if not self._places:
+            self._first = score
+        self._places.append(place)
+
+    def finish(self) -> None:
+        """Notes one problem where boxes had scores."""
+        if not self._places:
+            return
+        count = len(self._places)
+        boxes = "1 box has a score" if count == 1 else f"{count} boxes have scores"
+        self._problems.add(
+            "",
+            f"{boxes} ({shown(self._first)} in {self._places[0]}), so these are detections; "
+            "expected ground-truth boxes, which have none. Name the annotations."
+            f"{self._more_advice}",
+        )
 
 
 class RowNames:
@@ -126,14 +189,17 @@ def read_stated_size(
     """The size of an image in a format where it is optional.
 
     Returns:
-      (width, height); None where none is stated (both are None, or 0, which some tools write), or
-      after noting a problem.
+      (width, height); None where none is stated (both are missing or empty, or 0, which some tools
+      write), or after noting a problem.
     """
-    if width is None and height is None:
-        return None
-    if parse_number(width) == 0 and parse_number(height) == 0:
+    stated = [side for side in (width, height) if not _is_blank(side)]
+    if not stated or [parse_number(side) for side in stated] == [0, 0]:
         return None
     return read_size(width, height, place, problems)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def files_in(folder: PathLike, suffix: str, title: str) -> List[pathlib.Path]:
@@ -169,9 +235,67 @@ def files_in(folder: PathLike, suffix: str, title: str) -> List[pathlib.Path]:
     return found
 
 
-def names_by_stem(image_names: Iterable[str]) -> Dict[str, List[str]]:
-    """File name without suffix -> the images of that name."""
-    by_stem = collections.defaultdict(list)
-    for name in image_names:
-        by_stem[pathlib.PurePath(name).stem].append(name)
-    return by_stem
+class NamesOfFiles:
+    """Finds the image of a file that belongs to one image and is named like it but for the suffix.
+
+    Of several images of that name, as a.jpg and a.png, none is found.
+    """
+
+    def __init__(self, image_names: Iterable[str]) -> None:
+        self._known = set(image_names)
+        self._contradictions: List[str] = []
+        self._by_stem = collections.defaultdict(list)
+        self._by_key = collections.defaultdict(list)
+        for name in self._known:
+            stem = pathlib.PurePath(name).stem
+            self._by_stem[stem].append(name)
+            self._by_key[_stem_key(stem)].append(name)
+
+    def like(self, stem: str) -> List[str]:
+        """The images that are named like a file, sorted."""
+        return sorted(self._by_stem.get(stem) or self._by_key.get(_stem_key(stem), ()))
+
+    def choose(self, stem: str, stated: Any, place: str, problems: Problems) -> Optional[str]:
+        """The name of the image of a file.
+
+        Labelling tools keep the old name in a file that is renamed together with its image. So the
+        image that is there is meant; where both are, one of them would get boxes of the other.
+
+        Args:
+          stem: the file's name without its suffix.
+          stated: the image's name or path that the file states; may be empty or None.
+          place, problems: as in ``Problems.add``.
+
+        Returns:
+          the name, or None after noting a problem; that of two images is noted by ``finish``.
+        """
+        name = base_name(stated)
+        like = self.like(stem)
+        if name in self._known and like and name not in like:
+            self._contradictions.append(f"{place} is of {shown(name)}")
+            return None
+        if name not in self._known and len(like) == 1:
+            return like[0]
+        return read_name(name or stem, place, problems)
+
+    def finish(self, title: str, problems: Problems) -> None:
+        """Notes one problem where files are named like one image and state another.
+
+        Args:
+          title: of what states the image's name in a file.
+          problems: as in ``choose``.
+        """
+        count = len(self._contradictions)
+        if count:
+            files = "1 file is" if count == 1 else f"{count} files are"
+            problems.add(
+                "",
+                f"{files} named like one image and of another by {title}, and both exist: "
+                f"{listed(self._contradictions)}. Expected the same image in both. Write the right "
+                f"one into {title}, or leave it empty where the name of the file is right.",
+            )
+
+
+def _stem_key(stem: str) -> str:
+    """``stem`` without case and without the composition of accents, which file systems change."""
+    return unicodedata.normalize("NFC", stem).casefold().strip()

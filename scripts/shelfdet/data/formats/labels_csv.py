@@ -1,33 +1,33 @@
-"""This workspace's CSV: header ``filename,width,height,class,xmin,ymin,xmax,ymax``, one row a box.
+"""A CSV of labelled boxes: ``filename,width,height,class,xmin,ymin,xmax,ymax``, one row a box.
 
-Detections have a ninth column, ``score``. An image without boxes is one row whose class and box
-fields are empty. UTF-8, with or without a byte order mark, any line ends.
+Columns are found by their names (see ``table``), so that other tools' files are read, too; width
+and height may be missing. Detections have a column ``score``. An image without boxes is one row
+whose class and box fields are empty. UTF-8, with or without a byte order mark, any line ends.
 """
 
 import collections
 import csv
 import io
-from typing import Dict, Iterable, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Optional
 
 from shelfdet import UserError
-from shelfdet.core import files, text
+from shelfdet.core import files
 from shelfdet.core.text import PathLike, Problems, read_number, read_size, shown
+from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
     ImageBoxes,
     ImagesByName,
     RowNames,
+    ScoresInGroundTruth,
+    read_stated_size,
 )
 
-IMAGE_COLUMNS = ("filename", "width", "height")
+SIZE_COLUMNS = ("width", "height")
+IMAGE_COLUMNS = ("filename",) + SIZE_COLUMNS
 LABEL_COLUMNS = IMAGE_COLUMNS + ("class",) + BOX_COLUMNS
 DETECTION_COLUMNS = LABEL_COLUMNS + ("score",)
-
-
-def is_header(fields: Sequence[str]) -> bool:
-    """Whether ``fields`` are the header of a label file."""
-    return tuple(field.strip() for field in fields) == LABEL_COLUMNS
 
 
 def read(
@@ -35,26 +35,30 @@ def read(
     problems: Problems,
     scored: bool = False,
     image_names: Iterable[str] = (),
+    needs_sizes: bool = False,
 ) -> ImagesByName:
     """Reads the CSV; see ``formats.read``.
 
+    Args:
+      needs_sizes: the columns width and height must be there, too.
+
     Raises:
-      UserError: the file cannot be read, or has another header.
+      UserError: the file cannot be read, or a column is missing.
     """
-    columns = DETECTION_COLUMNS if scored else LABEL_COLUMNS
-    lines = text.read_csv(path)
-    _check_header(path, next(lines), columns)
+    table = tables.open_table(path)
+    _check_columns(table, scored, needs_sizes)
     images: ImagesByName = collections.OrderedDict()
     empty_rows: Dict[str, str] = {}  # image without boxes -> place of the row that states it
     names = RowNames(problems)
-    for line, fields in lines:
-        place = f"line {line}"
-        if not text.check_columns(fields, columns, place, problems):
-            continue
-        row = dict(zip(columns, fields))
-        image = _read_image(row, place, images, names, problems)
+    scores = ScoresInGroundTruth(problems)
+    columns = {name: table.columns[name] for name in DETECTION_COLUMNS if name in table.columns}
+    for place, row in tables.rows(table, columns, problems):
+        if not scored:
+            scores.note(row.pop("score", None), place)
+        image = _read_image(row, place, images, names, needs_sizes, problems)
         if image is not None:
             _read_row(row, place, image, empty_rows, scored, problems)
+    scores.finish()
     return images
 
 
@@ -78,46 +82,60 @@ def number_text(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(float(number))
 
 
-def _check_header(
-    path: PathLike, first_row: Tuple[int, Sequence[str]], columns: Sequence[str]
-) -> None:
-    line, fields = first_row
-    if tuple(field.strip() for field in fields) != columns:
+def _check_columns(table: tables.Table, scored: bool, needs_sizes: bool) -> None:
+    """Refuses a file without a header, or without one of the columns."""
+    columns = DETECTION_COLUMNS if scored else LABEL_COLUMNS
+    if table.columns is None:
         raise UserError(
-            f"{path}: line {line}: found {shown(','.join(fields))}; expected the header "
-            f"{','.join(columns)}. {_header_advice(fields, columns)}"
+            f"{table.path}: line {table.first_line}: found "
+            f"{shown(table.separator.join(table.first))}; expected the header {','.join(columns)}. "
+            f"{_header_advice(table)}"
         )
+    needed = [name for name in columns if needs_sizes or name not in SIZE_COLUMNS]
+    missing = [name for name in needed if name not in table.columns]
+    if not missing:
+        return
+    advice = "Name the columns so, or add them."
+    if missing == ["score"]:
+        advice = "These are labels without scores, not detections. Check the path."
+    raise UserError(
+        f"{table.path}: line {table.first_line}: no column {', '.join(missing)}, but "
+        f"{tables.found_names(table)}; expected the columns {','.join(needed)}, in any order. "
+        f"{advice}"
+    )
 
 
-def _header_advice(fields: Sequence[str], columns: Sequence[str]) -> str:
-    if len(fields) == 6:
+def _header_advice(table: tables.Table) -> str:
+    if len(table.first) == 6:
         return (
             "It looks like the Grocery Dataset's annotations.csv: step 02 makes the label files "
             "from it."
         )
-    if len(fields) == len(columns) and fields[1].strip().isdigit():
-        return "Write the header above the first row."
-    if is_header(fields):
-        return "These are labels without scores, not detections. Check the path."
-    if columns == LABEL_COLUMNS:
-        return "Make the file again with step 02."
-    return "Correct the first row."
+    return "Write a header above the first row that names its columns, in their order."
 
 
 def _read_image(
-    row: Dict[str, str], place: str, images: ImagesByName, names: RowNames, problems: Problems
+    row: Dict[str, str],
+    place: str,
+    images: ImagesByName,
+    names: RowNames,
+    needs_sizes: bool,
+    problems: Problems,
 ) -> Optional[ImageBoxes]:
     """The image that a row belongs to; None after noting a problem with its name or size."""
     name = names.read(row["filename"], place)
-    size_wh = read_size(row["width"], row["height"], place, problems)
-    if name is None or size_wh is None:
+    noted = len(problems)
+    read = read_size if needs_sizes else read_stated_size
+    size_wh = read(row.get("width"), row.get("height"), place, problems)
+    if name is None or len(problems) > noted:
         return None
     image = images.setdefault(name, ImageBoxes(name, place, size_wh, []))
     if image.size_wh != size_wh:
+        sizes = [f"{wh[0]} x {wh[1]}" if wh else "no size" for wh in (size_wh, image.size_wh)]
         problems.add(
             place,
-            f"{shown(name)} is {size_wh[0]} x {size_wh[1]}; expected {image.size_wh[0]} x "
-            f"{image.size_wh[1]} as in {image.place}. Correct the row.",
+            f"{shown(name)} is {sizes[0]}; expected {sizes[1]} as in {image.place}. Correct the "
+            "row.",
         )
     return image
 
@@ -154,17 +172,11 @@ def _read_row(
 def _check_empty_rows(
     image: ImageBoxes, is_empty: bool, place: str, empty_rows: Dict[str, str], problems: Problems
 ) -> None:
-    """Notes a second row that states that an image has no boxes, and one beside rows with boxes."""
+    """Notes a row that states that an image has no boxes, beside rows with boxes."""
     first_place = empty_rows.get(image.filename)
-    if is_empty and first_place is not None:
+    if (is_empty and image.rows) or (not is_empty and first_place is not None):
         problems.add(
             place,
-            f"the same image, without a box, as {first_place}; expected it once. "
-            "Delete one of them.",
-        )
-    elif (is_empty and image.rows) or first_place is not None:
-        problems.add(
-            place,
-            f"{shown(image.filename)} has rows with boxes and one without; expected either. "
-            "Delete the row without a box.",
+            f"{shown(image.filename)} has rows with boxes and one without "
+            f"({first_place or place}); expected either. Correct the row without a box.",
         )

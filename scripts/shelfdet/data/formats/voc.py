@@ -6,22 +6,24 @@ The encoding is the one that the XML declares. Detections have a <score> in each
 import collections
 import pathlib
 import xml.etree.ElementTree
-from typing import Dict, Iterable, List, Optional
+from typing import Iterable, Optional, Tuple
 
-from shelfdet.core.text import PathLike, Problems, parse_number, read_number
+from shelfdet.core.text import PathLike, Problems, read_number
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
     ImagesByName,
+    NamesOfFiles,
+    ScoresInGroundTruth,
     add_image,
-    base_name,
     files_in,
-    names_by_stem,
-    read_name,
+    read_flag,
     read_stated_size,
 )
 
 Element = xml.etree.ElementTree.Element
+
+OTHER_SHAPES = ("polygon", "robndbox", "points")  # that tools write in an <object> without a box
 
 
 def read(
@@ -33,23 +35,30 @@ def read(
     """Reads the .xml files of a folder; see ``formats.read``.
 
     A file without <filename>, or whose <filename> is none of ``image_names``, belongs to the image
-    that is named like the file but for the suffix.
+    that is named like the file but for the suffix. Where both are there, the file is refused.
     """
-    known = set(image_names)
-    by_stem = names_by_stem(known)
+    names = NamesOfFiles(image_names)
+    scores = ScoresInGroundTruth(problems)
     images: ImagesByName = collections.OrderedDict()
     for file in files_in(path, ".xml", "Pascal VOC XML"):
         root = _read_xml(file, problems)
         if root is None:
             continue
-        name = read_name(_image_name(root, file, known, by_stem), file.name, problems)
+        stated = root.findtext("filename")
+        name = names.choose(file.stem, stated, file.name, problems)
         if name is None:
             continue
-        width = root.findtext("size/width")
-        height = root.findtext("size/height")
-        size_wh = read_stated_size(width, height, file.name, problems)
+        size_wh = _read_size(root, file.name, problems)
         if add_image(images, name, file.name, size_wh, problems):
-            images[name].rows.extend(_read_objects(root, file.name, scored, problems))
+            for number, element in enumerate(root.findall("object"), start=1):
+                place = f"{file.name}: object {number}"
+                if not scored:
+                    scores.note(element.findtext("score"), place)
+                row = _read_object(element, place, scored, problems)
+                if row is not None:
+                    images[name].rows.append(row)
+    names.finish("<filename>", problems)
+    scores.finish()
     return images
 
 
@@ -65,46 +74,52 @@ def _read_xml(file: pathlib.Path, problems: Problems) -> Optional[Element]:
     if root.tag != "annotation":
         problems.add(
             file.name,
-            f"the outermost element is <{root.tag}>; expected <annotation> of Pascal VOC XML. "
-            "Delete the file or export it again.",
+            f"the outermost element is <{root.tag}>{_kind_of(root)}; expected <annotation> of "
+            "Pascal VOC XML. Export it as Pascal VOC.",
         )
         return None
     return root
 
 
-def _image_name(
-    root: Element, file: pathlib.Path, known: Iterable[str], by_stem: Dict[str, List[str]]
-) -> str:
-    name = base_name(root.findtext("filename") or "") or file.stem
-    named_like_file = by_stem.get(file.stem, ())
-    if name not in known and len(named_like_file) == 1:
-        # LabelImg keeps the old <filename> where an image and its XML are renamed together.
-        return named_like_file[0]
-    return name
+def _kind_of(root: Element) -> str:
+    """What another kind of XML is, for a message; empty where it is not known."""
+    if root.tag == "annotations" and root.find("image") is not None:
+        return " (CVAT for images)"
+    return ""
 
 
-def _read_objects(
-    root: Element, file_name: str, scored: bool, problems: Problems
-) -> Iterable[BoxRow]:
-    for number, element in enumerate(root.findall("object"), start=1):
-        place = f"{file_name}: object {number}"
-        sides = [element.findtext(f"bndbox/{side}") for side in BOX_COLUMNS]
-        if None in sides:
-            missing = BOX_COLUMNS[sides.index(None)]
-            problems.add(
-                place,
-                f"no <bndbox> with <{missing}>; expected a box. Correct or delete the object.",
-            )
-            continue
-        values = [
-            read_number(value, f"<{side}>", place, problems)
-            for side, value in zip(BOX_COLUMNS, sides)
-        ]
-        score = None
-        if scored:
-            score = read_number(element.findtext("score"), "<score>", place, problems)
-            values.append(score)
-        if None not in values:
-            label = (element.findtext("name") or "").strip()
-            difficult = parse_number(element.findtext("difficult")) == 1
-            yield BoxRow(place, label, tuple(values[:4]), score, difficult=difficult)
+def _read_size(root: Element, place: str, problems: Problems) -> Optional[Tuple[int, int]]:
+    size = root.find("size")
+    if size is None:
+        return None
+    width, height = size.findtext("width"), size.findtext("height")
+    return read_stated_size(width, height, f"{place}: <size>", problems)
+
+
+def _read_object(
+    element: Element, place: str, scored: bool, problems: Problems
+) -> Optional[BoxRow]:
+    """The box of one <object>, or None after noting a problem."""
+    sides = [element.findtext(f"bndbox/{side}") for side in BOX_COLUMNS]
+    if None in sides:
+        missing = BOX_COLUMNS[sides.index(None)]
+        other = next((tag for tag in OTHER_SHAPES if element.find(tag) is not None), None)
+        found = f", but <{other}>" if other else ""
+        problems.add(
+            place,
+            f"no <bndbox> with <{missing}>{found}; expected a box. Write its corners.",
+        )
+        return None
+    values = [
+        read_number(value, f"<{side}>", place, problems) for side, value in zip(BOX_COLUMNS, sides)
+    ]
+    score = None
+    if scored:
+        score = read_number(element.findtext("score"), "<score>", place, problems)
+        values.append(score)
+    difficult = read_flag(element.findtext("difficult"), "<difficult>", place, problems)
+    values.append(difficult)
+    if None in values:
+        return None
+    label = (element.findtext("name") or "").strip()
+    return BoxRow(place, label, tuple(values[:4]), score, difficult=difficult)
