@@ -416,6 +416,12 @@ def test_voc_whose_name_and_filename_are_two_images(tmp_path, scored):
     assert "11 files" in message_of(tmp_path, "voc", image_names=names)
 
 
+@pytest.mark.parametrize("stated", ["b.jpg", "B.JPG", "b", "b.png", "C:\\old\\b.jpg"])
+def test_voc_whose_filename_means_another_image(source, stated):
+    message = message_of(source("voc", voc(stated)), "voc", image_names=["a.jpg", "b.jpg"])
+    assert "1 file is named like one image and of another" in message and "a.xml is of" in message
+
+
 def test_voc_of_an_ambiguous_name_takes_its_filename(source):
     path = source("voc", voc("a.png"))
     assert read(path, "voc", image_names=["a.jpg", "a.png"])[0].filename == "a.png"

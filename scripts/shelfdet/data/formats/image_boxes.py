@@ -271,12 +271,22 @@ class NamesOfFiles:
         """
         name = base_name(stated)
         like = self.like(stem)
-        if name in self._known and like and name not in like:
+        meant = self._meant(name)
+        if like and meant and not set(like) & set(meant):
             self._contradictions.append(f"{place} is of {shown(name)}")
             return None
         if name not in self._known and len(like) == 1:
             return like[0]
         return read_name(name or stem, place, problems)
+
+    def _meant(self, name: str) -> List[str]:
+        """The images that a stated name can mean: of that name or, if there is none, of that stem.
+
+        Tools leave out the suffix, and images are converted after they were labelled.
+        """
+        if name in self._known or not name:
+            return [name] if name else []
+        return self.like(name) or self.like(pathlib.PurePath(name).stem)
 
     def finish(self, title: str, problems: Problems) -> None:
         """Notes one problem where files are named like one image and state another.
