@@ -33,12 +33,13 @@ import argparse
 import pathlib
 import shlex
 import sys
+from typing import Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, files, paths
 
 
-def parse(argv=None):
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,8 +76,9 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
+    from shelfdet.config import file_checks
     from shelfdet.inference import checkpoints, export
 
     name = args.name
@@ -84,6 +86,7 @@ def main(argv=None):
         name = checkpoints.run_of(args.checkpoint, args.run_dir).resolve().name
     export.check_name(name)
     target = args.output / name
+    file_checks.refuse_pattern(target.resolve(), "--output and --name (`make export GRAPH=name`)")
     export.check_target(target)
     checkpoint = checkpoints.find(args.run_dir, newest_whole(args.run_dir, args.checkpoint))
     config = args.config or checkpoint.config
@@ -93,6 +96,7 @@ def main(argv=None):
         if unused:
             print(unused)
     export.check_config(config, checkpoint.config)
+    file_checks.refuse_pattern(checkpoint.prefix.resolve(), "--run-dir or --checkpoint")
     checkpoints.check_whole(checkpoint.prefix)
     evaluation = checkpoints.evaluation(checkpoint.prefix.parent)
     if evaluation:
@@ -103,7 +107,7 @@ def main(argv=None):
     print_graph(target / paths.GRAPH_FILE, args.unfolded, replaced)
 
 
-def newest_whole(run_dir, which):
+def newest_whole(run_dir: pathlib.Path, which: str) -> str:
     """The prefix of the newest whole checkpoint where ``which`` is newest, otherwise ``which``."""
     from shelfdet.inference import checkpoints
     from shelfdet.training import resume_point
@@ -116,7 +120,7 @@ def newest_whole(run_dir, which):
     return str(point.prefix)
 
 
-def print_graph(graph, unfolded, replaced):
+def print_graph(graph: pathlib.Path, unfolded: bool, replaced: bool) -> None:
     megabytes = graph.stat().st_size / 1e6
     kind = "not folded" if unfolded else "folded"
     note = "; it replaced an older graph" if replaced else ""
@@ -128,7 +132,7 @@ def print_graph(graph, unfolded, replaced):
         print(f"next: {eval_command(graph.parent.name)}")
 
 
-def eval_command(name):
+def eval_command(name: str) -> str:
     """The `make` command that scores the graph ``name``."""
     if name == paths.DEFAULT_CONFIG.stem:
         return "make eval"

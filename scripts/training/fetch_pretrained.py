@@ -18,6 +18,7 @@ fine_tune_checkpoint.
 import argparse
 import pathlib
 import sys
+from typing import Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
@@ -25,7 +26,7 @@ from shelfdet.data import download
 from shelfdet.training import pretrained
 
 
-def parse(argv=None):
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,10 +46,10 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     target = args.out / pretrained.MODEL
-    if pretrained.missing_files(target):
+    if not pretrained.is_complete(target):
         archive = args.archive or args.out / f"{pretrained.MODEL}.tar.gz"
         if not args.archive and not archive.exists():
             print(f"downloading {args.url}")

@@ -12,6 +12,7 @@ from shelfdet.config.network import (
     build_network,
     build_networks,
     generate_anchors,
+    training_variables,
 )
 from shelfdet.core import boxes, paths, tensorflow1
 from shelfdet.data import labels
@@ -55,6 +56,40 @@ def test_the_network_of_the_shipped_config(config, networks):
     assert network.grids_wh == [(32, 32), (16, 16)]
     assert network.multiply_adds == pytest.approx(2.63e9, rel=0.01)
     assert "FeatureExtractor/InceptionV2/Conv2d_1a_7x7/depthwise_weights" in network.variables
+
+
+@pytest.mark.parametrize(
+    "optimizer, slots",
+    [
+        ("adam_optimizer", ["Adam", "Adam_1"]),
+        ("momentum_optimizer", ["Momentum"]),
+        ("rms_prop_optimizer", ["RMSProp", "RMSProp_1"]),
+    ],
+)
+@pytest.mark.parametrize("average", ["false", "true"])
+def test_the_variables_that_a_training_resumes_from(config, optimizer, slots, average):
+    rate = "learning_rate { constant_learning_rate { learning_rate: 0.001 } }"
+    small = pipeline.with_input_size(config, (96, 96), 1)
+    changed = pipeline.with_changes(
+        small,
+        [
+            (
+                "train_config",
+                f"optimizer {{ {optimizer} {{ {rate} }} use_moving_average: {average} }} "
+                "freeze_variables: 'FeatureExtractor'",
+            )
+        ],
+    )
+    variables = training_variables(changed)
+    weights = "BoxPredictor_0/ClassPredictor/weights"
+    if average == "true":
+        slots = slots + ["ExponentialMovingAverage"]
+    added = [name for name in variables if name.startswith(weights + "/")]
+    assert sorted(added) == sorted(f"{weights}/{slot}" for slot in slots)
+    assert all(variables[name] == variables[weights] for name in added)
+    assert variables["global_step"] == ()
+    frozen = "FeatureExtractor/InceptionV2/Conv2d_1a_7x7/pointwise_weights"
+    assert not any(name.startswith(frozen + "/") for name in variables)
 
 
 def test_networks_with_fewer_layers_equal_networks_built_so(config, networks):

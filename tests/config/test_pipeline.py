@@ -1,10 +1,14 @@
 """config/pipeline.py: reading configs, their errors, and copies with other values."""
 
+import re
+
 import pytest
 
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import paths
+
+NMS = "model.ssd.post_processing.batch_non_max_suppression"
 
 
 @pytest.fixture
@@ -122,3 +126,79 @@ def test_starting_from_a_missing_checkpoint_is_refused(config, tmp_path, start):
     message = r"--start-from .*\.index does not exist; expected a graph's folder"
     with pytest.raises(UserError, match=message):
         pipeline.starting_from(config, tmp_path / start)
+
+
+# --- differences of two configs ---
+
+
+@pytest.mark.parametrize(
+    "block, lines, expected",
+    [
+        (
+            NMS,
+            "iou_threshold: 0.25",
+            [NMS + ".iou_threshold was 0.45 and is 0.25"],
+        ),
+        ("train_config", "num_steps: 7", ["train_config.num_steps was {steps} and is 7"]),
+        (
+            "train_config.optimizer",
+            "momentum_optimizer { }",
+            ["train_config.optimizer was adam_optimizer and is momentum_optimizer"],
+        ),
+        (
+            "train_config.optimizer",
+            "use_moving_average: true",
+            ["train_config.optimizer.use_moving_average was false and is true"],
+        ),
+        (
+            "model.ssd.anchor_generator.ssd_anchor_generator",
+            "scales: 0.5",
+            ["model.ssd.anchor_generator.ssd_anchor_generator.scales was {scales} and is 0.5"],
+        ),
+        (
+            "train_config",
+            "freeze_variables: 'Feature'",
+            ["train_config.freeze_variables was nothing and is Feature"],
+        ),
+        ("model.ssd.post_processing", "score_converter: SIGMOID", []),
+    ],
+)
+def test_differences_name_key_and_both_values(config, block, lines, expected):
+    changed = pipeline.with_changes(config, [(block, lines)])
+    scales = config.model.ssd.anchor_generator.ssd_anchor_generator.scales
+    values = {
+        "steps": config.train_config.num_steps,
+        "scales": ", ".join(f"{scale:g}" for scale in scales),
+    }
+    expected = [line.format(**values) for line in expected]
+    found = pipeline.differences(config, changed)
+    assert [pipeline.listed([difference]) for difference in found] == expected
+
+
+def test_a_default_that_is_not_written_is_no_difference(config):
+    changed = pipeline.with_changes(config, [])
+    changed.model.ssd.box_predictor.convolutional_box_predictor.ClearField("min_depth")
+    assert changed != config
+    assert not pipeline.differences(config, changed)
+
+
+def test_a_block_that_is_gone_is_a_difference(config):
+    changed = pipeline.with_changes(config, [])
+    changed.model.ssd.feature_extractor.conv_hyperparams.ClearField("batch_norm")
+    (found,) = pipeline.differences(config, changed)
+    assert found.key.startswith("model.ssd.feature_extractor.conv_hyperparams")
+    assert found.after == "nothing"
+
+
+def test_what_follows_the_network_is_told_from_what_is_trained(config):
+    changed = pipeline.with_changes(
+        config, [(NMS, "iou_threshold: 0.25"), ("model.ssd", "num_classes: 2")]
+    )
+    trained, after_network = pipeline.model_differences(config, changed)
+    assert [difference.key for difference in trained] == ["model.ssd.num_classes"]
+    assert [difference.key for difference in after_network] == [NMS + ".iou_threshold"]
+
+
+def test_many_differences_are_cut(config):
+    other = pipeline.read(paths.TRAINING / "demo.config")
+    assert re.search(r" and \d+ more$", pipeline.listed(pipeline.differences(config, other)))

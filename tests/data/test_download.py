@@ -13,6 +13,7 @@ from restricted import as_other_user, in_child, open_folder, with_full_disk
 
 from shelfdet import UserError
 from shelfdet.data import download
+from shelfdet.inference import checkpoints
 
 
 @pytest.fixture
@@ -259,7 +260,8 @@ ZOO = "ssd_inception_v2_coco_2018_01_28"
 ZOO_FILES = ["model.ckpt.data-00000-of-00001", "model.ckpt.index", "model.ckpt.meta"]
 
 
-def test_the_pretrained_model(script, server, tmp_path, capsys):
+def test_the_pretrained_model(script, server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(checkpoints, "is_whole", lambda prefix: True)  # it holds other bytes
     tar_with(
         tmp_path / "zoo.tar.gz",
         (ZOO, tarfile.DIRTYPE),
@@ -276,6 +278,21 @@ def test_the_pretrained_model(script, server, tmp_path, capsys):
     server.content = {}
     step.main(["--url", server.url + "/zoo.tar.gz", "--out", str(tmp_path / "out")])
     assert "already here" in capsys.readouterr().out
+
+
+def test_a_damaged_pretrained_model_is_unpacked_again(script, tmp_path, monkeypatch):
+    tar_with(
+        tmp_path / "zoo.tar.gz",
+        (ZOO, tarfile.DIRTYPE),
+        *((ZOO + "/" + name, b"values") for name in ZOO_FILES),
+    )
+    data = tmp_path / "out" / ZOO / ZOO_FILES[0]
+    monkeypatch.setattr(checkpoints, "is_whole", lambda prefix: data.read_bytes() == b"values")
+    options = ["--archive", str(tmp_path / "zoo.tar.gz"), "--out", str(tmp_path / "out")]
+    script("fetch_pretrained").main(options)
+    data.write_bytes(b"val")
+    script("fetch_pretrained").main(options)
+    assert data.read_bytes() == b"values"
 
 
 def test_a_pretrained_model_without_a_checkpoint(script, tmp_path):

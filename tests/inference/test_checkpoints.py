@@ -3,6 +3,7 @@
 import pytest
 
 from shelfdet import UserError
+from shelfdet.core import paths
 from shelfdet.inference import checkpoints
 
 
@@ -55,6 +56,37 @@ def test_a_missing_checkpoint_or_config_is_reported(tmp_path, run, which, messag
     make_run(tmp_path / "run")
     with pytest.raises(UserError, match=message):
         checkpoints.find(tmp_path / run, which.format(tmp_path))
+
+
+def test_a_run_whose_evaluations_had_no_box_has_no_best_checkpoint(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "evaluations.jsonl").write_text('{"step": 2, "AP": -1.0}\n{"step": 10, "AP": NaN}\n')
+    expected = "No evaluation measured an AP. The validation images had no ground-truth box"
+    with pytest.raises(UserError, match=expected):
+        checkpoints.find(run, "best")
+
+
+def test_a_best_checkpoint_that_was_chosen_from_no_ap_is_refused(tmp_path):
+    """Earlier versions of step 06 kept the first checkpoint then."""
+    best = make_run(tmp_path / "best")
+    (tmp_path / "pipeline.config").write_text("")
+    (best / "evaluation.json").write_text('{"step": 10, "AP": -1.0}')
+    expected = (
+        "best/evaluation.json: found AP -1, expected an AP from 0 to 1: this checkpoint is not the "
+        "best, only the first. .* --checkpoint newest"
+    )
+    with pytest.raises(UserError, match=expected):
+        checkpoints.find(tmp_path, "best")
+    (best / "evaluation.json").write_text('{"step": 10, "AP": 0.0}')
+    assert checkpoints.find(tmp_path, "best").prefix == best / "model.ckpt-10"
+
+
+def test_a_checkpoint_that_was_cut_short_is_refused(tmp_path):
+    run = make_run(tmp_path / "run")
+    expected = "model.ckpt-10: this checkpoint cannot be read to its end, .* --checkpoint newest"
+    with pytest.raises(UserError, match=expected):
+        checkpoints.check_whole(run / "model.ckpt-10")
+    checkpoints.check_whole(paths.SHIPPED_GRAPH / "model.ckpt")
 
 
 def test_a_named_checkpoint_comes_with_the_config_of_its_own_run(tmp_path):

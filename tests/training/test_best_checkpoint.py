@@ -46,6 +46,26 @@ def test_the_best_checkpoint_is_kept_and_a_worse_one_is_not(tmp_path):
     assert [json.loads(line)["step"] for line in lines] == [10, 20, 30]
 
 
+def test_the_later_of_two_with_the_same_ap_is_kept(tmp_path):
+    for step in (10, 20, 30):
+        prefix = make_checkpoint(tmp_path, step)
+        best_checkpoint.keep_best(tmp_path, prefix, evaluation(step, 0.5))
+    assert json.loads((tmp_path / "best" / "evaluation.json").read_text())["step"] == 30
+    assert (tmp_path / "best" / "model.ckpt-30.index").is_file()
+
+
+@pytest.mark.parametrize("average_precision", [-1.0, float("nan")])
+def test_an_ap_that_was_not_measured_is_never_the_best(tmp_path, average_precision):
+    """COCO's evaluation gives -1 where there is no ground-truth box."""
+    for step in (10, 20):
+        prefix = make_checkpoint(tmp_path, step)
+        best_checkpoint.keep_best(tmp_path, prefix, evaluation(step, average_precision))
+    assert not (tmp_path / "best").exists()
+    assert len((tmp_path / "evaluations.jsonl").read_text().splitlines()) == 2
+    best_checkpoint.keep_best(tmp_path, make_checkpoint(tmp_path, 30), evaluation(30, 0.0))
+    assert json.loads((tmp_path / "best" / "evaluation.json").read_text())["step"] == 30
+
+
 def test_a_kill_while_the_best_checkpoint_is_replaced_loses_none(tmp_path):
     best_checkpoint.keep_best(tmp_path, make_checkpoint(tmp_path, 10), evaluation(10, 0.5))
     # Replacing a folder moves the old one away first: this is its name until the new one is there.

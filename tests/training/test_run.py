@@ -7,11 +7,14 @@ import pytest
 
 from conftest import load_script
 from shelfdet import UserError
+from shelfdet.config import network
 from shelfdet.core import paths
-from shelfdet.training import resume_point, run
+from shelfdet.inference import checkpoints
+from shelfdet.training import run
 
 CONFIG = paths.SHIPPED_GRAPH / paths.CONFIG_FILE
 STEPS = int(re.search(r"num_steps: (\d+)", CONFIG.read_text()).group(1))
+VARIABLES = {"weights": (3, 2), "weights/Adam": (3, 2), "global_step": ()}
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,13 @@ def step_06():
 
 @pytest.fixture(autouse=True)
 def whole_checkpoints(monkeypatch):
-    """The runs here have no files of checkpoints: test_resume_point.py reads real ones."""
-    monkeypatch.setattr(resume_point, "is_whole", lambda prefix: True)
+    """The runs here have no files of checkpoints: test_resume_point.py reads real ones.
+
+    Nor are there the records that the config names.
+    """
+    monkeypatch.setattr(checkpoints, "is_whole", lambda prefix: True)
+    monkeypatch.setattr(checkpoints, "variables", lambda prefix: VARIABLES)
+    monkeypatch.setattr(network, "training_variables", lambda config: VARIABLES)
 
 
 def make_run(folder, step):
@@ -51,8 +59,119 @@ def test_checkpoints_of_another_network_are_refused(tmp_path):
     folder = make_run(tmp_path / "run", 10)
     other = CONFIG.read_text().replace("depth_multiplier: 0.5", "depth_multiplier: 0.25")
     (folder / "pipeline.config").write_text(other)
-    with pytest.raises(UserError, match="trained with another `model`"):
+    expected = (
+        r"trained with another `model` than .* describes now: "
+        r"model.ssd.feature_extractor.depth_multiplier was 0.25 and is 0.5. Start a new run"
+    )
+    with pytest.raises(UserError, match=expected):
         run.make_plan(CONFIG, folder)
+
+
+NMS = "model.ssd.post_processing.batch_non_max_suppression.iou_threshold was 0.6 and is 0.45"
+
+
+def make_run_with_another_nms(folder, step):
+    make_run(folder, step)
+    other = re.sub(
+        r"(batch_non_max_suppression \{[^}]*iou_threshold): 0.45", r"\1: 0.6", CONFIG.read_text()
+    )
+    assert other != CONFIG.read_text()
+    (folder / "pipeline.config").write_text(other)
+    return folder
+
+
+def test_what_follows_the_network_may_change_in_a_run(tmp_path):
+    folder = make_run_with_another_nms(tmp_path / "run", 10)
+    plan = run.make_plan(CONFIG, folder)
+    assert plan.start == 10
+    assert run.changes(plan) == f"changed, and used from now on: {NMS}"
+    assert not run.changes(run.make_plan(CONFIG, tmp_path / "new"))
+    (folder / "pipeline.config").write_text(CONFIG.read_text())
+    assert not run.changes(run.make_plan(CONFIG, folder))
+
+
+def test_what_follows_the_network_needs_no_training(step_06, tmp_path, capsys):
+    folder = make_run_with_another_nms(tmp_path / "run", STEPS)
+    step_06.main(["--config", str(CONFIG), "--run-dir", str(folder)])
+    printed = capsys.readouterr().out
+    assert f"changed since then, and in need of no training: {NMS}. To export it so: " in printed
+    assert f"07_export_inference_graph.py --run-dir {folder} --config " in printed
+
+
+def test_other_first_weights_in_the_config_have_no_effect_on_a_run(tmp_path):
+    folder = make_run(tmp_path / "run", 10)
+    (folder / "pipeline.config").write_text(CONFIG.read_text())
+    config_path = tmp_path / "a.config"
+    config_path.write_text(
+        re.sub(r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "zoo/m"', CONFIG.read_text())
+    )
+    assert run.changes(run.make_plan(config_path, folder)) == (
+        "changed, without effect on a run that resumes: train_config.fine_tune_checkpoint was "
+        "nothing and is zoo/m"
+    )
+
+
+@pytest.mark.parametrize("has_own_config", [True, False])
+def test_another_optimizer_is_refused_before_anything_is_written(
+    step_06, tmp_path, monkeypatch, has_own_config
+):
+    folder = make_run(tmp_path / "run", 10)
+    other = CONFIG.read_text().replace("adam_optimizer", "momentum_optimizer")
+    (tmp_path / "a.config").write_text(other)
+    if has_own_config:
+        (folder / "pipeline.config").write_text(CONFIG.read_text())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    needed = {"weights": (3, 2), "weights/Momentum": (3, 2), "global_step": ()}
+    monkeypatch.setattr(network, "training_variables", lambda config: needed)
+    reason = r" \(train_config.optimizer was adam_optimizer and is momentum_optimizer\)"
+    expected = (
+        r"model.ckpt-10: holds 2 of the 3 variables of the training that .*a.config describes now"
+        + (reason if has_own_config else "")
+        + r"; not there, or of another shape, are weights/Momentum. Expected all: the same network "
+        "and the same optimizer. Start a new run"
+    )
+    with pytest.raises(UserError, match=expected):
+        step_06.main(["--config", str(tmp_path / "a.config"), "--run-dir", str(folder)])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "back\\slash"])
+def test_a_folder_that_tensorflow_reads_as_a_pattern_is_refused(step_06, tmp_path, name):
+    character = next(character for character in name if character in "*?[\\")
+    with pytest.raises(UserError) as caught:
+        step_06.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / name)])
+    assert f"{tmp_path / name}: {character!r} in the path; TensorFlow reads it as a pattern" in str(
+        caught.value
+    )
+    assert "--run-dir" in str(caught.value)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "label_map.pbtxt: no such file"),
+        (b"item { id: 1 name: 'product' }", "train.record: no such file"),
+        (b"\xef\xbb\xbfitem { id: 1 name: 'product' }", "starts with a byte order mark"),
+        (b"item { id: 1 name: product }", "line 1: "),
+        (b"item { id: 1 name: 'product' colour: 'red' }", 'has no field named "colour"'),
+        (b"item { id: 1 name: 'a' } item { id: 2 name: 'b' }", "num_classes"),
+    ],
+    ids=["missing", "records", "byte order mark", "quotes", "extra key", "classes"],
+)
+def test_files_that_object_detection_cannot_read_are_refused(
+    step_06, tmp_path, monkeypatch, content, message
+):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    if content is not None:
+        label_map = tmp_path / "workspace/training_demo/annotations/label_map.pbtxt"
+        label_map.parent.mkdir(parents=True)
+        label_map.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        step_06.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / "run")])
+    assert message in str(caught.value)
+    assert "cannot be trained. Correct this first:" in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoints_of_another_split_are_refused(tmp_path):
@@ -158,7 +277,8 @@ def test_a_config_without_num_steps_is_refused(tmp_path):
         run.read_config(tmp_path / "a.config")
 
 
-def test_a_run_folder_that_is_a_file_is_refused(step_06, tmp_path):
+def test_a_run_folder_that_is_a_file_is_refused(step_06, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "check_files", lambda plan: None)
     (tmp_path / "run").write_text("")
     with pytest.raises(UserError, match="run: is a file; expected a folder for the run"):
         step_06.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / "run")])

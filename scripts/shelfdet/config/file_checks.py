@@ -71,11 +71,11 @@ def check_no_pattern(key: str, path: PathLike, findings: Findings) -> None:
 
 
 def refuse_pattern(path: PathLike, option: str) -> None:
-    """Refuses a folder that TensorFlow would read as a pattern for several files.
+    """Refuses a path that TensorFlow would read as a pattern for several files.
 
     Args:
-      path: absolute.
-      option: with which the user can name another folder.
+      path: absolute, because the path of the repository may be the cause.
+      option: with which the user can name another.
 
     Raises:
       UserError: it has one of PATTERN_CHARACTERS.
@@ -84,8 +84,8 @@ def refuse_pattern(path: PathLike, option: str) -> None:
     check_no_pattern(option, path, found)
     for finding in found:
         raise UserError(
-            f"{finding.found}; expected {finding.expected}. Name another folder with {option}; "
-            "or, if these characters are in the path of this repository, move the repository."
+            f"{finding.found}; expected {finding.expected}. Rename it, or name another with "
+            f"{option}."
         )
 
 

@@ -342,7 +342,7 @@ def _value_text(value: Any, field: Any) -> str:
         return field.enum_type.values_by_number[value].name
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or ABSENT
 
 
 def matcher(config: Config) -> coverage.Matcher:

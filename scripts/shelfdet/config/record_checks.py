@@ -171,11 +171,12 @@ def record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str
             in_root = os.path.join(glob.escape(str(root)), pattern)
             matching = sorted(filter(os.path.isfile, glob.glob(in_root)))
         if not matching and PLACEHOLDER not in pattern:
+            other = "" if f'"{pattern}"' in line else f"{line}\nor "
             findings.error(
                 reader.path_key,
                 found=f"{pattern}: {why_missing(path)}",
                 expected=f"a record; paths are relative to {root}",
-                write=f"{line}\nor {remake(path)}, which writes it",
+                write=f"{other}{remake(path)}, which writes it",
             )
         found += matching
     return found

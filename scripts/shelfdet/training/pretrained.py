@@ -6,6 +6,7 @@ from typing import List
 from shelfdet import UserError
 from shelfdet.core import files, paths
 from shelfdet.data import download
+from shelfdet.inference import checkpoints
 
 MODEL = "ssd_inception_v2_coco_2018_01_28"
 URL = f"http://download.tensorflow.org/models/object_detection/{MODEL}.tar.gz"
@@ -15,6 +16,11 @@ CHECKPOINT_FILES = ("model.ckpt.index", "model.ckpt.meta", "model.ckpt.data-0000
 def missing_files(folder: pathlib.Path) -> List[str]:
     """Which of the checkpoint's files are not in ``folder``."""
     return [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
+
+
+def is_complete(folder: pathlib.Path) -> bool:
+    """Whether the checkpoint is in ``folder`` and can be read to its end."""
+    return not missing_files(folder) and checkpoints.is_whole(folder / paths.CHECKPOINT_PREFIX)
 
 
 def unpack(archive: pathlib.Path, target: pathlib.Path) -> None:

@@ -1,0 +1,67 @@
+"""The prefix of a checkpoint that a user meant by a path near it."""
+
+import pytest
+
+from shelfdet.config import checkpoint_files
+from shelfdet.core import paths
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Folders of checkpoints, whose files are empty."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "WORKSPACE", tmp_path / "workspace")
+    names = (
+        "zoo/model.ckpt.index",
+        "zoo/model.ckpt.meta",
+        "zoo/frozen_inference_graph.pb",
+        "zoo/saved_model/saved_model.pb",
+        "zoo.tar.gz",
+        "run/model.ckpt-900.index",
+        "run/model.ckpt-1200.index",
+        "run/model.ckpt-1200.data-00000-of-00001",
+        "run/checkpoint",
+        "finished/best/model.ckpt-7.index",
+        "finished/pipeline.config",
+        "workspace/pre-trained-model/zoo/model.ckpt.index",
+        "nothing/readme.txt",
+    )
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "named, meant",
+    [
+        ("zoo", "zoo/model.ckpt"),
+        ("zoo/", "zoo/model.ckpt"),
+        ("zoo/frozen_inference_graph.pb", "zoo/model.ckpt"),
+        ("zoo/saved_model", "zoo/model.ckpt"),
+        ("zoo/model.ckpt.index", "zoo/model.ckpt"),
+        ("zoo/model.ckpt.meta", "zoo/model.ckpt"),
+        ("zoo/model.ckp", "zoo/model.ckpt"),
+        ("zoo.tar.gz", "zoo/model.ckpt"),
+        ("run", "run/model.ckpt-1200"),  # the newest, not the first of the alphabet
+        ("run/model.ckpt", "run/model.ckpt-1200"),
+        ("run/checkpoint", "run/model.ckpt-1200"),
+        ("run/model.ckpt-1200.data-00000-of-00001", "run/model.ckpt-1200"),
+        ("run/model.ckpt-900.index", "run/model.ckpt-900"),
+        ("finished", "finished/best/model.ckpt-7"),
+        ("pre-trained-model/zoo/model.ckpt", "workspace/pre-trained-model/zoo/model.ckpt"),
+        ("pre-trained-model/zoo", "workspace/pre-trained-model/zoo/model.ckpt"),
+        ("nothing/readme.txt", None),
+        ("nowhere/model.ckpt", None),
+    ],
+)
+def test_the_nearest_prefix(root, named, meant):
+    expected = None if meant is None else str(root / meant)
+    assert checkpoint_files.nearest(root / named) == expected
+
+
+def test_folders_with_brackets_in_their_names(root):
+    (root / "a[1]").mkdir()
+    (root / "a[1]" / "model.ckpt.index").write_text("")
+    assert checkpoint_files.nearest(root / "a[1]") == str(root / "a[1]" / "model.ckpt")
