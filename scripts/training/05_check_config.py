@@ -18,12 +18,13 @@ warnings or notes.
 import argparse
 import pathlib
 import sys
+from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/, for shelfdet
 from shelfdet.core import command_line, paths
 
 
-def parse(argv):
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -60,7 +61,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse(argv)
     from shelfdet.config import checks, findings
 
@@ -83,14 +84,16 @@ def main(argv=None):
     return 1 if errors else 0
 
 
-def network_line(network):
+def network_line(network: Any) -> str:
+    """The size of a config.network.Network."""
     width, height = network.image_wh
     grids = " and ".join(f"{columns} x {rows}" for columns, rows in network.grids_wh)
     gmacs = network.multiply_adds / 1e9
     return f"input {width} x {height} px, feature maps {grids}, {gmacs:.2f} GMACs per image"
 
 
-def coverage_line(measured):
+def coverage_line(measured: Any) -> str:
+    """The share of the train boxes that an anchor covers, of a coverage.Coverage."""
     from shelfdet.anchors import coverage
 
     threshold = coverage.COVERED_IOU
@@ -102,7 +105,7 @@ def coverage_line(measured):
     )
 
 
-def count_text(errors, warnings):
+def count_text(errors: int, warnings: int) -> str:
     if not errors and not warnings:
         return "no problems"
     plural_errors = "" if errors == 1 else "s"

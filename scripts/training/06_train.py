@@ -22,12 +22,13 @@ import argparse
 import pathlib
 import shlex
 import sys
+from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 
 
-def parse(argv=None):
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,7 +79,7 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from shelfdet.training import run
@@ -109,7 +110,7 @@ def main(argv=None):
     print(f"next: {run.export_command(folder)}")
 
 
-def print_finished(plan, export_command):
+def print_finished(plan: Any, export_command: str) -> None:
     print(
         f"{paths.shown(plan.run)}: the newest checkpoint of this run is already at step "
         f"{plan.start} of {plan.target} (num_steps of {paths.shown(plan.config_path)}): nothing is "
@@ -119,7 +120,8 @@ def print_finished(plan, export_command):
     )
 
 
-def print_start(plan, command, run):
+def print_start(plan: Any, command: Sequence[str], run: Any) -> None:
+    """plan: a run.Plan. run: the module, which is imported in ``main``."""
     verb = "training" if plan.start is None else "resuming"
     print(
         f"{verb} from step {plan.start or 0} to {plan.target} in {paths.shown(plan.run)}, "

@@ -22,13 +22,14 @@ import logging
 import pathlib
 import runpy
 import sys
+from typing import Any, Callable, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, parallel, paths
 from shelfdet.training import best_checkpoint
 
 
-def parse(argv=None):
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,7 +66,7 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     if args.parent:
         # A second training in the folder would damage the checkpoints of this one.
@@ -88,7 +89,7 @@ def main(argv=None):
     runpy.run_path(str(paths.OBJECT_DETECTION / "model_main.py"), run_name="__main__")
 
 
-def with_best_checkpoint(tf, eval_seconds):
+def with_best_checkpoint(tf: Any, eval_seconds: int) -> Callable[..., Any]:
     """A tf.estimator.EvalSpec with this interval, which keeps the best checkpoint."""
     eval_spec = tf.estimator.EvalSpec
 
