@@ -186,7 +186,7 @@ def map_boxes(homography: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
 
 
 def _is_single_row(boxes_xyxy: np.ndarray) -> bool:
-    """Whether the centres lie about on one line."""
+    """Whether the centres are nearly on one line."""
     centres = _centres(boxes_xyxy)
     singular = np.linalg.svd(centres - centres.mean(axis=0), compute_uv=False)
     spread = singular[-1] / np.sqrt(len(centres))  # standard deviation across the line

@@ -91,7 +91,7 @@ def _search(boxes_xyxy, grids_wh, image_wh, threshold, seed):
     cells = [coverage.nearest_cell(boxes_xyxy, layer) for layer in grids]
 
     # Logarithms, because sizes and ratios differ by factors.
-    def loss(logarithms):
+    def loss(logarithms: np.ndarray) -> float:
         *sizes, ratio = np.exp(logarithms)
         root = ratio**0.5
         ious = [
