@@ -158,8 +158,9 @@ def test_a_split_without_any_box_is_an_error(folder, split, key, effect):
     write_record(folder / f"{split}.record", images)
     found = only(check(folder))
     assert (found.severity, found.key) == (findings.ERROR, key)
-    assert (
-        found.found == f"3 images without any ground-truth box in {folder}/{split}.record: {effect}"
+    names = ", ".join(image.filename for image in images)
+    assert found.found == (
+        f"3 images ({names}) without any ground-truth box in {folder}/{split}.record: {effect}"
     )
     assert found.expected == "at least one box"
     assert found.write.startswith("annotate products in these images")

@@ -89,7 +89,7 @@ def _report_empty(
 ) -> None:
     report(
         key,
-        found=f"{len(summary.names)} images without any ground-truth box in "
+        found=f"{_images(summary.names)} without any ground-truth box in "
         f"{paths.shown(summary.path)}: {effect}",
         expected="at least one box",
         write="annotate products in these images, or choose others; then run `make data`",
