@@ -216,6 +216,21 @@ def test_no_true_positive_on_validation(shelf):
         evaluate(shelf)
 
 
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_ground_truth_without_any_box_is_refused(shelf, split):
+    write_split(shelf, split, [(f"{split}.JPG", [], [(0.7, BOX)])])
+    message = rf"{split}_labels\.csv: none of its 1 images has a box; expected ground-truth boxes"
+    with pytest.raises(UserError, match=message):
+        evaluate(shelf)
+
+
+def test_detections_without_any_box_give_an_ap_of_0_and_a_warning(shelf, capsys):
+    write_split(shelf, "test", [(FIRST, [BOX], [])])
+    figures = evaluate(shelf, threshold=0.5)
+    assert (figures["mAP"], figures["FN"]) == (0, 1)
+    assert "holds no detection in its 1 images" in capsys.readouterr().err
+
+
 def test_a_threshold_of_few_images_gives_a_warning(shelf, capsys):
     evaluate(shelf)
     assert "chosen on 2 images; expected at least 5" in capsys.readouterr().err
@@ -322,7 +337,7 @@ def test_the_metrics_beside_a_shipped_graph_stay(workspace, monkeypatch):
     assert read(workspace / "metrics.json")["threshold"] == 0.5
 
 
-def test_a_note_tells_detections_of_another_graph_than_the_default_one(
+def test_a_note_marks_detections_of_another_graph_than_the_default_one(
     workspace, monkeypatch, capsys
 ):
     graph = make_graph(workspace)
@@ -517,6 +532,30 @@ def test_validation_must_be_of_the_same_graph(shelf):
     write_split(shelf, "val", [(VAL_FIRST, [BOX], [(0.7, BOX)])], other)
     with pytest.raises(UserError, match=r"val_detections\.json: graph_sha256 is 'ccc"):
         evaluate(shelf)
+
+
+def test_labels_that_changed_after_the_detections_give_a_warning(shelf, capsys):
+    labels_sha256 = files.sha256(shelf / "test_labels.csv")
+    path = shelf / "test_detections.json"
+    content = read(path)
+    content["info"].update(labels="some/test_labels.csv", labels_sha256=labels_sha256)
+    path.write_text(json.dumps(content))
+    evaluate(shelf, threshold=0.5)
+    assert "has changed" not in capsys.readouterr().err
+    with open(str(shelf / "test_labels.csv"), "a") as file:
+        file.write(f"{SECOND},64,60,product,30,30,38,38\n")
+    evaluate(shelf, threshold=0.5)
+    printed = capsys.readouterr().err
+    assert "test_labels.csv: has changed since step 08" in printed
+    assert "if images were replaced, run step 08 again" in printed
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"0.9"x', "null"])
+def test_a_score_that_is_no_number_is_refused(shelf, value):
+    path = shelf / "test_detections.json"
+    path.write_text(path.read_text().replace('"score": 0.6', f'"score": {value}'))
+    with pytest.raises(UserError, match=r"test_detections\.json: .*(score is|no complete JSON)"):
+        evaluate(shelf, threshold=0.5)
 
 
 def test_other_images_are_refused_and_listed(shelf):

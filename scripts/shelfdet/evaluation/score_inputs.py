@@ -4,15 +4,14 @@ The threshold is chosen on validation images, never on the scored ones, and the 
 have to be made by the same graph with the same settings.
 """
 
-import functools
 import pathlib
-import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import text
+from shelfdet.core import files, text
 from shelfdet.data import detections
-from shelfdet.evaluation import matching, metrics
+from shelfdet.evaluation import matched_files, metrics
+from shelfdet.evaluation.matched_files import warn
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.scored_graph import Info
 
@@ -75,6 +74,10 @@ def read_detectors(inputs: Inputs) -> List[Detector]:
     """Checks and matches each of inputs.detections, and chooses its threshold."""
     infos = _read_infos(inputs)
     _check_same_settings(inputs, infos)
+    for path in inputs.detections:
+        _report_changed_labels(inputs.ground_truth, infos[path], path)
+    for path in inputs.val_detections:
+        _report_changed_labels(inputs.val_ground_truth, infos[path], path)
     # Images that chose the checkpoint ("val") may choose the threshold too.
     seen = [
         _count_seen(inputs, infos[path], path, ("before", "train", "val"))
@@ -108,29 +111,16 @@ def read_detectors(inputs: Inputs) -> List[Detector]:
 def _read_matches(
     inputs: Inputs, ground_truth: pathlib.Path, detected: pathlib.Path
 ) -> List[Matches]:
-    """The Matches of ground truth and detections, files or folders in the formats of ``inputs``."""
-    read_truth = functools.partial(
-        detections.read_detections, ground_truth, inputs.ground_truth_format, scored=False
+    return matched_files.read(
+        matched_files.Sides(
+            ground_truth,
+            detected,
+            inputs.ground_truth_format,
+            inputs.format,
+            inputs.clip,
+            inputs.one_class,
+        )
     )
-    read_found = functools.partial(
-        detections.read_detections,
-        detected,
-        inputs.format,
-        clip=inputs.clip,
-        coco_ground_truth=ground_truth if inputs.ground_truth_format == "coco" else None,
-    )
-    # Text files hold neither the suffix nor the size of their image: they are read second, with the
-    # other side's.
-    if inputs.ground_truth_format == "text" and inputs.format != "text":
-        found = read_found()
-        truth = read_truth(known=found)
-    else:
-        truth = read_truth()
-        found = read_found(known=truth)
-    try:
-        return matching.match(truth, found, inputs.one_class)
-    except UserError as error:
-        raise UserError(f"{detected}: {error}") from error
 
 
 def _read_infos(inputs: Inputs) -> Dict[pathlib.Path, Info]:
@@ -158,6 +148,24 @@ def _check_same_settings(inputs: Inputs, infos: Dict[pathlib.Path, Info]) -> Non
             )
 
 
+def _report_changed_labels(ground_truth: pathlib.Path, info: Info, path: pathlib.Path) -> None:
+    """Warns of a label file that is no longer the one for whose images step 08 detected.
+
+    Corrected boxes may be scored without detecting again, but other images of the same names
+    may not, and a label file does not state which of the two it is.
+    """
+    expected = info.get("labels_sha256")
+    if not expected or not ground_truth.is_file():
+        return
+    if pathlib.PurePath(str(info.get("labels"))).name != ground_truth.name:
+        return
+    if files.sha256(ground_truth) != expected:
+        warn(
+            f"{ground_truth}: has changed since step 08 made {path} for its images. If only boxes "
+            "were corrected, the figures are right; if images were replaced, run step 08 again."
+        )
+
+
 def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[str]) -> int:
     """How many of a file's images were used in training, which is refused unless inputs.allow_seen.
 
@@ -174,7 +182,7 @@ def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[s
     for use in uses:
         if isinstance(recorded.get(use), list):
             names.update(str(name) for name in recorded[use])
-    # Figures on images that the network has learnt say nothing about new ones.
+    # Figures on images that the network was trained on do not hold for new ones.
     if names and not inputs.allow_seen:
         purpose = "to train the graph"
         if "val" in uses:
@@ -217,11 +225,10 @@ def _choose_threshold(
             "be chosen. Give one with --threshold."
         )
     if len(validation) < FEW_IMAGES:
-        print(
-            f"warning: the threshold is chosen on {len(validation)} images; expected at least "
+        warn(
+            f"the threshold is chosen on {len(validation)} images; expected at least "
             f"{FEW_IMAGES} for one that is reliable. Set more aside for validation "
-            "(make data VAL_SHARE=0.3).",
-            file=sys.stderr,
+            "(make data VAL_SHARE=0.3)."
         )
     return Threshold(
         threshold,
