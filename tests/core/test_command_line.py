@@ -55,6 +55,28 @@ raise KeyboardInterrupt
     assert (done.returncode, done.stderr) == (130, "\nstopped by Ctrl-C\n")
 
 
+@pytest.mark.parametrize("first_line", ["", "command_line.interrupt_once()"])
+def test_ctrl_c_in_a_destructor_is_not_ignored(first_line):
+    code = f"""
+import os, signal, sys, time
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import command_line
+
+class Interrupted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def main():
+    {first_line}
+    Interrupted()
+    time.sleep(10)
+
+command_line.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (130, "\nstopped by Ctrl-C\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_waits_for_the_end_of_a_short_block(number):
     events = []

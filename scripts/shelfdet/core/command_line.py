@@ -11,6 +11,7 @@ from typing import Callable, Iterator, Optional
 from shelfdet import UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
+POSTPONED_SECONDS = 0.01  # a signal that arrives in a ``__del__``
 STOPPED = "\nstopped by Ctrl-C"
 
 
@@ -20,6 +21,8 @@ def run(main: Callable[[], Optional[int]]) -> None:
     Args:
       main: callable without arguments that may return an exit status (None is 0).
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _raise_interrupt)
     try:
         sys.exit(main())
     except UserError as error:
@@ -44,6 +47,26 @@ def _report_interrupt(kind, error, traceback):
 sys.excepthook = _report_interrupt
 
 
+def _raise_interrupt(number, frame):
+    """Raises KeyboardInterrupt, as Python's own handler of SIGINT does, but where it has effect."""
+    if not _postponed(number, frame):
+        raise KeyboardInterrupt
+
+
+def _postponed(number, frame):
+    """Sends the signal once more a moment later if ``frame`` is in a ``__del__``.
+
+    Python prints and ignores an exception in a ``__del__``: the program would go on.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
+            signal.setitimer(signal.ITIMER_REAL, POSTPONED_SECONDS)
+            return True
+        frame = frame.f_back
+    return False
+
+
 def interrupt_once() -> None:
     """Makes the first SIGINT or SIGTERM raise KeyboardInterrupt, and ignores all later ones.
 
@@ -56,10 +79,12 @@ def interrupt_once() -> None:
         if signal.getsignal(number) != signal.SIG_IGN
     ]
 
-    def interrupt(*_):
-        for number in handled:
+    def interrupt(number, frame):
+        if _postponed(number, frame):
+            return
+        for later in handled:
             # Not SIG_IGN: child processes would inherit it and could no longer be ended.
-            signal.signal(number, lambda *_: None)
+            signal.signal(later, lambda *_: None)
         raise KeyboardInterrupt
 
     for number in handled:
