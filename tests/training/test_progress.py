@@ -19,7 +19,7 @@ def crash_message(log, status=1):
     crash = progress.CrashReport()
     for line in log.splitlines(keepends=True):
         crash.read(line)
-    return crash.message(status, "train.log")
+    return crash.message(status, "train.log", "No checkpoint was saved yet.")
 
 
 def test_a_crash_shows_its_first_traceback():

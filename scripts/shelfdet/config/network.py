@@ -15,6 +15,7 @@ from shelfdet.core import boxes, tensorflow1
 from shelfdet.data import labels
 
 Size = Tuple[int, int]
+Variables = Dict[str, Tuple[int, ...]]  # shape by name
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
@@ -51,7 +52,7 @@ class Network(NamedTuple):
     image_wh: Size
     grids_wh: List[Size]
     multiply_adds: int
-    variables: Dict[str, Tuple[int, ...]]
+    variables: Variables
 
 
 class GeneratedAnchors(NamedTuple):
@@ -124,7 +125,7 @@ def build_networks(
         ]
 
 
-def training_variables(config: pipeline.Config) -> Dict[str, Tuple[int, ...]]:
+def training_variables(config: pipeline.Config) -> Variables:
     """All variables of a training, which it needs in a checkpoint to resume from it.
 
     Beside those of the model they are the optimizer's slots, its moving averages if it keeps any,

@@ -186,17 +186,25 @@ def _check_warmup(fields: Any, steps: int, key: str, findings: Findings) -> None
             expected="a small part of the steps",
             write=write,
         )
-    elif fields.warmup_steps > steps * LONG_WARMUP:
+    else:
+        _check_warmup_share(f"{key}.warmup_steps", fields.warmup_steps, steps, findings)
+
+
+def _check_warmup_share(key: str, warmup_steps: int, steps: int, findings: Findings) -> None:
+    """Warns of a warm-up that takes too many of the steps; ``key`` is its full key."""
+    if warmup_steps > steps * LONG_WARMUP:
         findings.warning(
-            key + ".warmup_steps",
-            found=f"{fields.warmup_steps} of {steps} steps, {fields.warmup_steps / steps:.0%}, in "
-            "which the learning rate is below learning_rate_base",
+            key,
+            found=f"{warmup_steps} of {steps} steps, {warmup_steps / steps:.0%}, in which the "
+            "learning rate has not reached its base",
             expected=f"at most {LONG_WARMUP:.0%} of the steps, usually {USUAL_WARMUP:.0%}",
-            write=write,
+            write=f"{key.rpartition('.')[2]}: {int(steps * USUAL_WARMUP)}",
         )
 
 
 def _check_exponential(fields: Any, num_steps: int, key: str, findings: Findings) -> None:
+    if num_steps:
+        _check_warmup_share(f"{key}.burnin_steps", fields.burnin_steps, num_steps, findings)
     if num_steps > 1 and fields.decay_steps >= num_steps:
         # Without staircase the rate decays continuously, by part of the factor.
         extent = "" if fields.staircase else " in full"

@@ -89,12 +89,13 @@ class CrashReport:
         else:
             self.traceback.append(line)
 
-    def message(self, status: int, log_path: Union[str, pathlib.Path]) -> str:
+    def message(self, status: int, log_path: Union[str, pathlib.Path], kept: str) -> str:
         """The error message for a training that ended with ``status``.
 
         Args:
           status: exit status of model_main.py; negative for the signal that ended it.
           log_path: the complete log, named in the message.
+          kept: what the run has kept, as a sentence.
         """
         shown = "".join(self.traceback or self.tail).rstrip()
         advice = self._advice(status, shown)
@@ -102,9 +103,7 @@ class CrashReport:
             # The cause is known: the lines of code that led to it tell a user nothing more.
             shown = self._exception()
         return (
-            f"{log_path}: model_main.py ended with status {status}. {advice}\n"
-            f"\n{shown}\n\n"
-            "The newest checkpoint is kept; the same command resumes from it."
+            f"{log_path}: model_main.py ended with status {status}. {advice}\n\n{shown}\n\n{kept}"
         )
 
     def _exception(self) -> str:

@@ -30,6 +30,11 @@ class ResumePoint(NamedTuple):
     noted: bool
 
 
+def has_checkpoints(run: pathlib.Path) -> bool:
+    """Whether there is any checkpoint in a run's folder, whole or not."""
+    return checkpoints.newest(run) is not None or bool(_all(run))
+
+
 def find(run: pathlib.Path) -> Optional[ResumePoint]:
     """The newest whole checkpoint of a run's folder; None where it holds no checkpoint.
 

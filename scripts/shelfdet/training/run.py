@@ -7,7 +7,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from google.protobuf import text_format
 
@@ -58,6 +58,10 @@ class Plan(NamedTuple):
     start: Optional[int]
     target: int
     point: Optional[resume_point.ResumePoint] = None
+
+
+# Where to resume, the variables of the training, and those in the checkpoint
+Inspection = Tuple[Optional[resume_point.ResumePoint], network.Variables, network.Variables]
 
 
 class Settings(NamedTuple):
@@ -127,10 +131,10 @@ def make_plan(
     """
     config = read_config(config_path, start_from)
     file_checks.refuse_pattern(run, "--run-dir (`make train RUN_DIR=folder`)")
-    point = resume_point.find(run)
+    point, needed, stored = _inspect_apart(config, run)
     if point is not None:
         check_same_model(config_path, config, run)
-        check_same_variables(config_path, config, point.prefix)
+        check_same_variables(config_path, config, point.prefix, needed, stored)
         check_same_images(config, run)
         check_same_first_weights(config, run, start_from)
         config = with_first_weights_of_run(config, run)
@@ -155,6 +159,29 @@ def read_config(path: pathlib.Path, start_from: Optional[pathlib.Path] = None) -
             "model_main.py never stops: write num_steps: 2300."
         )
     return config
+
+
+def _inspect_apart(config: pipeline.Config, run: pathlib.Path) -> Inspection:
+    """``_inspect`` in a process of its own, whose end frees the memory that TensorFlow takes."""
+    if not resume_point.has_checkpoints(run):
+        return None, {}, {}
+    if "tensorflow" in sys.modules:  # its threads do not survive a fork
+        return _inspect(config, run)
+    with parallel.Workers() as workers:
+        (inspection,) = workers.map(_inspect, [(config, run)])
+    return inspection
+
+
+def _inspect(config: pipeline.Config, run: pathlib.Path) -> Inspection:
+    """The checkpoint to resume from, the variables that the training needs, and those it holds.
+
+    Raises:
+      UserError: no checkpoint is whole, or the training cannot be built.
+    """
+    point = resume_point.find(run)
+    if point is None:
+        return None, {}, {}
+    return point, network.training_variables(config), checkpoints.variables(point.prefix)
 
 
 def check_files(plan: Plan) -> None:
@@ -195,18 +222,27 @@ def check_same_model(config_path: pathlib.Path, config: pipeline.Config, run: pa
 
 
 def check_same_variables(
-    config_path: pathlib.Path, config: pipeline.Config, prefix: pathlib.Path
+    config_path: pathlib.Path,
+    config: pipeline.Config,
+    prefix: pathlib.Path,
+    needed: network.Variables,
+    stored: network.Variables,
 ) -> None:
     """Refuses to resume from a checkpoint without all the variables of this training.
 
     They depend on the network, on the optimizer and its moving averages, and on which variables are
     trained.
 
+    Args:
+      config_path: of the config.
+      config: as ``read_config`` returns it.
+      prefix: of the checkpoint.
+      needed: the variables of the training.
+      stored: those in the checkpoint.
+
     Raises:
       UserError: variables are missing in the checkpoint or have another shape there.
     """
-    needed = network.training_variables(config)
-    stored = checkpoints.variables(prefix)
     missing = sorted(name for name, shape in needed.items() if stored.get(name) != shape)
     if not missing:
         return
@@ -484,10 +520,11 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
             shown.close()
             if isinstance(error, OSError):  # the log cannot be written any more
                 raise UserError(files.writing_failed(log_path, error)) from error
-            print(f"\n{_stopped(run)}")
+            print(f"\nstopped; {_kept(run)}")
             raise
     if status:
-        raise UserError(crash.message(status, log_path))
+        kept = _kept(run)
+        raise UserError(crash.message(status, log_path, f"{kept[0].upper()}{kept[1:]}."))
 
 
 def _environment() -> Dict[str, str]:
@@ -505,11 +542,12 @@ def _environment() -> Dict[str, str]:
     return env
 
 
-def _stopped(run: pathlib.Path) -> str:
+def _kept(run: pathlib.Path) -> str:
+    """What a run has kept when it stops, and what the same command does then."""
     step = checkpoints.newest_step(run)
     if step is None:
-        return "stopped before the first checkpoint was saved; the same command starts again"
-    return f"stopped; the newest checkpoint is at step {step}; the same command resumes from it"
+        return "no checkpoint was saved yet; the same command starts again"
+    return f"the newest checkpoint is at step {step}; the same command resumes from it"
 
 
 def result(run: pathlib.Path) -> str:
