@@ -1,4 +1,5 @@
-# The pipeline in its order; `make` alone lists the targets. Options are given as `make train CONFIG=mine`.
+# The pipeline in its order; `make` alone lists the targets. Options are given as `make train CONFIG=mine`. Their names are
+# in scripts/variables.mk. Values are used as typed; those that are 1 here (PAD=1) are off with 0, no, false or off.
 # Every step is a script that also runs by itself: .venv/bin/python scripts/.../NN_step.py --help
 #
 # CONFIG is the name of a config in training/, or the path of one. training/NAME.config trains into training/NAME/, is
@@ -10,24 +11,24 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-PYTHON_HERE := .venv/bin/python
-PREPROCESSING := $(PYTHON_HERE) scripts/preprocessing
-TRAINING := $(PYTHON_HERE) scripts/training
-EXPERIMENTS := $(PYTHON_HERE) scripts/experiments
-EVALUATION := $(PYTHON_HERE) workspace/training_demo/evaluation
+include scripts/variables.mk
+
+# PYTHON_HERE=path: another Python for all steps
+RUN_PYTHON := $(if $(PYTHON_HERE),$(call quoted,$(PYTHON_HERE)),.venv/bin/python)
+PREPROCESSING := $(RUN_PYTHON) scripts/preprocessing
+TRAINING := $(RUN_PYTHON) scripts/training
+EXPERIMENTS := $(RUN_PYTHON) scripts/experiments
+EVALUATION := $(RUN_PYTHON) workspace/training_demo/evaluation
 WORKSPACE := workspace/training_demo
 LABELS := $(WORKSPACE)/annotations
 RESULTS := $(WORKSPACE)/evaluation/results
 
-# $(call option,--flag,VALUE): the flag with its value, if there is one
-option = $(if $(2),$(1) "$(2)")
-
-# The shell takes the names apart, because make's own functions would split a path at its spaces.
-CONFIG_NAME := $(if $(CONFIG),$(shell basename "$(CONFIG)" .config))
-CONFIG_IS_PATH := $(if $(CONFIG),$(findstring /,$(CONFIG))$(shell test -f "$(CONFIG)" && echo yes))
+# Programs take the names apart, because make's own functions would split a path at its spaces.
+CONFIG_NAME := $(if $(CONFIG),$(shell basename -- $(call quoted,$(CONFIG)) .config))
+CONFIG_IS_PATH := $(if $(CONFIG),$(findstring /,$(CONFIG))$(shell test -f $(call quoted,$(CONFIG)) && echo yes))
 CONFIG_FILE := $(if $(CONFIG),$(if $(CONFIG_IS_PATH),$(CONFIG),$(WORKSPACE)/training/$(CONFIG_NAME).config))
 RUN_FOLDER := $(if $(RUN_DIR),$(RUN_DIR),$(if $(CONFIG),$(WORKSPACE)/training/$(CONFIG_NAME)))
-GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_FOLDER),$(shell basename "$(RUN_FOLDER)")))
+GRAPH_NAME := $(if $(GRAPH),$(GRAPH),$(if $(RUN_FOLDER),$(shell basename -- $(call quoted,$(RUN_FOLDER)))))
 GRAPH_FOLDER := $(if $(GRAPH_NAME),$(WORKSPACE)/trained-inference-graphs/$(GRAPH_NAME))
 START_FOLDER := $(if $(START),$(WORKSPACE)/trained-inference-graphs/$(START))
 TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,$(RUN_DIR)) \
@@ -35,8 +36,11 @@ TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,
 EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(GRAPH_NAME)) \
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
 DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF))
-PREDICT_OPTIONS := --draw "$(or $(DRAW),$(RESULTS)/drawn)" $(call option,--threshold,$(THRESHOLD)) \
+PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
     $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips) $(if $(SKIP_BAD),--skip-bad)
+CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
+# --logdir is a list: NAME:FOLDER,FOLDER
+splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
 # What `make data` writes and `make clean` removes
 LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
 # How steps 01 and 02 treat images that are missing or have no annotation
@@ -58,17 +62,17 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install Python 3.7, .venv and models/research where they are missing (CPU=intel|stock PYTHON=path)
-	@CPU="$(CPU)" PYTHON="$(PYTHON)" bash scripts/setup.sh
+	@CPU=$(call quoted,$(CPU)) PYTHON=$(call quoted,$(PYTHON)) bash scripts/setup.sh
 
 demo: setup  ## the full pipeline on a small synthetic dataset, in a folder of its own; about 10 minutes
 	@bash scripts/demo.sh
 
 lint: setup  ## check the format and the style of the code
-	$(PYTHON_HERE) -m ruff format --check .
-	$(PYTHON_HERE) -m ruff check .
+	$(RUN_PYTHON) -m ruff format --check .
+	$(RUN_PYTHON) -m ruff check .
 
-test: setup  ## run the tests (TESTS=file; SHELF_DATA=folder also runs those that need the real photographs)
-	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile $(TESTS)
+test: setup  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those that need the real photographs)
+	$(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
 
 # Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
@@ -79,8 +83,8 @@ data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped
 anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name)
 	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG_FILE))
 
-check: setup  ## step 05: find mistakes in a config (CONFIG=name START=graph)
-	$(TRAINING)/05_check_config.py $(call option,--config,$(CONFIG_FILE)) $(call option,--start-from,$(START_FOLDER))
+check: setup  ## step 05: find mistakes in a config (CONFIG=name RUN_DIR=folder START=graph)
+	$(TRAINING)/05_check_config.py $(TRAIN_OPTIONS)
 
 train: check  ## steps 05, 06: train, or resume (CONFIG=name RUN_DIR=folder; START=graph starts from its weights)
 	$(TRAINING)/06_train.py $(TRAIN_OPTIONS)
@@ -101,10 +105,12 @@ report: setup  ## step 10, after make eval: an HTML page of the test images with
 
 predict: setup  ## step 08: draw and count (IMAGES=folder; CONFIG= GRAPH= EXIF=apply PAD=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 DRAW=folder)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
-	$(EVALUATION)/08_detect.py --images "$(IMAGES)" $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
+	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
 
 tensorboard: setup  ## show the curves of all runs in the browser, or of one (CONFIG=name or RUN_DIR=folder)
-	$(PYTHON_HERE) -m tensorboard.main --logdir "$(or $(RUN_FOLDER),$(WORKSPACE)/training)"
+	$(if $(call splits_logdir,$(CURVES)),$(error $(CURVES): TensorBoard takes a name with , or : apart; rename the folder))
+	@test -d $(call quoted,$(CURVES)) || { echo $(call quoted,error: $(CURVES): no such folder; expected that of a run) >&2; exit 1; }
+	$(RUN_PYTHON) -m tensorboard.main $(call option,--logdir,$(CURVES))
 
 reproduce: setup  ## train the shipped detector again and compare the figures (FOLD=0..3: on held-out planograms)
 	$(EXPERIMENTS)/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))

@@ -1,13 +1,19 @@
 """The Makefile: its targets, what each runs, and the options it passes on."""
 
+import os
 import pathlib
 import re
+import shlex
+import shutil
 import subprocess
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-
+TRAINING_DEMO = "workspace/training_demo"
+GRAPHS = f"{TRAINING_DEMO}/trained-inference-graphs"
+# What make hands on to a make that it starts; the tests must not depend on how they were started.
+FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 
 EVERY_VARIABLE = (
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
@@ -16,15 +22,30 @@ EVERY_VARIABLE = (
 ).split()
 
 
-def make(*arguments):
-    done = subprocess.run(
+def run_make(*arguments, folder=ROOT, **environment):
+    """The finished process, with both streams in its stdout."""
+    inherited = {name: value for name, value in os.environ.items() if name not in FROM_MAKE}
+    return subprocess.run(
         ["make", "--no-print-directory"] + list(arguments),
-        cwd=str(ROOT),
+        cwd=str(folder),
+        env=dict(inherited, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def make(*arguments, **environment):
+    done = run_make(*arguments, **environment)
     assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def refused(*arguments, **environment):
+    """What a make prints that must fail before it runs a step."""
+    done = run_make("--dry-run", *arguments, **environment)
+    assert done.returncode, done.stdout
+    assert ".py" not in done.stdout
     return done.stdout
 
 
@@ -66,7 +87,7 @@ def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
     ],
 )
 def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, graph):
-    folder = f"workspace/training_demo/trained-inference-graphs/{graph}"
+    folder = f"{GRAPHS}/{graph}"
     exported = make("--dry-run", "export", *options)
     used = "".join(
         make("--dry-run", target, "IMAGES=x", *options) for target in ("eval", "report", "predict")
@@ -74,8 +95,8 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
     if graph is None:
         assert "--name" not in exported and "trained-inference-graphs" not in used
     else:
-        assert f'--name "{graph}"' in exported
-        assert re.findall(r'--(?:graph|graph-dir|config) "(.*?)"', used) == [
+        assert f"--name='{graph}'" in exported
+        assert re.findall(r"--(?:graph|graph-dir|config)='(.*?)'", used) == [
             folder,
             folder,
             folder,
@@ -95,15 +116,15 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
 )
 def test_config_is_a_name_or_a_path(given, file):
     for target in ("anchors", "check", "train"):
-        assert f'--config "{file}"' in make("--dry-run", target, f"CONFIG={given}")
+        assert f"--config='{file}'" in make("--dry-run", target, f"CONFIG={given}")
     run = f"workspace/training_demo/training/{pathlib.Path(file).stem}"
-    assert f'--run-dir "{run}"' in make("--dry-run", "export", f"CONFIG={given}")
+    assert f"--run-dir='{run}'" in make("--dry-run", "export", f"CONFIG={given}")
 
 
 def test_without_config_the_scripts_defaults_are_used():
     for target in ("anchors", "check", "train", "export", "eval", "report", "predict"):
         commands = make("--dry-run", target, "IMAGES=x")
-        assert not re.search("--(config|run-dir|name|graph|graph-dir) ", commands)
+        assert not re.search("--(config|run-dir|name|graph|graph-dir)=", commands)
 
 
 def test_data_passes_its_options_on():
@@ -144,28 +165,61 @@ def test_data_passes_its_options_on():
     ]
 
 
-@pytest.mark.parametrize("refuses", ["*/01_*", "*/02_*"])
-def test_data_keeps_old_label_files_until_their_step_replaces_them(tmp_path, refuses):
-    python = tmp_path / "python"  # stands in for all steps
-    python.write_text(f"#!/bin/sh\ncase $1 in {refuses}) exit 1;; esac\n")
-    python.chmod(0o755)
+class Copy:
+    """A folder with the Makefile in which all steps are replaced by one that records its words."""
+
+    def __init__(self, folder):
+        self.root = folder
+        self.recorded = folder / "recorded"
+        (folder / "scripts").mkdir(parents=True)
+        for name in ("Makefile", "scripts/variables.mk"):
+            shutil.copy2(str(ROOT / name), str(folder / name))
+        (folder / "scripts" / "setup.sh").write_text(
+            """printf '%s\\n' "$CPU" "$PYTHON" >settings\n"""
+        )
+        (folder / TRAINING_DEMO / "annotations").mkdir(parents=True)
+        self.python = self.write_python(folder / ".venv" / "bin" / "python")
+
+    def write_python(self, path):
+        """A stand-in for Python that appends a line to self.recorded; --from=FAIL makes it fail."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recorded = shlex.quote(str(self.recorded))
+        path.write_text(
+            "#!/bin/sh\n"
+            f"{{ printf '%s\\0' \"$@\"; echo; }} >>{recorded}\n"
+            "case $2 in --from=FAIL) exit 1;; esac\n"
+        )
+        path.chmod(0o755)
+        return path
+
+    def commands(self, *arguments, **environment):
+        """The words that the steps of a target received, a list for each step."""
+        self.recorded.write_text("")
+        done = run_make("--silent", *arguments, folder=self.root, **environment)
+        assert done.returncode == 0, done.stdout
+        # Not splitlines(), which also splits at characters that a name may hold.
+        lines = self.recorded.read_text().split("\n")[:-1]
+        return [line.split("\0")[:-1] for line in lines]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Copy(tmp_path / "copy")
+
+
+def test_data_keeps_old_label_files_until_their_step_replaces_them(copy):
+    labels = copy.root / TRAINING_DEMO / "annotations"
     names = [
         split + ending
         for split in ("train", "val", "test")
         for ending in ("_labels.csv", ".record")
     ]
     for name in names + ["mine.csv"]:
-        (tmp_path / name).write_text("")
-    done = subprocess.run(
-        ["make", "data", f"PYTHON_HERE={python}", f"LABELS={tmp_path}"],
-        cwd=str(ROOT),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode and "04_generate_tfrecords.py" not in done.stdout, done.stdout
-    assert (tmp_path / "mine.csv").exists()
-    assert all((tmp_path / name).exists() for name in names)
+        (labels / name).write_text("")
+    done = run_make("data", "FROM=FAIL", folder=copy.root)
+    assert done.returncode
+    assert len(copy.recorded.read_text().splitlines()) == 1, "step 02 ran after step 01 had failed"
+    assert {path.name for path in labels.iterdir()} == {"mine.csv"} | set(names)
 
 
 def test_clean_removes_only_what_the_steps_make():
@@ -181,3 +235,199 @@ def test_clean_removes_only_what_the_steps_make():
 def test_every_target_sets_up_first():
     for target in set(targets()) - {"help", "clean"}:
         assert "scripts/setup.sh" in make("--dry-run", target, "IMAGES=x")
+
+
+# What a name can hold that a shell or make itself would interpret
+ODD_NAMES = [
+    "odd name",
+    "two  spaces ",
+    'odd"name',
+    "odd'name",
+    "odd$name",
+    "odd$$name",
+    "odd${HOME}name",
+    "odd`touch executed`name",
+    "odd$(touch executed)name",
+    "odd$(shell touch executed)name",
+    "odd\\name",
+    "odd\\",
+    "odd\\'name",
+    "odd;touch executed",
+    "odd (1)",
+    "odd)name",
+    "a&b|c>executed",
+    "odd*?[a-z]{a,b}",
+    "odd,name",
+    "odd#name",
+    "odd%name",
+    "odd!name",
+    "odd=name",
+    "~",
+    "-odd",
+    "--odd",
+    "größe\u3000棚",
+]
+# variable: the option as which steps receive it
+OPTIONS = {
+    "FROM": "--from",
+    "ANNOTATIONS": "--annotations",
+    "FORMAT": "--format",
+    "SPLIT": "--split",
+    "FOLD": "--fold",
+    "SEED": "--seed",
+    "TEST_SHARE": "--test-share",
+    "VAL_SHARE": "--val-share",
+    "EXIF": "--exif",
+    "EMPTY_IMAGES": "--empty-images",
+    "BAD_BOXES": "--bad-boxes",
+    "OUT_OF_IMAGE": "--out-of-image",
+    "RUN_DIR": "--run-dir",
+    "GRAPH": "--name",
+    "CHECKPOINT": "--checkpoint",
+    "IMAGES": "--images",
+    "DRAW": "--draw",
+    "THRESHOLD": "--threshold",
+    "TILES": "--tiles",
+}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_every_value_arrives_as_it_was_typed(copy, name):
+    targets_with_values = ("data", "export", "predict")
+    values = dict.fromkeys(OPTIONS, name)
+    typed = copy.commands(*targets_with_values, *(f"{key}={name}" for key in values))
+    from_environment = copy.commands(*targets_with_values, **values)
+    assert typed == from_environment
+    words = sum(typed, [])
+    assert {f"{option}={name}" for option in OPTIONS.values()} <= set(words)
+    assert all(word.startswith("--") or word.endswith(".py") for word in words)
+    assert not (copy.root / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_derived_from_a_value_keep_its_characters(copy, name):
+    config = f"configs/{name}.config"
+    graph = f"{GRAPHS}/{name}"
+    _, train, export, report = copy.commands(
+        *("train", "export", "report"), *(f"CONFIG={config}", f"START={name}")
+    )
+    assert train[1:] == [f"--config={config}", f"--start-from={graph}"]
+    assert export[1:] == [f"--run-dir={TRAINING_DEMO}/training/{name}", f"--name={name}"]
+    assert report[1:] == [f"--config={graph}/pipeline.config"]
+    check, export = copy.commands("check", "export", f"CONFIG={name}", f"RUN_DIR=/data/{name}/")
+    assert f"--config={TRAINING_DEMO}/training/{name}.config" in check
+    assert export[1:] == [f"--run-dir=/data/{name}/", f"--name={name}"]
+    assert not (copy.root / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_python_and_a_checkout_may_have_any_name(tmp_path, name):
+    copy = Copy(tmp_path / name)
+    python = copy.write_python(tmp_path / "pythons" / name / "python")
+    copy.python.unlink()
+    given = (f"CPU={name}", f"PYTHON={name}", f"PYTHON_HERE={python}")
+    assert copy.commands("setup", "bench", *given) == [["scripts/experiments/benchmarks.py"]]
+    assert (copy.root / "settings").read_text() == f"{name}\n{name}\n"
+    assert not (copy.root / "executed").exists()
+
+
+def test_several_test_files_are_several_words(copy):
+    (words,) = copy.commands("test", "TESTS=tests/a.py `touch executed` $x")
+    assert words[-4:] == ["tests/a.py", "`touch", "executed`", "$x"]
+
+
+def test_values_reach_programs_that_read_the_environment(tmp_path, copy):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s" "$SHELF_DATA" >read\n')
+    python.chmod(0o755)
+    value = "a $(shell touch executed)`b`$HOME"
+    for given, environment in (
+        ((f"SHELF_DATA={value}",), {}),
+        ((), {"SHELF_DATA": value}),
+    ):
+        run_make("bench", f"PYTHON_HERE={python}", *given, folder=copy.root, **environment)
+        assert (copy.root / "read").read_text() == value
+        (copy.root / "read").unlink()
+    assert not (copy.root / "executed").exists()
+
+
+def test_the_printed_command_can_be_copied():
+    name = "it's $5 (new) `x`"
+    setup, step = make("-n", "predict", f"IMAGES={name}").splitlines()
+    assert f"--images={name}" in shlex.split(step)
+
+
+FLAGS = {
+    "ALLOW_MISSING": ("data", "--allow-missing"),
+    "PAD": ("predict", "--pad-strips"),
+    "SKIP_BAD": ("predict", "--skip-bad"),
+    "UNFOLDED": ("export", "--unfolded"),
+}
+
+
+def test_every_flag_of_the_makefile_is_tested():
+    text = (ROOT / "scripts" / "variables.mk").read_text()
+    assert re.search("^FLAGS := (.*)$", text, re.MULTILINE).group(1).split() == sorted(FLAGS)
+    used = re.findall(r"\$\(if \$\((\w+)\),--[a-z-]+\)", (ROOT / "Makefile").read_text())
+    assert sorted(used) == sorted(FLAGS)
+
+
+@pytest.mark.parametrize("flag", sorted(FLAGS))
+def test_a_flag_is_read_by_its_value(flag):
+    target, option = FLAGS[flag]
+    for value in ("1", "yes", "true", "on", "YES", "True", "oN"):
+        assert option in make("-n", target, "IMAGES=x", f"{flag}={value}"), value
+        assert option in make("-n", target, "IMAGES=x", **{flag: value}), value
+    for value in ("0", "no", "false", "off", "NO", "False", "oFF", ""):
+        assert option not in make("-n", target, "IMAGES=x", f"{flag}={value}"), value
+        assert option not in make("-n", target, "IMAGES=x", **{flag: value}), value
+    for value in ("2", "maybe", "01", "yes no", "1 1", "y", "%", "$(shell echo 1)", "`echo 1`"):
+        for message in (
+            refused(target, f"{flag}={value}"),
+            refused(target, **{flag: value}),
+        ):
+            assert f"{flag}={value} is neither on (1 yes true on) nor off" in message
+
+
+def test_an_unknown_variable_is_refused_and_a_similar_one_named():
+    for wrong, right in (
+        ("CONFG", "CONFIG"),
+        ("config", "CONFIG"),
+        ("IMAGE", "IMAGES"),
+        ("RUNDIR", "RUN_DIR"),
+        ("SKIP_BAD_IMAGES", "SKIP_BAD"),
+    ):
+        assert f"{wrong}= is not a variable" in refused("train", f"{wrong}=x")
+        assert f"did you mean {right}=?" in refused("train", f"{wrong}=x")
+    message = refused("clean", "WORKSPACE=/")
+    assert "WORKSPACE= is not a variable" in message and "did you mean" not in message
+    make("-n", "train", WORKSPACE="of another program", CONFG="x")
+
+
+def test_a_value_that_is_empty_or_of_two_lines_is_refused():
+    assert "FROM= has no value" in refused("data", "FROM=")
+    assert "FROM= has no value" in refused("data", "FROM= ")
+    assert make("-n", "data", FROM="") == make("-n", "data")
+    for given, environment in ((["FROM=a\nb"], {}), ([], {"FROM": "a\nb"})):
+        assert "FROM= has a line break" in refused("data", *given, **environment)
+
+
+def test_every_variable_that_the_makefile_uses_is_known():
+    makefile = (ROOT / "Makefile").read_text()
+    known = (ROOT / "scripts" / "variables.mk").read_text().split("\nON :=")[0]
+    known = set(re.findall(r"\b[A-Z_]{3,}\b", known.split("VALUES :=")[1]))
+    own = set(re.findall(r"^([A-Z_]+) :=", makefile, re.MULTILINE))
+    documented = set(re.findall(r"\b([A-Z_]+)=", makefile))
+    used = set(re.findall(r"\$\(([A-Z_]+)\)", makefile))
+    assert (used | documented) - own - {"COMMA", "MAKEFILE_LIST"} <= known
+
+
+def test_tensorboard_needs_a_folder_that_it_can_be_given(copy):
+    for name in ("a,b", "a:b"):
+        assert f"{name}: TensorBoard takes" in refused("tensorboard", f"RUN_DIR={name}")
+    done = run_make("tensorboard", "RUN_DIR=no `such` $run", folder=copy.root)
+    assert done.returncode
+    assert "error: no `such` $run: no such folder" in done.stdout
+    (copy.root / "a run").mkdir()
+    (words,) = copy.commands("tensorboard", "RUN_DIR=a run")
+    assert words[-1] == "--logdir=a run"

@@ -1,0 +1,56 @@
+# The variables that can be given to make, as `make train CONFIG=mine` or in the environment. Their values are used as they
+# were typed: neither make nor a shell interprets anything in them. The Makefile includes this file.
+
+VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME \
+    OUT_OF_IMAGE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS TEST_SHARE THRESHOLD \
+    TILES VAL_SHARE
+# Options without a value. What turns them on and off, in capitals or not; an empty value is off, too.
+FLAGS := ALLOW_MISSING PAD SKIP_BAD UNFOLDED
+ON := 1 yes true on
+OFF := 0 no false off
+
+COMMA := ,
+# $(call quoted,TEXT): TEXT as one word of a shell command. The shell interprets nothing between single quotes.
+quoted = '$(subst ','\'',$(1))'
+# $(call option,--name,TEXT): the option with its value, if there is one. With =, because a value may begin with -.
+option = $(if $(2),$(1)=$(call quoted,$(2)))
+
+# --- names ---
+
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+# $(call similar,NAME): the variable with the most similar name, if any is similar
+similar = $(shell $(or $(wildcard .venv/bin/python),python3) -c \
+    'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+    $(call quoted,$(1)) $(VALUES) $(FLAGS) 2>/dev/null)
+advice = $(if $(1),did you mean $(1)=? )`make` lists the targets with their variables, docs/data.md has all of make data
+$(foreach name,$(filter-out $(VALUES) $(FLAGS),$(GIVEN)),\
+    $(error $(name)= is not a variable of this Makefile; $(call advice,$(call similar,$(name)))))
+
+# --- values ---
+
+define LINE_BREAK
+
+
+endef
+
+# A variable defined by `make NAME=...` expands the $ in its value at each use and each export to a command.
+# $(value NAME) is the value before that, and := keeps it. `export` is for the tests and benchmarks, which read SHELF_DATA.
+define keep_value
+  $(if $(findstring $(LINE_BREAK),$(value $(1))),$(error $(1)= has a line break in its value; expected one line))
+  $(if $(value $(1)),,$(if $(filter $(1),$(GIVEN)),$(error $(1)= has no value; give it one, or leave out $(1)=)))
+  override $(1) := $$(value $(1))
+  export $(1)
+endef
+
+lower = $(shell printf %s $(call quoted,$(1)) | tr '[:upper:]' '[:lower:]')
+# $(call on,NAME,TEXT): 1 or nothing. In brackets, so that "yes no" is not taken for two words that each are known.
+on = $(if $(filter $(ON:%=[%]),[$(2)]),1,$(if $(filter $(OFF:%=[%]) [],[$(2)]),,$(call refuse_flag,$(1))))
+refuse_flag = $(error $(1)=$(value $(1)) is neither on ($(ON)) nor off ($(OFF), or nothing); expected one of these)
+define keep_flag
+  override $(1) := $(call on,$(1),$(call lower,$(value $(1))))
+  export $(1)
+endef
+
+is_defined = $(filter-out undefined,$(origin $(1)))
+$(foreach name,$(VALUES),$(if $(call is_defined,$(name)),$(eval $(call keep_value,$(name)))))
+$(foreach name,$(FLAGS),$(if $(call is_defined,$(name)),$(eval $(call keep_flag,$(name)))))
