@@ -6,6 +6,7 @@ the dataset's folder or in one of HOMES in it. Upper and lower case do not matte
 
 import os
 import pathlib
+import shlex
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
@@ -120,9 +121,10 @@ def find_divided(folder: pathlib.Path) -> Layout:
     """
     found = find(folder, placed=True)
     if "all" in found.images:
+        folder_word = shlex.quote(str(found.root))
         raise UserError(
             f"{found.root}: holds {len(found.images['all'])} images that are not divided; expected "
-            f"{FOLDERS_EXPECTED}. Run step 01 (make data FROM={found.root}), which divides them."
+            f"{FOLDERS_EXPECTED}. Run step 01 (make data FROM={folder_word}), which divides them."
         )
     return found
 
@@ -350,7 +352,7 @@ def _split_remedy(root: _Root, missing: str) -> str:
             "out of train/."
         )
     if missing == "test":
-        train = root.splits["train"][0]
+        train = shlex.quote(str(root.splits["train"][0]))
         return (
             f"Add test/ with images, or let step 01 divide the images: --from {train} "
             f"(make data FROM={train})."
