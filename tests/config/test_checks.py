@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from shelfdet import UserError
-from shelfdet.config import checks, findings
+from shelfdet.config import checks, findings, pipeline, record_checks
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -103,6 +104,41 @@ def changed(pattern, replacement, text=TEXT):
     result, count = re.subn(pattern, replacement, text, count=1, flags=re.DOTALL)
     assert count == 1, pattern
     return result
+
+
+def applied(text, finding):
+    """The text of the config after the advice of a finding is followed.
+
+    None where the advice is no line of the config.
+    """
+    config = pipeline.parse(text, "a.config")
+    key = finding.key.replace("eval_input_reader.", "eval_input_reader[0].")
+    block, _, name = key.rpartition(".")
+    lines = finding.write.split("\n(")[0].split("\nor ")[0]
+    if lines == findings.DELETE_LINE:
+        pipeline._block(config, block).ClearField(name)
+        return text_format.MessageToString(config)
+    if not re.match(r"(#[^\n]*\n\s*)*\w+(:| \{)", lines):
+        return None
+    for path in (block, key):  # some lines belong inside of the block that the key names
+        try:
+            return text_format.MessageToString(pipeline.with_changes(config, [(path, lines)]))
+        except UserError:
+            pass
+    raise AssertionError(f"{lines!r} can be written neither in {block} nor in {key}")
+
+
+def assert_advice_helps(root, text, finding):
+    """Fails if the finding is still there after its own advice was followed."""
+    corrected = applied(text, finding)
+    if corrected is None:
+        return
+    left = [
+        findings.as_text(one)
+        for one in check(root, corrected).findings
+        if (one.key, one.severity) == (finding.key, finding.severity)
+    ]
+    assert not left, f"{finding.write!r} was written, and then: {left}"
 
 
 def only_errors(checked):
@@ -319,6 +355,18 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
         (r"total_steps: \d+", "total_steps: 99", COSINE + ".total_steps", "total_steps: "),
         (r"warmup_steps: \d+", "warmup_steps: 99999", COSINE + ".warmup_steps", "warmup_steps: "),
         (
+            r"warmup_steps: \d+",
+            "warmup_steps: 100 hold_base_rate_steps: 5000",
+            COSINE + ".warmup_steps",
+            "warmup_steps: 140\nhold_base_rate_steps: 0",
+        ),
+        (
+            r"scales: [\d.]+\s*scales: [\d.]+",
+            "scales: 0.2 scales: 0",
+            SSD + ".scales",
+            "scales: 0.2\nscales: 0.2",
+        ),
+        (
             r"warmup_learning_rate: [\d.e-]+",
             "warmup_learning_rate: 1.0",
             COSINE + ".warmup_learning_rate",
@@ -406,6 +454,12 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             CROP + ".operations[0].min_aspect_ratio",
             "min_aspect_ratio: 0.6",
         ),
+        (
+            r"min_aspect_ratio: [\d.]+",
+            "min_aspect_ratio: 2.5",
+            CROP + ".operations[0].max_aspect_ratio",
+            "max_aspect_ratio: 2.5",
+        ),
         # evaluation and the rest
         (
             r'metrics_set: "coco_detection_metrics"',
@@ -439,6 +493,7 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
     assert write in found.write
     assert found.found and found.expected
     assert found.line is None or 1 <= found.line <= text.count("\n") + 1
+    assert_advice_helps(root, text, found)
 
 
 @pytest.mark.parametrize(
@@ -462,6 +517,34 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "decay: 0.9997",
             "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
             "decay: 0.97",
+        ),
+        (
+            r"warmup_steps: \d+",
+            "warmup_steps: 1400",
+            COSINE + ".warmup_steps",
+            "warmup_steps: 140",
+        ),
+        (
+            r"cosine_decay_learning_rate \{.*?\}",
+            "exponential_decay_learning_rate { decay_steps: 500 burnin_steps: 2800 }",
+            "train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate."
+            "burnin_steps",
+            "burnin_steps: 140",
+        ),
+        # The usual decay of batch norm is too high for few steps.
+        (
+            r"num_steps: \d+(.*?total_steps: )\d+(.*?warmup_steps: )\d+",
+            r"num_steps: 100\g<1>100\g<2>5",
+            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
+            "decay: 0.954",
+        ),
+        (
+            r"cosine_decay_learning_rate \{.*?\}",
+            "manual_step_learning_rate { initial_learning_rate: 0.001 "
+            "schedule { step: 5000 learning_rate: 0.0005 } "
+            "schedule { step: 9000 learning_rate: 0.0001 } }",
+            "train_config.optimizer.adam_optimizer.learning_rate.manual_step_learning_rate.schedule",
+            "schedule { step: 1037 learning_rate: 0.0005 }\nschedule { step: 1866 ",
         ),
         (
             r"cosine_decay_learning_rate \{.*?\}",
@@ -529,9 +612,12 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
     ],
 )
 def test_a_warning_names_its_key_and_the_line_to_write(root, pattern, replacement, key, write):
-    checked = check(root, changed(pattern, replacement))
-    assert write in findings_at(checked, key, findings.WARNING)[-1].write
+    text = changed(pattern, replacement)
+    checked = check(root, text)
+    found = findings_at(checked, key, findings.WARNING)[-1]
+    assert write in found.write
     assert checked.findings.count(findings.ERROR) == 0
+    assert_advice_helps(root, text, found)
 
 
 def test_the_reported_lines_correct_poor_coverage(root):
@@ -607,6 +693,42 @@ def test_a_checkpoint_file_instead_of_its_prefix(root, written):
     assert found.write == 'fine_tune_checkpoint: "model.ckpt"'
 
 
+@pytest.mark.parametrize("written", ["zoo", "zoo/frozen_inference_graph.pb", "zoo/model.ckp"])
+def test_the_folder_or_the_graph_of_a_checkpoint_instead_of_its_prefix(root, written):
+    (root / "zoo").mkdir(exist_ok=True)
+    for name in ("model.ckpt.index", "frozen_inference_graph.pb"):
+        (root / "zoo" / name).write_bytes(b"")
+    found = findings_at(check(root, fine_tuning_from(written)), CHECKPOINT)[0]
+    assert found.found.endswith("; in zoo: model.ckpt")
+    assert found.write == 'fine_tune_checkpoint: "zoo/model.ckpt"'
+
+
+@pytest.mark.parametrize(
+    "folder, write",
+    [("zoo", "run `make pretrained`"), ("mine", "copy or export the checkpoint again")],
+)
+def test_a_damaged_checkpoint_comes_with_a_remedy(root, monkeypatch, folder, write):
+    monkeypatch.setattr(paths, "PRETRAINED", root / "zoo")
+    (root / folder / "a").mkdir(parents=True, exist_ok=True)
+    (root / folder / "a" / "model.ckpt.index").write_bytes(b"damaged")
+    found = findings_at(check(root, fine_tuning_from(f"{folder}/a/model.ckpt")), CHECKPOINT)[0]
+    assert "cannot be read" in found.found
+    assert found.write.startswith(write)
+
+
+def test_a_run_folder_or_a_record_that_tensorflow_reads_as_a_pattern(root):
+    folder = root / "a[1]"
+    folder.mkdir(exist_ok=True)
+    write_record(folder / "train.record", product_images("train", 24), {"product": 1})
+    path = root / "a.config"
+    path.write_text(TEXT.replace(f"{ANNOTATIONS}/train.record", "a[1]/train.record"))
+    checked = checks.check_config(path, {}, root, run=folder)
+    for key in (TRAIN_RECORDS, "run folder (--run-dir)"):
+        found = findings_at(checked, key)[0]
+        assert "'[' in the path; TensorFlow reads it as a pattern" in found.found
+        assert found.expected == "a path without any of * ? [ \\"
+
+
 def test_a_checkpoint_of_another_depth_is_reported(root):
     variables = check(root, TEXT).network.variables
     wider = {
@@ -656,6 +778,26 @@ def test_a_class_that_the_label_map_lacks(root, tmp_path):
     path.write_text(TEXT)
     checked = checks.check_config(path, {"train": tmp_path / "train_labels.csv"}, root)
     assert "milk" in findings_at(checked, "class")[0].found
+
+
+def test_images_much_larger_than_the_input_come_with_a_size_that_helps(root):
+    text = changed(r"height: 512(.*?)width: 512", r"height: 96\1width: 96")
+    found = findings_at(check(root, text), TRAIN_RECORDS, findings.WARNING)[0]
+    assert found.write == f"run {record_checks.STEP_04} --max-side 288"
+
+
+def test_the_label_files_beside_the_records_are_the_ones_to_check(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", root)
+    path = root / "a.config"
+    path.write_text(TEXT)
+    (tmp_path / "mine.csv").write_text("")
+    named = {"train": None, "val": tmp_path / "mine.csv", "test": None}
+    found = checks.find_label_files(named, path)
+    assert found == {
+        "train": root / ANNOTATIONS / "train_labels.csv",
+        "val": tmp_path / "mine.csv",
+        "test": root / ANNOTATIONS / "test_labels.csv",
+    }
 
 
 def check_validation_record(root, name):

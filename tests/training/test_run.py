@@ -307,3 +307,9 @@ def test_a_log_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "launcher_command", lambda *_: ["echo", "a line"])
     with pytest.raises(UserError, match=r"train.log: cannot be written \(No space left"):
         run.train(tmp_path, 0, 10, run.Settings())
+
+
+def test_a_run_without_a_best_checkpoint_is_exported_from_the_newest(tmp_path):
+    (tmp_path / "evaluations.jsonl").write_text('{"step": 10, "AP": -1.0}\n')
+    assert run.export_command(tmp_path) == f"make export RUN_DIR={tmp_path} CHECKPOINT=newest"
+    assert "the validation images have no ground-truth box" in run.result(tmp_path)

@@ -37,7 +37,7 @@ def nearest(path: PathLike) -> Optional[str]:
         for prefix in (place, re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", place)):
             if is_prefix(prefix):
                 return prefix
-        for folder in (place, os.path.join(place, "best")):
+        for folder in (os.path.join(place, "best"), place):  # of a run, the best before the newest
             if os.path.isdir(folder) and prefixes_in(folder):
                 return prefixes_in(folder)[0]
     return None

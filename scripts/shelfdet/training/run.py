@@ -569,11 +569,12 @@ def result(run: pathlib.Path) -> str:
 
 def export_command(run: pathlib.Path) -> str:
     """The `make` command that exports the run."""
+    newest = " CHECKPOINT=newest" if checkpoints.has_no_ap(run) else ""  # none is the best
     if run.parent != paths.TRAINING:
-        return f"make export RUN_DIR={shlex.quote(paths.shown(run))}"
+        return f"make export RUN_DIR={shlex.quote(paths.shown(run))}{newest}"
     if run == paths.TRAINING / paths.DEFAULT_CONFIG.stem:
-        return "make export"
+        return f"make export{newest}"
     command = f"make export CONFIG={shlex.quote(run.name)}"
     if paths.GRAPHS / run.name in paths.SHIPPED_GRAPHS:
-        return f"{command} GRAPH=my_{run.name}"  # the shipped graph is not replaced
-    return command
+        command += f" GRAPH=my_{run.name}"  # the shipped graph is not replaced
+    return command + newest
