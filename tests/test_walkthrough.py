@@ -25,6 +25,8 @@ ALL_STEPS = 9
 FOLDED_OPERATIONS = {"DepthwiseConv2dNative", "FusedBatchNormV3"}
 SIDE = 128  # pixels of the network's input: feature maps of 8 x 8 and 4 x 4 cells
 NAME = paths.DEFAULT_CONFIG.stem
+# For folders that are given to make: neither make nor a shell may interpret anything in it.
+ODD_NAME = "a \"b\" 'c' $d `touch executed` $(shell touch executed) \\e; (f)"
 SECONDS = 900  # after which a step is taken to hang
 
 
@@ -122,21 +124,19 @@ def workspace(tmp_path_factory):
 
 
 def test_00_draws_shelves(workspace):
-    printed = workspace.script(
-        "00_make_demo_shelves", "--out", "shelves", "--train", 6, "--test", 2
-    )
+    printed = workspace.script("00_make_demo_shelves", "--out", ODD_NAME, "--train", 6, "--test", 2)
     assert "drew 6 train and 2 test images" in printed
 
 
 def test_01_02_and_04_make_the_data(workspace):
-    printed = workspace.make("data", f"FROM={workspace.elsewhere / 'shelves'}", "VAL_SHARE=0.3")
+    printed = workspace.make("data", f"FROM={workspace.elsewhere / ODD_NAME}", "VAL_SHARE=0.3")
     assert "found 6 train and 2 test images" in printed
     assert len(list(workspace.images.rglob("*.JPG"))) == 8
     train, val, test = map(workspace.boxes_per_image, ("train", "val", "test"))
     assert len(train) + len(val) == 6
     assert len(val) >= 2
     assert len(test) == 2
-    with open(str(workspace.elsewhere / "shelves" / "annotations.csv"), newline="") as file:
+    with open(str(workspace.elsewhere / ODD_NAME / "annotations.csv"), newline="") as file:
         assert train + val + test == collections.Counter(row[0] for row in csv.reader(file))
     assert printed.count("read back and equal") == 3
     for split in ("train", "val", "test"):
@@ -260,11 +260,13 @@ def test_10_reports_on_the_exported_graph(workspace):
 
 
 def test_08_draws_the_boxes_of_the_exported_graph(workspace):
-    drawn = workspace.elsewhere / "drawn"
-    images = workspace.images / "test"
+    drawn = workspace.elsewhere / "drawn" / ODD_NAME
+    images = workspace.elsewhere / "images" / ODD_NAME
+    shutil.copytree(str(workspace.images / "test"), str(images))
     printed = workspace.make("predict", f"IMAGES={images}", f"DRAW={drawn}")
     assert f"graph: {NAME}" in printed
     assert len(list(drawn.glob("*.[jJ][pP][gG]"))) == 2
+    assert not (workspace.root / "executed").exists()
 
 
 def test_only_the_config_and_the_latest_evaluation_are_changed(workspace):
