@@ -56,19 +56,29 @@ raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("first_line", ["", "command_line.interrupt_once()"])
-def test_ctrl_c_in_a_destructor_is_not_ignored(first_line):
+@pytest.mark.parametrize("last_line", ["Key()", "weak[Key()] = Key()"])
+def test_ctrl_c_where_python_ignores_exceptions(first_line, last_line):
+    """In a destructor, and where a dictionary of weak references removes an object that is gone."""
     code = f"""
-import os, signal, sys, time
+import os, signal, sys, time, weakref
 sys.path.insert(0, {str(SCRIPTS)!r})
 from shelfdet.core import command_line
 
-class Interrupted:
+class Key:
+    hashed = 0
+    def __hash__(self):
+        Key.hashed += 1
+        if Key.hashed == 2:  # once to add it, once to remove it
+            os.kill(os.getpid(), signal.SIGINT)
+        return 1
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
+        if not Key.hashed:
+            os.kill(os.getpid(), signal.SIGINT)
 
 def main():
     {first_line}
-    Interrupted()
+    weak = weakref.WeakValueDictionary()
+    {last_line}
     time.sleep(10)
 
 command_line.run(main)

@@ -11,7 +11,8 @@ from typing import Callable, Iterator, Optional
 from shelfdet import UserError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
-POSTPONED_SECONDS = 0.01  # a signal that arrives in a ``__del__``
+POSTPONED_SECONDS = 0.01  # a signal that arrives where Python ignores exceptions
+WEAKREF_MODULES = ("weakref.py", "_weakrefset.py")  # called when an object is gone
 STOPPED = "\nstopped by Ctrl-C"
 
 
@@ -54,12 +55,14 @@ def _raise_interrupt(number, frame):
 
 
 def _postponed(number, frame):
-    """Sends the signal once more a moment later if ``frame`` is in a ``__del__``.
+    """Sends the signal once more a moment later if Python would ignore an exception in ``frame``.
 
-    Python prints and ignores an exception in a ``__del__``: the program would go on.
+    It prints and ignores exceptions in a ``__del__``, and in what it calls when an object is gone:
+    the program would go on.
     """
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
+        code = frame.f_code
+        if code.co_name == "__del__" or os.path.basename(code.co_filename) in WEAKREF_MODULES:
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
             signal.setitimer(signal.ITIMER_REAL, POSTPONED_SECONDS)
             return True

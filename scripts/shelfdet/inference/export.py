@@ -171,7 +171,8 @@ def run_exporter(prefix: pathlib.Path, config: pathlib.Path, folder: pathlib.Pat
     process = subprocess.run(
         command,
         cwd=str(paths.ROOT),
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(import_path)),
+        # TensorFlow writes temporary files, which it does not remove when it is stopped.
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(import_path), TMPDIR=str(folder)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -37,7 +37,8 @@ def fold_file(source: pathlib.Path, target: pathlib.Path) -> None:
     """Writes the frozen graph in the file ``source`` to the file ``target``, folded."""
     definition = tensorflow1.load().compat.v1.GraphDef()
     definition.ParseFromString(source.read_bytes())
-    target.write_bytes(fold(definition).SerializeToString())
+    # Otherwise the order of attributes, and so the file, differs from run to run.
+    target.write_bytes(fold(definition).SerializeToString(deterministic=True))
 
 
 def fold(definition: GraphDef) -> GraphDef:

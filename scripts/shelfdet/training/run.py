@@ -7,6 +7,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from google.protobuf import text_format
@@ -498,11 +499,13 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         log = open(str(log_path), "ab", buffering=0)
     except OSError as error:
         raise UserError(files.writing_failed(log_path, error)) from error
-    with log, progress.Progress(start, target) as shown:
+    # TensorFlow writes temporary files, which it does not remove when it is stopped.
+    scratch = tempfile.TemporaryDirectory()
+    with log, scratch, progress.Progress(start, target) as shown:
         process = subprocess.Popen(
             launcher_command(run, target, settings),
             cwd=str(paths.ROOT),
-            env=_environment(),
+            env=dict(_environment(), TMPDIR=scratch.name),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
