@@ -57,6 +57,7 @@ OLD_STEPS, NEW_STEPS = 5, 10  # of training: what the old run has reached, and t
 SECONDS_TO_END = 20.0  # for the processes that remain after a signal
 STEP_TIMEOUT = 900.0
 STARTING_SECONDS = 0.15  # Python itself: before it, no script can handle a signal
+FAILURES_SHOWN = 2  # of a step in the table; all are printed when they happen
 TABLE_COLUMNS = ("SIGKILL", "SIGINT", "full disk", "RLIMIT_FSIZE")
 
 Groups = Tuple[Tuple[str, ...], ...]  # of paths: those of one group are all old or all new
@@ -261,6 +262,9 @@ class Copy:
         except subprocess.TimeoutExpired:
             kill_group(process.pid, signal.SIGKILL)
             status = process.wait()
+        except BaseException:  # Ctrl-C, which does not reach the step's own process group
+            kill_group(process.pid, signal.SIGKILL)
+            raise
         seconds = time.monotonic() - began
         return Ended(status, self._log.read_text(errors="replace"), seconds)
 
@@ -853,7 +857,7 @@ def failure_text(step: Step, outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def table(results: Dict[str, List[Outcome]], seconds: Dict[str, float]) -> str:
+def table(results: Dict[str, List[Outcome]]) -> str:
     """Survived of tried, by step and disturbance, as Markdown."""
     lines = ["| step | " + " | ".join(TABLE_COLUMNS) + " | what failed |"]
     lines.append("|---" * (len(TABLE_COLUMNS) + 2) + "|")
@@ -866,8 +870,11 @@ def table(results: Dict[str, List[Outcome]], seconds: Dict[str, float]) -> str:
             total[column][0] += survived
             total[column][1] += len(tried)
             cells.append(f"{survived} of {len(tried)}" if tried else "-")
-        failed = "; ".join(outcome.disturbance for outcome in outcomes if outcome.problems)
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {failed or 'nothing'} |")
+        failed = [outcome.disturbance for outcome in outcomes if outcome.problems]
+        shown = "; ".join(failed[:FAILURES_SHOWN]) or "nothing"
+        if len(failed) > FAILURES_SHOWN:
+            shown += f"; and {len(failed) - FAILURES_SHOWN} more"
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {shown} |")
     sums = [f"{survived} of {tried}" for survived, tried in total.values()]
     failures = sum(bool(outcome.problems) for outcomes in results.values() for outcome in outcomes)
     lines.append("| all | " + " | ".join(sums) + f" | {failures} |")
@@ -917,7 +924,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             for step in chosen:
                 bar.set_description(step.name)
                 results[step.name] = disturb(copy, step, measured.get(step.name), args, bar.update)
-    print(table(results, {}))
+    print(table(results))
     print(f"seed {args.seed}, {(time.monotonic() - began) / 60:.0f} minutes")
     return 1 if any(outcome.problems for found in results.values() for outcome in found) else 0
 
