@@ -264,6 +264,7 @@ class Copy:
             status = process.wait()
         except BaseException:  # Ctrl-C, which does not reach the step's own process group
             kill_group(process.pid, signal.SIGKILL)
+            process.wait()
             raise
         seconds = time.monotonic() - began
         return Ended(status, self._log.read_text(errors="replace"), seconds)

@@ -1,6 +1,8 @@
 """Step 07: what it exports, tests and refuses. tests/test_walkthrough.py exports for real."""
 
+import pathlib
 import re
+import subprocess
 import types
 
 import numpy as np
@@ -147,3 +149,22 @@ def test_a_checkpoint_of_nan_is_refused(tmp_path):
     expected = "gives boxes or scores that are not finite numbers. Were the losses"
     with pytest.raises(UserError, match=expected):
         export.fold(graph, tmp_path / "folded.pb")
+
+
+@pytest.mark.parametrize(
+    "printed, expected",
+    [
+        ("NotFoundError: Key w\n  File a.py\n    restore()\n", "printed:\n\nNotFoundError: Key w"),
+        ("OSError: No space left on device\n", "/t: cannot be written (No space left on device)"),
+    ],
+)
+def test_the_message_names_the_cause_of_a_failed_export(tmp_path, monkeypatch, printed, expected):
+    failed = subprocess.CompletedProcess([], 1, stdout=printed)
+    monkeypatch.setattr(export.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(export.files, "write_text", lambda *_: None)
+    config = tmp_path / "a.config"
+    config.write_text("")
+    with pytest.raises(UserError) as caught:
+        export.run_exporter(tmp_path / "model.ckpt", config, pathlib.Path("/t/scratch"))
+    assert expected in str(caught.value)
+    assert "restore()" not in str(caught.value)

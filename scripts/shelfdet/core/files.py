@@ -21,6 +21,8 @@ SHA256_BLOCK = 1 << 20  # bytes read at a time, so that a large graph is not hel
 SHOWN_CHARACTERS = 40  # before and after the one that cannot be encoded
 LOCK_SECONDS = 5.0  # to wait for another program: a small file is written long before
 LOCK_PAUSE_SECONDS = 0.05
+# What other programs print when they cannot write, as a regular expression
+DISK_FULL = r"No space left on device|File too large|Disk quota exceeded"
 # Of Linux's renameat2
 AT_FDCWD = -100  # paths are relative to the working directory
 RENAME_EXCHANGE = 2

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -179,11 +180,26 @@ def run_exporter(prefix: pathlib.Path, config: pathlib.Path, folder: pathlib.Pat
         preexec_fn=functools.partial(parallel.end_with_parent, os.getpid()),
     )
     if process.returncode or not all((folder / name).is_file() for name in EXPORTED_FILES):
-        end = "\n".join(process.stdout.splitlines()[-LOG_LINES:])
-        raise UserError(
-            f"{prefix}: cannot be exported with {config} (status {process.returncode}). Was the "
-            f"checkpoint trained with this config? export_inference_graph.py printed:\n\n{end}"
+        raise UserError(_exporter_failed(prefix, config, folder, process))
+
+
+def _exporter_failed(prefix, config, folder, process):
+    """The message for a failure of export_inference_graph.py, which writes into ``folder``."""
+    full = re.search(files.DISK_FULL, process.stdout)
+    if full:
+        return (
+            f"{folder.parent}: cannot be written ({full.group()}) by export_inference_graph.py, "
+            "which puts its files there before they are moved into place. Expected free space for "
+            "about three times the size of the checkpoint. Free some space, or name another folder "
+            "with the environment variable TMPDIR, then run the step again."
         )
+    # Without the lines of code of tracebacks, which are indented.
+    lines = [line for line in process.stdout.splitlines() if line.strip() and line[0] != " "]
+    end = "\n".join(lines[-LOG_LINES:])
+    return (
+        f"{prefix}: cannot be exported with {config} (status {process.returncode}). Was the "
+        f"checkpoint trained with this config? export_inference_graph.py printed:\n\n{end}"
+    )
 
 
 def fold(exported: pathlib.Path, target: pathlib.Path) -> None:

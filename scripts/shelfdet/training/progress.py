@@ -9,6 +9,8 @@ from typing import Deque, List, NamedTuple, Optional, Union
 
 import tqdm
 
+from shelfdet.core import files
+
 KILLED = -9  # status of a process that SIGKILL ended
 LINES_KEPT = 15  # of the end of the log, shown when a failed training printed no traceback
 MESSAGE_LINES = 12  # of an exception's own message; a longer one is cut
@@ -44,7 +46,7 @@ ADVICE = (
         "The loss became NaN. Run step 05; then lower the learning rate or lengthen its warm-up.",
     ),
     Advice(
-        r"No space left on device|ResourceExhausted.*(write|append)|File too large",
+        files.DISK_FULL + r"|ResourceExhausted.*(write|append)",
         "The disk is full. Free some space and run the same command again, which resumes; or put "
         "the run elsewhere with --run-dir.",
     ),
