@@ -71,9 +71,7 @@ class Key:
         if Key.hashed == 2:  # once to add it, once to remove it
             os.kill(os.getpid(), signal.SIGINT)
         return 1
-    def __del__(self):
-        if not Key.hashed:
-            os.kill(os.getpid(), signal.SIGINT)
+    __del__ = lambda self: Key.hashed or os.kill(os.getpid(), signal.SIGINT)
 
 def main():
     {first_line}

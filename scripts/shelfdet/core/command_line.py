@@ -61,13 +61,23 @@ def _postponed(number, frame):
     the program would go on.
     """
     while frame is not None:
-        code = frame.f_code
-        if code.co_name == "__del__" or os.path.basename(code.co_filename) in WEAKREF_MODULES:
+        module = os.path.basename(frame.f_code.co_filename)
+        if module in WEAKREF_MODULES or _is_destructor(frame):
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
             signal.setitimer(signal.ITIMER_REAL, POSTPONED_SECONDS)
             return True
         frame = frame.f_back
     return False
+
+
+def _is_destructor(frame):
+    """Whether a frame runs the ``__del__`` of its first argument."""
+    # By its code and not its name: TensorFlow's bindings have `__del__ = lambda self: None`.
+    code = frame.f_code
+    if not code.co_argcount:
+        return False
+    owner = frame.f_locals.get(code.co_varnames[0])
+    return getattr(getattr(type(owner), "__del__", None), "__code__", None) is code
 
 
 def interrupt_once() -> None:
