@@ -226,6 +226,12 @@ def test_no_photograph_and_no_annotation_is_tracked():
     assert not [name for name in tracked() if name.lower().endswith(suffixes)]
 
 
+def test_test_modules_have_different_names():
+    # Their folders are no packages, so pytest imports two modules of one name as one.
+    names = [path.name for path in ROOT.glob("tests/**/*.py")]
+    assert len(names) == len(set(names))
+
+
 # --- README ------------------------------------------------------------------------------------
 
 
