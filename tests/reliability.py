@@ -912,6 +912,8 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # As an exception, so that a full disk is unmounted and the copy is removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if os.geteuid():
         print("not root: the full disk is tried with RLIMIT_FSIZE alone, without a tmpfs")
     chosen = [step for step in STEPS + MAKE_TARGETS if step.name in args.steps]
