@@ -11,6 +11,7 @@ import csv
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 
 import hypothesis
@@ -21,6 +22,11 @@ import pytest
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI", "").lower() not in ("", "0", "no", "false", "off"):
     hypothesis.settings.load_profile("ci")
+
+# A shell starts programs in the background with SIGINT ignored, and their own programs inherit it.
+# The tests of Ctrl-C need the handler of Python.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
