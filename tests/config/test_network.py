@@ -69,7 +69,7 @@ def test_the_network_of_the_shipped_config(config, networks):
 @pytest.mark.parametrize("average", ["false", "true"])
 def test_the_variables_that_a_training_resumes_from(config, optimizer, slots, average):
     rate = "learning_rate { constant_learning_rate { learning_rate: 0.001 } }"
-    small = pipeline.with_input_size(config, (96, 96), 1)
+    small = pipeline.with_input_size(config, (96, 96), 2)
     changed = pipeline.with_changes(
         small,
         [
