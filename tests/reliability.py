@@ -912,6 +912,8 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # A shell that starts this script with `&` has it, and the steps, ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # As an exception, so that a full disk is unmounted and the copy is removed.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if os.geteuid():
