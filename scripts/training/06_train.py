@@ -82,52 +82,53 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
-    from shelfdet.training import run
+    from shelfdet.training import plan, run, run_lock, run_notes
 
     folder = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
-    plan = run.make_plan(args.config, folder, args.start_from)
-    finished = plan.start is not None and plan.start >= plan.target
+    planned = plan.make_plan(args.config, folder, args.start_from)
+    finished = planned.start is not None and planned.start >= planned.target
     if not finished:
-        run.check_files(plan)
-    repaired = run.repair(plan)
+        plan.check_files(planned)
+    repaired = plan.repair(planned)
     if repaired:
         print(repaired)
     if finished:
-        print_finished(plan, run.export_command(folder))
-        changes = run.changes_after_training(plan)
+        print_finished(planned, run.export_command(folder))
+        changes = plan.changes_after_training(planned)
         if changes:
             print(changes)
         return
-    changes = run.changes(plan)
+    changes = plan.changes(planned)
     if changes:
         print(changes)
-    with run.RunLock(folder):
-        run.write_notes(plan)
-        print_start(plan, run.launcher_command(folder, plan.target, settings), run)
-        run.train(folder, plan.start or 0, plan.target, settings)
+    with run_lock.RunLock(folder):
+        run_notes.write(folder, args.config, planned.config, planned.start is not None)
+        print_start(planned, run.launcher_command(folder, planned.target, settings), run)
+        run.train(folder, planned.start or 0, planned.target, settings)
     print(run.result(folder))
     print(f"next: {run.export_command(folder)}")
 
 
-def print_finished(plan: Any, export_command: str) -> None:
+def print_finished(planned: Any, export_command: str) -> None:
+    """planned: a plan.Plan."""
     print(
-        f"{paths.shown(plan.run)}: the newest checkpoint of this run is already at step "
-        f"{plan.start} of {plan.target} (num_steps of {paths.shown(plan.config_path)}): nothing is "
-        f"left to train.\nTo export it: {export_command}\n"
+        f"{paths.shown(planned.run)}: the newest checkpoint of this run is already at step "
+        f"{planned.start} of {planned.target} (num_steps of {paths.shown(planned.config_path)}): "
+        f"nothing is left to train.\nTo export it: {export_command}\n"
         "To continue training, raise num_steps (and total_steps of a cosine schedule). To start "
         "again, name another folder with --run-dir (`make train RUN_DIR=folder`)."
     )
 
 
-def print_start(plan: Any, command: Sequence[str], run: Any) -> None:
-    """plan: a run.Plan. run: the module, which is imported in ``main``."""
-    verb = "training" if plan.start is None else "resuming"
+def print_start(planned: Any, command: Sequence[str], run: Any) -> None:
+    """planned: a plan.Plan. run: the module, which is imported in ``main``."""
+    verb = "training" if planned.start is None else "resuming"
     print(
-        f"{verb} from step {plan.start or 0} to {plan.target} in {paths.shown(plan.run)}, "
-        f"with {paths.shown(plan.config_path)}"
+        f"{verb} from step {planned.start or 0} to {planned.target} in {paths.shown(planned.run)}, "
+        f"with {paths.shown(planned.config_path)}"
     )
-    plain = ["python", paths.shown(run.MODEL_MAIN)] + run.model_main_flags(plan.run)
+    plain = ["python", paths.shown(run.MODEL_MAIN)] + run.model_main_flags(planned.run)
     print(f"  {' '.join(shlex.quote(word) for word in command)}")
     print(f"  (without the launcher: {' '.join(shlex.quote(word) for word in plain)})")
 

@@ -1,0 +1,112 @@
+"""What a run's folder says of its training: its config, and the images that it was trained on."""
+
+import json
+import pathlib
+from typing import Dict, List, Optional, Set
+
+from google.protobuf import text_format
+
+from shelfdet.config import pipeline
+from shelfdet.core import files, paths, text
+from shelfdet.data import labels
+
+# Keys of trained_on.json. BEFORE: the images that the run's first weights were trained on.
+TRAIN = "train"
+VAL = "val"
+BEFORE = "before"
+
+
+def write(
+    run: pathlib.Path, config_path: pathlib.Path, config: pipeline.Config, resumes: bool
+) -> None:
+    """Writes pipeline.config and trained_on.json into the run's folder, both or none.
+
+    Args:
+      run: the run's folder.
+      config_path: the config as the user wrote it.
+      config: what to train with.
+      resumes: whether the training resumes from a checkpoint in the folder.
+    """
+    contents = {
+        run / paths.CONFIG_FILE: config_text(config_path, config),
+        run / paths.TRAINED_ON_FILE: json.dumps(images_seen(config, run, resumes), indent=0) + "\n",
+    }
+    with files.replacing_together(list(contents)) as partials:
+        for partial, content in zip(partials, contents.values()):
+            files.write_text(partial, content)
+
+
+def own_config(run: pathlib.Path) -> Optional[pipeline.Config]:
+    """The config that the run was last trained with; None where it was not trained yet."""
+    path = run / paths.CONFIG_FILE
+    return pipeline.read(path) if path.exists() else None
+
+
+def config_text(path: pathlib.Path, config: pipeline.Config) -> str:
+    """The config as text for the run's folder.
+
+    It is the file's own text, with its comments, unless ``config`` differs from the file.
+    """
+    if pipeline.read(path) == config:
+        return text.read_text(path, "a training config")
+    first_weights = paths.shown(paths.ROOT / config.train_config.fine_tune_checkpoint)
+    return (
+        f"# {paths.shown(path)}, started with --start-from {first_weights}\n"
+        + text_format.MessageToString(config)
+    )
+
+
+def dataset_images(config: pipeline.Config) -> Dict[str, List[str]]:
+    """The sorted file names of the images trained on and validated on, under "train" and "val".
+
+    They are read from the label file that step 02 writes beside each record; a split without one is
+    left out.
+    """
+    readers = {TRAIN: config.train_input_reader}
+    if config.eval_input_reader:
+        readers[VAL] = config.eval_input_reader[0]
+    names = {}
+    for split, reader in readers.items():
+        for record in reader.tf_record_input_reader.input_path[:1]:
+            record_path = paths.ROOT / record
+            label_file = record_path.with_name(f"{record_path.stem}_labels.csv")
+            if label_file.is_file():
+                names[split] = sorted(image.filename for image in labels.read_labels(label_file))
+    return names
+
+
+def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Dict[str, List[str]]:
+    """The content of the run's trained_on.json: every image that its weights have been trained on.
+
+    Args:
+      config: the training config.
+      run: the run's folder.
+      resumes: whether the training resumes from a checkpoint there.
+
+    Returns:
+      ``dataset_images``, and under "before" the images that the first weights were trained on, as
+      far as a trained_on.json beside these weights, or in the folder of a resumed run, lists them.
+    """
+    seen = dataset_images(config)
+    before: Set[str] = set()
+    own = run / paths.TRAINED_ON_FILE
+    if resumes and own.is_file():
+        before.update(files.read_json(own).get(BEFORE, ()))
+    noted = _trained_on_file_of(config.train_config.fine_tune_checkpoint)
+    if noted is not None:
+        for names in files.read_json(noted).values():
+            before.update(names)
+    if before:
+        seen[BEFORE] = sorted(before)
+    return seen
+
+
+def _trained_on_file_of(checkpoint: str) -> Optional[pathlib.Path]:
+    """The trained_on.json of a checkpoint: beside it, or one folder up for the best/ of a run."""
+    if not checkpoint:
+        return None
+    prefix = paths.ROOT / checkpoint
+    for folder in (prefix.parent, prefix.parent.parent):
+        if (folder / paths.TRAINED_ON_FILE).is_file():
+            return folder / paths.TRAINED_ON_FILE
+    return None

@@ -1,0 +1,41 @@
+"""What a run notes of its config and its images."""
+
+from runs import CONFIG, make_run, make_weights
+
+from shelfdet.training import plan, run_notes
+
+
+def test_images_of_the_first_weights_are_noted(tmp_path):
+    start = make_weights(tmp_path / "graph")
+    folder = make_run(tmp_path / "run", 10)
+    (start / "trained_on.json").write_text(
+        '{"train": ["b.JPG"], "val": ["a.JPG"], "before": ["c.JPG"]}'
+    )
+    config = plan.read_config(CONFIG, start)
+    assert config.train_config.fine_tune_checkpoint == str(start / "model.ckpt")
+    seen = run_notes.images_seen(config, folder, resumes=False)
+    assert seen["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+
+
+def test_images_of_the_first_weights_stay_noted_when_a_run_resumes(tmp_path):
+    folder = make_run(tmp_path / "run", 10)
+    (folder / "trained_on.json").write_text('{"before": ["a.JPG"]}')
+    config = plan.read_config(CONFIG)  # without --start-from
+    assert run_notes.images_seen(config, folder, resumes=True)["before"] == ["a.JPG"]
+    assert "before" not in run_notes.images_seen(config, folder, resumes=False)
+    assert "before" not in run_notes.images_seen(config, tmp_path, resumes=True)
+
+
+def test_images_of_a_best_checkpoint_are_noted_one_folder_up(tmp_path):
+    (tmp_path / "trained_on.json").write_text('{"train": ["b.JPG"], "val": ["a.JPG"]}')
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "model.ckpt-7.index").write_text("")
+    config = plan.read_config(CONFIG, tmp_path / "best" / "model.ckpt-7")
+    seen = run_notes.images_seen(config, tmp_path / "run", resumes=False)
+    assert seen["before"] == ["a.JPG", "b.JPG"]
+
+
+def test_a_byte_order_mark_is_left_out_of_the_copied_config(tmp_path):
+    config_path = tmp_path / "a.config"
+    config_path.write_bytes(b"\xef\xbb\xbf" + CONFIG.read_bytes())
+    assert run_notes.config_text(config_path, plan.read_config(config_path)) == CONFIG.read_text()
