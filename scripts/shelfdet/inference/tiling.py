@@ -10,10 +10,9 @@ from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from shelfdet.core import boxes
+from shelfdet.core import boxes, tiles
 from shelfdet.data import images
 
-OVERLAP_SHARE = 0.2  # of a tile's side, shared with the neighbouring tile
 # A box that ends within this share of a tile's side from a border inside the image counts as cut by
 # it: a network places the edge of a cut product some pixels beside the border.
 BORDER_SHARE = 0.01
@@ -83,15 +82,10 @@ def cut_tiles(pixels: np.ndarray, count: int) -> List[Tile]:
     Returns:
       list of Tile, row by row.
     """
-    tops, height = _spans(pixels.shape[0], count)
-    lefts, width = _spans(pixels.shape[1], count)
-    tiles = []
-    for top in tops:
-        for left in lefts:
-            bottom = top + height
-            right = left + width
-            tiles.append(Tile(pixels[top:bottom, left:right], (left, top, right, bottom)))
-    return tiles
+    return [
+        Tile(pixels[top:bottom, left:right], (left, top, right, bottom))
+        for left, top, right, bottom in tiles.grid(pixels.shape[1::-1], count)
+    ]
 
 
 def not_cut_by_tile(boxes_xyxy: np.ndarray, tile: Tile, image_wh: Tuple[int, int]) -> np.ndarray:
@@ -155,11 +149,3 @@ def _not_covered(boxes_xyxy: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         better = kept[:row] & (class_ids[:row] == class_ids[row])
         kept[row] = shares[row, :row][better].sum() <= MAX_COVERED_SHARE
     return kept
-
-
-def _spans(side: int, count: int) -> Tuple[List[int], int]:
-    """(start of each tile, length of a tile) along an image's side, all in pixels."""
-    # count tiles less the overlaps between them make up the side.
-    length = min(side, int(np.ceil(side / (count - (count - 1) * OVERLAP_SHARE))))
-    starts = np.linspace(0, side - length, count).round().astype(int).tolist()
-    return starts, length

@@ -1,0 +1,65 @@
+"""Tiles of an image, their number for a wanted product size, and what a tile shows of a box."""
+
+import numpy as np
+import pytest
+
+from shelfdet.core import tiles
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_tiles_cover_the_image_and_overlap_by_a_fifth(count):
+    found = tiles.grid((1000, 700), count)
+    assert len(found) == count**2
+    assert found[0][:2] == (0, 0) and found[-1][2:] == (1000, 700)
+    widths = {right - left for left, _, right, _ in found}
+    assert widths == {int(np.ceil(1000 * tiles.share(count)))}
+    row = found[:count]
+    for (left, _, right, _), (next_left, _, _, _) in zip(row, row[1:]):
+        assert right - next_left == pytest.approx(0.2 * (right - left), abs=2)
+
+
+def test_tiles_are_listed_row_by_row():
+    assert tiles.grid((180, 90), 2) == [
+        (0, 0, 100, 50),
+        (80, 0, 180, 50),
+        (0, 40, 100, 90),
+        (80, 40, 180, 90),
+    ]
+
+
+def test_an_image_smaller_than_its_number_of_tiles_is_covered():
+    assert tiles.grid((2, 1), 3)[0] == (0, 0, 1, 1)
+
+
+def test_the_scale_of_a_product_is_that_of_an_anchor():
+    # 20 x 45 of 100 x 100 is an anchor of scale 0.3 and aspect ratio 4/9: 0.3 * 2/3 and 0.3 * 3/2.
+    assert tiles.product_scale([[10, 10, 30, 55]], (100, 100)) == pytest.approx(0.3)
+    boxes = [[0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 90, 90]]
+    assert tiles.product_scale(boxes, (100, 100)) == pytest.approx(0.2)  # the median
+
+
+@pytest.mark.parametrize(
+    "scale, count",
+    [
+        (0.1, 1),
+        (0.5, 1),  # too large already in the whole image
+        (0.0505, 2),  # the median of SKU-110K: 0.091 in 2 x 2 tiles, 0.131 in 3 x 3
+        (0.04, 3),  # 0.072 in 2 x 2 tiles, 0.104 in 3 x 3
+        (0.0001, tiles.MOST_TILES),
+    ],
+)
+def test_the_number_of_tiles_brings_products_nearest_to_the_wanted_scale(scale, count):
+    assert tiles.count_for(scale, 0.1) == count
+
+
+def test_nearest_is_by_ratio():
+    # In 1 and 2 tiles 0.1 is 0.1 and 0.18, which are equally far from their geometric mean.
+    mean = np.sqrt(0.1 * 0.18)
+    assert tiles.count_for(0.1, mean * 0.999) == 1
+    assert tiles.count_for(0.1, mean * 1.001) == 2
+
+
+def test_the_share_of_a_box_that_a_tile_shows():
+    boxes = [[0, 0, 10, 10], [5, 0, 15, 10], [8, 8, 12, 12], [20, 0, 30, 10]]
+    shares = tiles.visible_shares(np.array(boxes, dtype=float), (0, 0, 10, 10))
+    np.testing.assert_allclose(shares, [1, 0.5, 0.25, 0])
