@@ -31,6 +31,7 @@ class BoxChecker:
         self._furthest_outside_px = 0.0
         self._counts = collections.Counter()
         self._unknown_classes = collections.OrderedDict()  # class -> places
+        self._left_out = collections.OrderedDict()  # what it is in place of a box -> places
         self._replaced_classes = set()  # what the annotations call the only class
 
     def check(self, rows: Iterable[BoxRow], size_wh: Size) -> List[LabelledBox]:
@@ -40,6 +41,9 @@ class BoxChecker:
             # A region of many products, learned as one product, would teach a wrong size.
             if row.crowd:
                 self._counts["crowd"] += 1
+                continue
+            if row.left_out:
+                self._left_out.setdefault(row.left_out, []).append(row.place)
                 continue
             label = self._class_of(row)
             if label not in self._label_map:
@@ -92,6 +96,8 @@ class BoxChecker:
         for key, message in messages:
             if self._counts[key]:
                 report(f"{self._counts[key]} {message}")
+        for kind, places in self._left_out.items():
+            report(f"{len(places)} {kind} were left out, which are no boxes: {listed(places)}")
 
     def _class_of(self, row: BoxRow) -> Optional[str]:
         if self._only_class is None:

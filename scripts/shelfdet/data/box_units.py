@@ -12,7 +12,7 @@ import numpy as np
 
 from shelfdet.core import boxes
 from shelfdet.core.text import Problems, listed, shown
-from shelfdet.data.formats import BoxRow
+from shelfdet.data.formats import BoxRow, ImageBoxes
 
 Size = Tuple[float, float]
 Box = Sequence[float]
@@ -29,6 +29,10 @@ CLIPPED_SHARE_OF_BOX = 0.5
 # A box of all numbers in here, in pixels, would be smaller than any product. Shares of the image
 # are between 0 and 1, but for rounding and products that are cut off.
 SHARES = (-0.5, 1.5)
+# A corner above this is in pixels, however far outside its image a box in shares may be.
+STATED_IN_PIXELS = 4.0
+# Tools write shares with six digits: a corner is the sum of two of them.
+ROUNDING_SHARE = 2e-6
 # So many wrong boxes, and so large a share of all, are no single mistakes.
 FEW_WRONG = 3
 WRONG_SHARE = 0.05
@@ -90,6 +94,38 @@ def too_far_outside(box_xyxy: Box, size_wh: Size) -> str:
         f"reaches {outside:g} px outside, with {share:.0%} of its area; expected at most {limit:g} "
         f"px and {CLIPPED_SHARE_OF_BOX:.0%} outside"
     )
+
+
+def to_pixels(annotated: ImageBoxes, size_wh: Sequence[float], problems: Problems) -> ImageBoxes:
+    """An image with its boxes in pixels.
+
+    Args:
+      annotated: an image of any format.
+      size_wh: its size in pixels.
+      problems: gets one problem where the numbers of an image in shares are pixels.
+    """
+    if not annotated.in_shares:
+        return annotated
+    rows = [row for row in annotated.rows if not row.left_out]
+    in_pixels = [row for row in rows if max(row.box_xyxy) > STATED_IN_PIXELS]
+    if len(in_pixels) > MOSTLY_WRONG_SHARE * len(rows):
+        problems.add(
+            in_pixels[0].place,
+            f"the box has corners {_text(in_pixels[0].box_xyxy)}, which are pixels; expected "
+            "shares of the width and height of the image, between 0 and 1. Divide x by the width "
+            "and y by the height, or export the boxes again.",
+        )
+        return annotated._replace(rows=[], in_shares=False)
+    return annotated._replace(
+        rows=[row._replace(box_xyxy=_scaled(row.box_xyxy, size_wh)) for row in annotated.rows],
+        in_shares=False,
+    )
+
+
+def _scaled(box_xyxy: Box, size_wh: Sequence[float]) -> Tuple[float, ...]:
+    """A box in pixels of one in shares; edges of the image that the file rounded are exact."""
+    snapped = [next((e for e in (0, 1) if abs(s - e) <= ROUNDING_SHARE), s) for s in box_xyxy]
+    return tuple(share * side for share, side in zip(snapped, tuple(size_wh) * 2))
 
 
 def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = False) -> None:

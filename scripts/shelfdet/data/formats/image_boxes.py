@@ -39,6 +39,8 @@ class BoxRow(NamedTuple):
     difficult: marked by Pascal VOC's <difficult>.
     crowd: marked by COCO's iscrowd: a region of many products instead of one product.
     bbox_xywh: the four numbers as COCO states them; None in other formats.
+    left_out: what the file has here in place of a box, in the plural, where it is never a product's
+      box ("lines"). It is counted and named, and the box means nothing.
     """
 
     place: str
@@ -48,6 +50,7 @@ class BoxRow(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     bbox_xywh: Optional[Tuple[float, float, float, float]] = None
+    left_out: str = ""
 
 
 class ImageBoxes(NamedTuple):
@@ -57,12 +60,15 @@ class ImageBoxes(NamedTuple):
     place: line, element or entry that names the image first, for messages.
     size_wh: (width, height) in pixels as the file states it, or None.
     rows: the image's boxes in the order of the file.
+    in_shares: whether the boxes are in shares of the image's width and height, as in YOLO's files,
+      instead of in pixels. ``box_units.to_pixels`` converts them.
     """
 
     filename: str
     place: str
     size_wh: Optional[Tuple[int, int]]
     rows: List[BoxRow]
+    in_shares: bool = False
 
 
 # File name -> image, in the order in which the images first appear in the file.
@@ -91,6 +97,7 @@ def add_image(
     place: str,
     size_wh: Optional[Tuple[int, int]],
     problems: Problems,
+    in_shares: bool = False,
 ) -> bool:
     """Adds an image without rows to ``images``; False after noting that it already has it."""
     if filename in images:
@@ -100,7 +107,7 @@ def add_image(
             "once (images in different folders need different names). Rename one.",
         )
         return False
-    images[filename] = ImageBoxes(filename, place, size_wh, [])
+    images[filename] = ImageBoxes(filename, place, size_wh, [], in_shares)
     return True
 
 
