@@ -47,6 +47,9 @@ STRIP_RATIO = 2.0
 FRAME_RATIO = 4 / 3
 # Grey level of the frame's margins. In black ones the shipped detector finds products (RUNS.md, 9).
 MARGIN_GREY = 127
+# Pillow's bilinear filter averages over all pixels that a smaller image's pixel covers. On full-size
+# photographs the detections are as good as with LANCZOS, which takes longer (docs/benchmarks.md).
+SHRINKING_FILTER = Image.BILINEAR
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces it, with a message of our own
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -154,7 +157,7 @@ def load(path: pathlib.Path, max_side: Optional[int] = None, exif: str = "ignore
         _decode(image, path)
         image = _as_rgb(image)
         if shrunk_wh != full_wh:
-            image = image.resize(shrunk_wh, Image.LANCZOS, box=box, reducing_gap=3.0)
+            image = image.resize(shrunk_wh, SHRINKING_FILTER, box=box)
         if exif == "apply" and orientation != UPRIGHT:
             image = image.transpose(_TO_UPRIGHT[orientation])
             if is_sideways(orientation):
@@ -165,14 +168,13 @@ def load(path: pathlib.Path, max_side: Optional[int] = None, exif: str = "ignore
 def _draft(image, shrunk_wh):
     """Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, for a fraction of the time.
 
-    Never below twice the wanted size, so that the filter that shrinks it further still averages
-    pixels.
+    Never below the wanted size: the inverse DCT at a smaller size averages pixels as a filter does.
 
     Returns:
       the box (left, upper, right, lower) of the draft that the image fills, which is not always
       whole pixels; None for formats that have no drafts.
     """
-    draft = image.draft(None, [2 * side for side in shrunk_wh])
+    draft = image.draft(None, shrunk_wh)
     return draft[1] if draft else None
 
 
@@ -187,7 +189,7 @@ def shrunk(pixels: np.ndarray, max_side: Optional[int]) -> np.ndarray:
     shrunk_wh = shrunk_size(size_wh, max_side)
     if shrunk_wh == size_wh:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize(shrunk_wh, Image.LANCZOS, reducing_gap=3.0))
+    return np.asarray(Image.fromarray(pixels).resize(shrunk_wh, SHRINKING_FILTER))
 
 
 def shrunk_size(size_wh: Sequence[int], max_side: Optional[int]) -> Tuple[int, int]:
@@ -306,6 +308,8 @@ def _orientation(image):
 
 
 def _as_rgb(image):
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I"):
         # 16-bit grey PNG: Pillow would clip the values at 255, whereas TensorFlow keeps the upper
         # byte.
