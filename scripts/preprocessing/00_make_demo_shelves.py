@@ -26,34 +26,23 @@ from shelfdet.core import command_line, paths
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.WORKSPACE / "demo" / "shelves",
         help="folder to draw into (default: %(default)s)",
     )
-    parser.add_argument(
-        "--train", type=int, default=60, help="number of training images (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test", type=int, default=16, help="number of test images (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="another seed draws other shelves (default: %(default)s)",
-    )
-    args = parser.parse_args(argv)
-    for option, count in (("--train", args.train), ("--test", args.test)):
-        if count < 1:
-            parser.error(f"{option} {count}: expected at least 1 image")
-    return args
+    for option, kind, number in (("--train", "training", 60), ("--test", "test", 16)):
+        parser.add_argument(
+            option,
+            type=command_line.positive,
+            default=number,
+            metavar="N",
+            help=f"number of {kind} images (default: %(default)s)",
+        )
+    command_line.add_seed(parser, "another seed draws other shelves")
+    return parser.parse_args(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -33,44 +33,31 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
-from shelfdet.data import formats, options
+from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
     from shelfdet.data import dataset, groups, labels
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     add_dataset_options(parser)
     options.add_checking_options(parser)
     options.add_split_options(parser)
     parser.add_argument(
         "--test-share",
-        type=float,
+        type=command_line.share,
         default=0.2,
         metavar="SHARE",
         help="share of test images, if there is no train/ and test/; above 0, below 1 (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--images-url",
-        default=data.GROCERY_IMAGES_URL,
-        metavar="URL",
-        help="(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--annotations-url",
-        default=data.GROCERY_ANNOTATIONS_URL,
-        metavar="URL",
-        help="(default: %(default)s)",
-    )
+    for option, url in (
+        ("--images-url", data.GROCERY_IMAGES_URL),
+        ("--annotations-url", data.GROCERY_ANNOTATIONS_URL),
+    ):
+        parser.add_argument(option, default=url, metavar="URL", help="(default: %(default)s)")
     args = parser.parse_args(argv)
-    if not 0 < args.test_share < 1:
-        parser.error(f"--test-share {args.test_share}: expected above 0 and below 1")
     if args.format != "auto" and args.annotations is None:
         parser.error("--format is the format of --annotations; give both")
     options.check_split_options(parser, args)
@@ -82,28 +69,14 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from",
         dest="source",
-        type=pathlib.Path,
-        metavar="FOLDER",
+        **command_line.FOLDER,
         help="a dataset that is already on this machine",
     )
-    parser.add_argument(
-        "--annotations",
-        type=pathlib.Path,
-        metavar="PATH",
-        help="CSV, JSON or folder of XML (default: the only one in the dataset's folder)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=formats.ANNOTATION_FORMATS + ("auto",),
-        default="auto",
-        help="of --annotations; auto: a .csv is csv if it has a header without a brand, else "
-        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
-    )
+    options.add_annotation_options(parser, "the only one in the dataset's folder")
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.IMAGES,
-        metavar="FOLDER",
         help="where the next steps read (default: %(default)s)",
     )
     parser.add_argument(

@@ -41,11 +41,7 @@ if TYPE_CHECKING:  # it loads NumPy and Pillow
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     add_inputs_and_outputs(parser)
     options.add_split_options(parser)
     options.add_checking_options(parser)
@@ -58,31 +54,18 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
     """Which images and annotations to read, and where the label files go."""
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.IMAGES,
-        metavar="FOLDER",
         help="folder with train/, test/ and perhaps val/, in it or in its ShelfImages/ (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--annotations",
-        type=pathlib.Path,
-        metavar="PATH",
-        help="CSV, JSON or folder of XML (default: annotations.csv, annotations/ or "
-        "annotations.json in --images)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=formats.ANNOTATION_FORMATS + ("auto",),
-        default="auto",
-        help="auto: a .csv is csv if it has a header without a brand, else grocery; a folder is "
-        "voc, a .json is coco (default: %(default)s)",
+    options.add_annotation_options(
+        parser, "annotations.csv, annotations/ or annotations.json in --images"
     )
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.ANNOTATIONS,
-        metavar="FOLDER",
         help="where the label files go (default: %(default)s)",
     )
 

@@ -28,36 +28,32 @@ from typing import List, Optional, Tuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths
+from shelfdet.training import options
 
 # object_detection's SSD Inception V2 feature extractor refuses smaller ones.
 SMALLEST_INPUT = 33
 
 
 def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
+    add_files(parser)
+    add_search_options(parser)
+    return parser.parse_args(argv)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """What is read and written, and what the page shows."""
     parser.add_argument(
         "--labels",
-        type=pathlib.Path,
+        **command_line.FILE,
         default=paths.labels("train"),
-        metavar="FILE",
-        help="default: %(default)s",
+        help="the boxes of the training images (default: %(default)s)",
     )
-    parser.add_argument(
-        "--config",
-        type=pathlib.Path,
-        default=paths.DEFAULT_CONFIG,
-        metavar="FILE",
-        help="default: %(default)s",
-    )
+    options.add_config(parser)
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.SHELF_IMAGES,
-        metavar="FOLDER",
         help="training images for the last row of the page; where one is not there, its boxes are "
         "drawn on blank paper (default: %(default)s)",
     )
@@ -68,11 +64,14 @@ def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.RESULTS,
-        metavar="FOLDER",
-        help="default: %(default)s",
+        help="of anchors.png and anchors.json (default: %(default)s)",
     )
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Which anchors are searched, for which input size, and on which boxes."""
     parser.add_argument(
         "--input",
         type=size,
@@ -101,10 +100,7 @@ def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
         metavar="N",
         help="random crops of each image (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the search and the crops (default: %(default)s)"
-    )
-    return parser.parse_args(argv)
+    command_line.add_seed(parser, "of the search and the crops")
 
 
 def size(text: str) -> Tuple[int, int]:

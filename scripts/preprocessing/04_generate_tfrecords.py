@@ -23,37 +23,25 @@ from typing import Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from shelfdet import data
 from shelfdet.core import command_line, paths
+from shelfdet.data import options
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--annotations",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.ANNOTATIONS,
-        metavar="FOLDER",
         help="where the label files are and the records go (default: %(default)s)",
     )
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.IMAGES,
-        metavar="FOLDER",
         help="images, or a folder with train/, test/ and perhaps val/ (default: %(default)s)",
     )
-    parser.add_argument(
-        "--label-map",
-        type=pathlib.Path,
-        default=paths.LABEL_MAP,
-        metavar="FILE",
-        help="the classes (default: %(default)s)",
-    )
+    options.add_label_map(parser)
     parser.add_argument(
         "--splits",
         nargs="+",
@@ -62,24 +50,12 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         metavar="SPLIT",
         help="which to write (default: train val test)",
     )
-    parser.add_argument(
-        "--max-side",
-        type=int,
-        default=data.MAX_SIDE,
-        metavar="PIXELS",
-        help="shrink longer images to this; 0 keeps all (default: %(default)s)",
+    options.add_max_side(parser)
+    options.add_exif(
+        parser,
+        "rotate images as their EXIF orientation says, for labels made in a viewer that does",
     )
-    parser.add_argument(
-        "--exif",
-        choices=("ignore", "apply"),
-        default="ignore",
-        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: rotate images as "
-        "their EXIF orientation says, for labels made in a viewer that does",
-    )
-    args = parser.parse_args(argv)
-    if args.max_side < 0:
-        parser.error(f"--max-side {args.max_side}: expected 0 or more pixels")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -1,14 +1,21 @@
-"""What the command lines of all scripts share: exit codes, signals, and types of options."""
+"""What the command lines of all scripts share: exit codes, signals, the parser, and options."""
 
 import argparse
 import contextlib
 import os
+import pathlib
 import signal
 import sys
 import threading
 from typing import Callable, Iterator, Optional
 
 from shelfdet import UserError
+from shelfdet.core.text import parse_number
+
+# For add_argument: the option's value is the path of a file, of a folder, or of either.
+FILE = {"type": pathlib.Path, "metavar": "FILE"}
+FOLDER = {"type": pathlib.Path, "metavar": "FOLDER"}
+PATH = {"type": pathlib.Path, "metavar": "PATH"}
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
 POSTPONED_SECONDS = 0.01  # a signal that arrives where Python ignores exceptions
@@ -128,8 +135,44 @@ def interrupts_delayed() -> Iterator[None]:
             os.kill(os.getpid(), number)
 
 
+def make_parser(docstring: Optional[str]) -> argparse.ArgumentParser:
+    """A parser without options. Its --help begins with the script's docstring, lines as they are.
+
+    Options cannot be abbreviated: each new option could make an abbreviation ambiguous.
+    """
+    return argparse.ArgumentParser(
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, use: str) -> None:
+    """Adds --seed, by default 0. ``use``: what is random."""
+    parser.add_argument("--seed", type=int, default=0, help=f"{use} (default: %(default)s)")
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, as the ``type`` of an argparse option."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
+    return _at_least(1, text)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0, as the ``type`` of an argparse option."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a whole number of at least {least}"
+        )
     return int(text)
+
+
+def share(text: str) -> float:
+    """A number above 0 and below 1, as the ``type`` of an argparse option."""
+    number = parse_number(text)
+    if number is None or not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0 and below 1")
+    return number

@@ -1,21 +1,69 @@
-"""Options that steps 01 and 02 share: step 01 replaces nothing by what step 02 would refuse."""
+"""Options of several scripts about images and annotations.
+
+Steps 01 and 02 share most of them: step 01 replaces nothing by what step 02 would refuse.
+"""
 
 import argparse
-import pathlib
 from typing import Any, Dict
 
-from shelfdet.core import paths
+from shelfdet.core import command_line, paths
+from shelfdet.data import MAX_SIDE, formats
+
+
+def add_annotation_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """The annotations and their format. ``default``: which annotations are read without them."""
+    parser.add_argument(
+        "--annotations",
+        **command_line.PATH,
+        help=f"CSV, JSON or folder of XML (default: {default})",
+    )
+    parser.add_argument(
+        "--format",
+        choices=formats.ANNOTATION_FORMATS + ("auto",),
+        default="auto",
+        help="of the annotations; auto: a .csv is csv if it has a header without a brand, else "
+        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
+    )
+
+
+def add_label_map(parser: argparse.ArgumentParser, effect: str = "") -> None:
+    """The classes. ``effect``: what else their number decides, for the help."""
+    parser.add_argument(
+        "--label-map",
+        **command_line.FILE,
+        default=paths.LABEL_MAP,
+        help=f"the classes{effect} (default: %(default)s)",
+    )
+
+
+def add_exif(parser: argparse.ArgumentParser, apply: str) -> None:
+    """What happens to images with an EXIF orientation. ``apply``: help for --exif apply."""
+    parser.add_argument(
+        "--exif",
+        choices=("ignore", "apply"),
+        default="ignore",
+        help="ignore: boxes are in pixels of the raw image, as TensorFlow decodes it (default). "
+        f"apply: {apply}",
+    )
+
+
+def add_max_side(parser: argparse.ArgumentParser, size: str = "this") -> None:
+    """To which size images are shrunk. ``size``: the same in words, for the help."""
+    parser.add_argument(
+        "--max-side",
+        type=command_line.not_negative,
+        default=MAX_SIDE,
+        metavar="PIXELS",
+        help=f"shrink longer images to {size}; 0 keeps all (default: %(default)s)",
+    )
 
 
 def add_checking_options(parser: argparse.ArgumentParser) -> None:
     """Classes, and what happens to boxes and images that are wrong or missing."""
-    parser.add_argument(
-        "--label-map",
-        type=pathlib.Path,
-        default=paths.LABEL_MAP,
-        metavar="FILE",
-        help="the classes; a single one becomes the class of every box; with several, the sixth "
-        "column of a grocery CSV is the class (default: %(default)s)",
+    add_label_map(
+        parser,
+        "; a single one becomes the class of every box; with several, the sixth column of a "
+        "grocery CSV is the class",
     )
     parser.add_argument(
         "--out-of-image",
@@ -42,14 +90,21 @@ def add_checking_options(parser: argparse.ArgumentParser) -> None:
         help="images without any box, listed in the annotations or not; keep: they show no product "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--exif",
-        choices=("ignore", "apply"),
-        default="ignore",
-        help="ignore: boxes are in pixels of the raw image, as TensorFlow decodes it (default). "
-        "apply: boxes were drawn in a viewer that applies the EXIF orientation; give it to step "
-        "04, too",
+    add_exif(
+        parser,
+        "boxes were drawn in a viewer that applies the EXIF orientation; give it to step 04, too",
     )
+
+
+def checking(args: argparse.Namespace) -> Dict[str, Any]:
+    """The options of ``add_checking_options`` but the label map, as ``validation`` takes them."""
+    names = ("out_of_image", "bad_boxes", "allow_missing", "empty_images", "exif")
+    return {name: getattr(args, name) for name in names}
+
+
+def add_fold(parser: argparse.ArgumentParser, use: str) -> None:
+    """A fold of the grouped split. ``use``: what for."""
+    parser.add_argument("--fold", type=int, choices=range(4), metavar="0..3", help=use)
 
 
 def add_split_options(parser: argparse.ArgumentParser) -> None:
@@ -61,42 +116,23 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
         help="official: by the folders train/, val/ and test/; without val/, validation images are "
         "taken out of train/. grouped: by planograms (default: %(default)s)",
     )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        choices=range(4),
-        metavar="0..3",
-        help="which planograms are the test images of --split grouped",
-    )
+    add_fold(parser, "which planograms are the test images of --split grouped")
     parser.add_argument(
         "--val-share",
-        type=float,
+        type=command_line.share,
         default=0.1,
         metavar="SHARE",
-        help="share of the training images, above 0 and below 1, where there is no val/ (default: "
-        "%(default)s)",
+        help="share of the training images that become validation images where there is no val/; "
+        "above 0 and below 1, since they choose the best checkpoint (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="which shelves or planograms become validation, and the test where images are in one "
-        "folder (default: %(default)s)",
+    command_line.add_seed(
+        parser,
+        "which shelves or planograms become validation, and the test where images are in one "
+        "folder",
     )
 
 
 def check_split_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the program where the options of ``add_split_options`` do not agree."""
-    if not 0 < args.val_share < 1:
-        parser.error(
-            f"--val-share {args.val_share}: expected above 0 and below 1 (validation images choose "
-            "the best checkpoint)"
-        )
     if (args.split == "grouped") != (args.fold is not None):
         parser.error("--split grouped needs --fold 0..3, and --fold needs --split grouped")
-
-
-def checking(args: argparse.Namespace) -> Dict[str, Any]:
-    """The options of ``add_checking_options`` but the label map, as ``validation`` takes them."""
-    names = ("out_of_image", "bad_boxes", "allow_missing", "empty_images", "exif")
-    return {name: getattr(args, name) for name in names}
