@@ -22,39 +22,16 @@ from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/, for shelfdet
 from shelfdet.core import command_line, paths
+from shelfdet.training import options
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config",
-        type=pathlib.Path,
-        default=paths.DEFAULT_CONFIG,
-        metavar="FILE",
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--start-from",
-        type=pathlib.Path,
-        metavar="PATH",
-        help="the weights that step 06 will start from: a graph's folder or a checkpoint's prefix",
-    )
-    parser.add_argument(
-        "--run-dir",
-        type=pathlib.Path,
-        metavar="FOLDER",
-        help="the folder that step 06 will write "
-        f"(default: {paths.shown(paths.TRAINING)}/NAME-OF-THE-CONFIG)",
-    )
+    parser = command_line.make_parser(__doc__)
+    options.add_run_options(parser)
     for split in paths.SPLITS:
         parser.add_argument(
             f"--{split}-labels",
-            type=pathlib.Path,
-            metavar="FILE",
+            **command_line.FILE,
             help="default: the one beside the record, or "
             f"{paths.shown(paths.labels(split))}, if it exists",
         )
@@ -70,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         args.config,
         checks.find_label_files(named, args.config),
         start_from=args.start_from,
-        run=(args.run_dir or paths.TRAINING / args.config.stem).resolve(),
+        run=options.run_folder(args.run_dir, args.config),
     )
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")

@@ -26,56 +26,13 @@ from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
+from shelfdet.training import options
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config",
-        type=pathlib.Path,
-        default=paths.DEFAULT_CONFIG,
-        metavar="FILE",
-        help="(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--run-dir",
-        type=pathlib.Path,
-        metavar="FOLDER",
-        help=f"checkpoints and logs (default: {paths.shown(paths.TRAINING)}/NAME-OF-THE-CONFIG)",
-    )
-    parser.add_argument(
-        "--start-from",
-        type=pathlib.Path,
-        metavar="PATH",
-        help="start with the weights of a graph's folder (step 07) or of a checkpoint's prefix, in "
-        "place of those that the config names",
-    )
-    parser.add_argument(
-        "--save-seconds",
-        type=command_line.positive,
-        default=300,
-        metavar="S",
-        help="between checkpoints: as much work is lost if the process is killed "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--eval-seconds",
-        type=command_line.positive,
-        default=600,
-        metavar="S",
-        help="at least, between evaluations on validation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of initial weights and augmentation; two runs still differ a little, because threads "
-        "finish in any order (default: %(default)s)",
-    )
+    parser = command_line.make_parser(__doc__)
+    options.add_run_options(parser)
+    options.add_launcher_options(parser)
     return parser.parse_args(argv)
 
 
@@ -84,7 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     command_line.interrupt_once()
     from shelfdet.training import plan, run, run_lock, run_notes
 
-    folder = (args.run_dir or paths.TRAINING / args.config.stem).resolve()
+    folder = options.run_folder(args.run_dir, args.config)
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
     planned = plan.make_plan(args.config, folder, args.start_from)
     finished = planned.start is not None and planned.start >= planned.target

@@ -40,16 +40,11 @@ from shelfdet.core import command_line, files, paths
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--run-dir",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.TRAINING / paths.DEFAULT_CONFIG.stem,
-        metavar="FOLDER",
         help="(default: %(default)s)",
     )
     parser.add_argument(
@@ -59,16 +54,10 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help="best (highest COCO AP on validation), newest, or a prefix such as "
         "RUN/model.ckpt-1200 (default: %(default)s)",
     )
-    parser.add_argument(
-        "--config", type=pathlib.Path, metavar="FILE", help="(default: the run's own)"
-    )
+    parser.add_argument("--config", **command_line.FILE, help="(default: the run's own)")
     parser.add_argument("--name", help="folder under --output (default: the name of the run)")
     parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=paths.GRAPHS,
-        metavar="FOLDER",
-        help="(default: %(default)s)",
+        "--output", **command_line.FOLDER, default=paths.GRAPHS, help="(default: %(default)s)"
     )
     parser.add_argument(
         "--unfolded", action="store_true", help="keep export_inference_graph.py's graph unchanged"

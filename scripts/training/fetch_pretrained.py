@@ -27,20 +27,10 @@ from shelfdet.training import pretrained
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
+    parser.add_argument("--archive", **command_line.FILE, help="an archive downloaded by hand")
     parser.add_argument(
-        "--archive", type=pathlib.Path, metavar="FILE", help="an archive downloaded by hand"
-    )
-    parser.add_argument(
-        "--out",
-        type=pathlib.Path,
-        default=paths.PRETRAINED,
-        metavar="FOLDER",
-        help="(default: %(default)s)",
+        "--out", **command_line.FOLDER, default=paths.PRETRAINED, help="(default: %(default)s)"
     )
     parser.add_argument("--url", default=pretrained.URL, help="(default: %(default)s)")
     return parser.parse_args(argv)

@@ -26,35 +26,18 @@ from typing import Any, Callable, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, parallel, paths
-from shelfdet.training import best_checkpoint
+from shelfdet.training import best_checkpoint, options
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--save-seconds", type=int, default=300, help="between checkpoints (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--eval-seconds",
-        type=int,
-        default=600,
-        help="at least, between evaluations on validation (default: %(default)s)",
-    )
+    parser = command_line.make_parser(__doc__)
+    options.add_launcher_options(parser)
     parser.add_argument(
         "--log-steps",
-        type=int,
+        type=command_line.positive,
         default=10,
+        metavar="N",
         help="between lines with the loss (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of initial weights and augmentation (default: %(default)s)",
     )
     parser.add_argument(
         "--parent",
