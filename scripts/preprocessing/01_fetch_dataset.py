@@ -111,15 +111,16 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     try:
         checked = check(found, args)
         image_groups = splits.image_groups(checked.images)
-        images = found.layout.images
+        images = checked.by_split
         if "all" in images:  # otherwise step 02 prints them
             print_groups(image_groups)
         divided = dataset.divide(
             images, set(checked.images), args.test_share, args.seed, image_groups
         )
-        if "all" in images:
+        if "test" not in images:
+            of = "" if "all" in images else "there are no test images, so the training images are "
             print(
-                f"divided into {len(divided['train'])} train and {len(divided['test'])} test "
+                f"{of}divided into {len(divided['train'])} train and {len(divided['test'])} test "
                 f"images (seed {args.seed})"
             )
         check_split(divided, checked.labelled, image_groups, args)
@@ -169,12 +170,12 @@ def print_images(found: "dataset.Dataset") -> None:
         print(f"found {len(images['all'])} images in one folder")
     else:
         counts = [f"{len(images[split])} {split}" for split in paths.SPLITS if split in images]
-        print(f"found {', '.join(counts[:-1])} and {counts[-1]} images")
+        print(f"found {' and '.join(filter(None, [', '.join(counts[:-1]), counts[-1]]))} images")
     for line in layout.unused_report(found.layout):
         print(line)
     annotations = found.annotations
     digest = ""
-    if annotations.format != "voc" and len(annotations.files) == 1:
+    if len(annotations.files) == 1 and not annotations.is_one_file_an_image():
         digest = f", sha256 {files.sha256(annotations.files[0])}"
     print(f"annotations: {annotations.described()}{digest}")
 

@@ -72,7 +72,7 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import dataset, groups, layout, splits, validation
+    from shelfdet.data import annotation_files, dataset, groups, layout, splits, validation
     from shelfdet.data.label_map import read_label_map
 
     label_map = read_label_map(args.label_map)
@@ -81,8 +81,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(line)
     path = args.annotations
     if path is None:
-        path = dataset.placed_annotations(args.images, args.format)
-    annotations = dataset.named_annotations(path, args.format)
+        path = annotation_files.placed(args.images, args.format)
+    annotations = annotation_files.named(path, args.format)
     kind = annotations.format
     print(f"reading {paths.shown(path)} as {formats.FORMATS[kind].title}")
     if kind == "grocery" and len(label_map) > 1:

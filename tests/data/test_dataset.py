@@ -15,7 +15,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import dataset, formats, groups, layout, splits
+from shelfdet.data import annotation_files, dataset, formats, groups, layout, splits
 
 GROCERY_NAMES = [
     f"C{camera}_P01_N{rank}_S2_1.JPG" for camera in range(1, 4) for rank in range(1, 119)
@@ -58,25 +58,25 @@ def test_the_only_annotations_are_found_and_several_need_a_choice(tmp_path):
     [
         ("gone.csv", "auto", "gone.csv: no such file or folder"),
         ("ShelfImages", "coco", "ShelfImages: is a folder; expected a file for --format coco"),
-        ("annotations.csv", "voc", "is a file; expected a folder of XML files"),
+        ("annotations.csv", "voc", "is a file; expected a folder of Pascal VOC XML, one"),
         ("ShelfImages", "voc", "ShelfImages: holds no .xml file"),
     ],
 )
 def test_annotations_that_do_not_fit_their_format(tmp_path, name, format, text):
     source = draw_dataset(tmp_path / "source")
     with pytest.raises(UserError, match=text):
-        dataset.named_annotations(source / name, format)
+        annotation_files.named(source / name, format)
 
 
 def test_annotations_are_described_by_the_folders_they_are_in(tmp_path):
     files = [tmp_path / side / f"{n}.xml" for side, n in (("train", 1), ("train", 2), ("test", 3))]
-    assert dataset.Annotations("voc", files).described() == (
+    assert annotation_files.Annotations("voc", files).described() == (
         f"3 files of Pascal VOC XML: 2 in {tmp_path / 'train'}, 1 in {tmp_path / 'test'}"
     )
-    assert dataset.Annotations("voc", files[:2]).described() == (
+    assert annotation_files.Annotations("voc", files[:2]).described() == (
         f"2 files of Pascal VOC XML in {tmp_path / 'train'}"
     )
-    assert dataset.Annotations("coco", [tmp_path / "a.json"]).described() == (
+    assert annotation_files.Annotations("coco", [tmp_path / "a.json"]).described() == (
         f"{tmp_path / 'a.json'} (COCO JSON)"
     )
 
@@ -217,13 +217,16 @@ def test_the_grocery_dataset_is_recognised(images, text):
         ),
         (
             lambda source: shutil.rmtree(str(source / "ShelfImages" / "test")),
-            r"ShelfImages: holds train/ \(2 images\) and no test/; .*--from .*ShelfImages/train",
+            r"1 of 3 annotated images do not exist: C1_P01_N2_S2_1.JPG \(line 3\)",
         ),
         (
             lambda source: (source / PLACED[0]).unlink(),
             r"holds train/ \(2 images\) and no image in test/;",
         ),
-        (lambda source: (source / "annotations.csv").unlink(), "holds no annotations"),
+        (
+            lambda source: (source / "annotations.csv").unlink(),
+            "holds no annotations, but ShelfImages; expected one of: Grocery Dataset CSV, ",
+        ),
         (
             lambda source: (source / "annotations.csv").write_text(""),
             "annotations.csv: the file is empty",

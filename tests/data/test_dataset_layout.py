@@ -91,16 +91,12 @@ def test_names_that_are_there_twice(folder):
 @pytest.mark.parametrize(
     "names, expected",
     [
-        (["train/a.jpg"], r"holds train/ (1 images) and no test/;"),
-        (["train/a.jpg"], r"let step 01 divide the images: --from"),
-        (["train/a.jpg", "val/b.jpg"], "rename val/ to test/"),
         (["test/a.jpg"], "holds test/ (1 images) and no train/"),
         (["train/a.jpg", "test/a.txt"], "and no image in test/;"),
         (["train/a.webp", "test/b.jpg"], "no image in train/ (a.webp is WebP, which"),
         (["train/a.jpg", "val/b.jpg", "valid/c.jpg", "test/d.jpg"], "val/ and valid/ both name"),
         (["a.txt"], "holds no images; expected"),
         (["a.heic", "b.heic"], "a.heic is HEIC, which TensorFlow does not decode: convert it"),
-        (["shelf 1/a.jpg", "shelf 2/b.jpg"], "holds no images of its own, but shelf 1/ (1 images)"),
         (
             ["train/a.jpg", "test/b.jpg", "images/train/c.jpg", "images/test/d.jpg"],
             "several places",
@@ -109,6 +105,58 @@ def test_names_that_are_there_twice(folder):
 )
 def test_what_is_missing_in_the_users_folder(folder, names, expected):
     assert expected in message_of(layout.find, folder(*names))
+
+
+@pytest.mark.parametrize("names", [["train/a.jpg"], ["train/a.jpg", "val/b.jpg"]])
+def test_without_test_images_step_01_takes_some_and_the_others_refuse(folder, names):
+    dataset = folder(*names)
+    assert set(found_in(dataset)) == {name.split("/")[0] for name in names}
+    message = message_of(layout.find_divided, dataset)
+    assert "holds train/ (1 image" in message and "and no test/; expected train/" in message
+    assert "let step 01 take them out of the training images: remove an empty test/" in message
+    assert f"give --from {dataset} (make data FROM={dataset})" in message
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("train2017", "train"),
+        ("VAL_images", "val"),
+        ("images-test", "test"),
+        ("obj_Validation_data", "val"),
+        ("train stations", None),
+        ("train_2", None),
+        ("trainval", None),
+        ("train_test", None),
+        ("data", None),
+    ],
+)
+def test_folders_are_of_a_split_by_their_whole_name(folder, name, split):
+    assert layout.split_of_folder(name) == split
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("instances_val2017", "val"),
+        ("annotations_train", "train"),
+        ("Test", "test"),
+        ("_annotations.coco", None),
+        ("captions_trainval", None),
+        ("train_without_test", None),
+    ],
+)
+def test_files_are_of_a_split_by_a_word_of_their_name(name, split):
+    assert layout.split_of_name(name) == split
+
+
+def test_images_in_folders_of_shops_are_all_taken_where_there_are_no_others(folder):
+    dataset = folder("shelf 1/a.jpg", "shelf 2/deep/b.jpg", ".hidden/c.jpg", "download/d.jpg")
+    found = layout.find(dataset)
+    assert list(found.images["all"]) == ["a.jpg", "b.jpg"] and found.root == dataset
+    assert "holds no images of its own, but" in message_of(layout.find_divided, dataset)
+    split = folder("train/cola/e.jpg", "train/fanta/f.jpg", "test/cola/g.jpg")
+    assert found_in(split) == {"train": ["e.jpg", "f.jpg"], "test": ["g.jpg"]}
 
 
 def test_no_folder(tmp_path):

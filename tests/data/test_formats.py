@@ -809,7 +809,8 @@ def test_every_format_has_a_title_and_a_use():
         ("a.csv", "filename,xmin,ymin,xmax,ymax,brand\n", "grocery"),
         ("a.csv", LABELS.replace(",", ";"), "csv"),
         ("a.csv", "Image\tXMin\tYMin\tXMax\tYMax\tLabel\n", "csv"),
-        ("a.json", "", "coco"),
+        ("a.json", coco(), "coco"),
+        ("a.json", "{}", "coco"),
     ],
 )
 def test_formats_of_files_are_recognised(tmp_path, name, content, expected):
@@ -821,7 +822,7 @@ def test_a_folder_is_recognised_as_voc(tmp_path):
 
 
 def test_a_format_that_is_not_recognised(tmp_path):
-    with pytest.raises(UserError, match=r"a .txt file; expected .csv, .json.*--format"):
+    with pytest.raises(UserError, match=r"a .txt file; expected .csv, .*.json.*--format"):
         formats.recognise(write_file(tmp_path / "a.txt", LABELS))
     with pytest.raises(UserError, match="a file without a suffix"):
         formats.recognise(write_file(tmp_path / "a", LABELS))

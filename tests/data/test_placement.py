@@ -9,7 +9,7 @@ from PIL import Image
 from restricted import as_other_user, in_child, open_folder
 
 from shelfdet import UserError
-from shelfdet.data import dataset, placement
+from shelfdet.data import annotation_files, dataset, placement
 
 
 def place(source, out, copy=False):
@@ -94,7 +94,7 @@ def test_images_and_annotations_are_both_complete_before_one_is_moved(tmp_path, 
     other = draw_dataset(tmp_path / "other", train=("a.JPG",), test=("b.JPG",))
     # The images are written before the annotations, which cannot be read.
     monkeypatch.setattr(
-        dataset.Annotations, "placed_files", lambda _, target: {target: source / "gone"}
+        annotation_files.Annotations, "placed_files", lambda _, target: {target: source / "gone"}
     )
     with pytest.raises(UserError):
         place(other, out, copy=True)

@@ -1,11 +1,13 @@
 """Where the images of a dataset are: all steps find them with the functions of this module.
 
 Images are in folders for training, validation and test, or all in one folder. These are directly in
-the dataset's folder or in one of HOMES in it. Upper and lower case do not matter.
+the dataset's folder or in one of HOMES in it; where there are none, all images below the dataset's
+folder are taken. Upper and lower case do not matter.
 """
 
 import os
 import pathlib
+import re
 import shlex
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -25,12 +27,17 @@ DOWNLOAD = "download"
 # COCO and many tools, of Pascal VOC.
 HOMES = (SHELF_IMAGES, "images", "JPEGImages")
 
-# Names of the folder of each split, as different tools write it.
-SPLIT_FOLDERS = {
+# Names of each split, as different tools write them.
+SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+# Words beside such a name in that of a folder of images: train_images, images-val, obj_train_data.
+WORDS_OF_FOLDERS = ("data", "image", "images", "img", "imgs", "obj", "set")
+
+# Folders in the folder of a split: of tools for YOLO, and of Supervisely.
+FOLDERS_OF_A_SPLIT = ("images", "img")
 
 # Files in a folder and its subfolders after which the search for unused images ends.
 SEARCHED_FILES = 100000
@@ -42,7 +49,7 @@ class Layout(NamedTuple):
     """What ``find`` found.
 
     root: the folder that holds the images, or the folders of the splits.
-    images: "train", "test" and, if there is such a folder, "val" to ImagePaths; or "all" to
+    images: "train" and, if there are such folders, "val" and "test" to ImagePaths; or "all" to
       ImagePaths where the images are not divided. Sorted by name.
     other_files: file name to path of the files in the same folders that are not read as images.
     unused: images in further folders, which are not used: folder (relative to the dataset's) to
@@ -66,10 +73,33 @@ class _Root(NamedTuple):
         return [path for folder in self.splits.get(split, ()) for path in _images_in_split(folder)]
 
     def all_images(self) -> List[pathlib.Path]:
-        return self.flat + [path for split in SPLIT_FOLDERS for path in self.split_images(split)]
+        return self.flat + [path for split in SPLIT_NAMES for path in self.split_images(split)]
 
     def is_divided(self) -> bool:
         return any(self.split_images(split) for split in self.splits)
+
+
+def split_of_name(name: str) -> Optional[str]:
+    """The one split that the words of a name state, as of instances_val2017; None without one."""
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    found = {split for split, names in SPLIT_NAMES.items() for word in words if word in names}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_of_folder(name: str) -> Optional[str]:
+    """The split that the name of a folder of images states, as train2017; None where it is another.
+
+    A folder that is named after more than a split, as "train stations", is none.
+    """
+    words = re.findall(r"[^\W\d_]+|\d+", name.casefold())
+    known = WORDS_OF_FOLDERS + tuple(name for names in SPLIT_NAMES.values() for name in names)
+    is_known = all(word in known or re.match(r"\d{4}$", word) for word in words)  # or a year
+    return split_of_name(name) if is_known else None
+
+
+def is_folder_of_images(name: str) -> bool:
+    """Whether a folder in a dataset's folder is named as one of its images."""
+    return name.lower() in [home.lower() for home in HOMES] or split_of_folder(name) is not None
 
 
 def has_images(folder: pathlib.Path) -> bool:
@@ -86,19 +116,18 @@ def find(folder: pathlib.Path, placed: bool = False) -> Layout:
 
     Raises:
       UserError: no such folder, no images, images in several places between which only the user can
-        choose, no train or test images although there are folders for splits; a file name that is
-        there twice (also but for upper and lower case), or that no label file can hold.
+        choose, no training images although there are folders for splits (or, with ``placed``, no
+        test images); a file name that is there twice (also but for upper and lower case), or that
+        no label file can hold.
     """
     folder = pathlib.Path(folder)
     root = _chosen_root(folder, placed)
     if root is None:
         raise UserError(_no_images(folder))
     if root.is_divided():
-        _refuse_missing_splits(root)
+        _refuse_missing_splits(root, needs_test=placed)
         paths = {
-            split: root.split_images(split)
-            for split in SPLIT_FOLDERS
-            if split != "val" or root.split_images("val")
+            split: root.split_images(split) for split in SPLIT_NAMES if root.split_images(split)
         }
     else:
         paths = {"all": root.flat}
@@ -155,7 +184,7 @@ def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[p
     root = _chosen_root(folder, placed=True)
     by_name: ImagePaths = {}
     if root is not None:
-        others = [name for name in SPLIT_FOLDERS if name != split]
+        others = [name for name in SPLIT_NAMES if name != split]
         candidates = root.split_images(split) + root.flat
         candidates += [path for name in others for path in root.split_images(name)]
         for path in candidates:
@@ -214,9 +243,9 @@ def _roots(folder: pathlib.Path) -> Iterator[_Root]:
     for path in [folder] + [path for path in subfolders if path.name.lower() in homes]:
         splits: Dict[str, List[pathlib.Path]] = {}
         for subfolder in _subfolders(path):
-            for split, names in SPLIT_FOLDERS.items():
-                if subfolder.name.strip().lower() in names:
-                    splits.setdefault(split, []).append(subfolder)
+            split = split_of_folder(subfolder.name)
+            if split is not None:
+                splits.setdefault(split, []).append(subfolder)
         yield _Root(path, images.list_images(path), splits)
 
 
@@ -231,16 +260,24 @@ def _subfolders(folder: pathlib.Path) -> List[pathlib.Path]:
 
 
 def _images_in_split(folder: pathlib.Path) -> List[pathlib.Path]:
-    """The images in the folder of a split, or in images/ in it, as tools for YOLO write them."""
+    """The images in the folder of a split or, where it has none, in its images/, or all below."""
     found = images.list_images(folder)
-    if found:
-        return found
-    return [
-        path
-        for subfolder in _subfolders(folder)
-        if subfolder.name.lower() == "images"
-        for path in images.list_images(subfolder)
-    ]
+    for subfolder in _subfolders(folder):
+        if not found and subfolder.name.lower() in FOLDERS_OF_A_SPLIT:
+            found = images.list_images(subfolder)
+    return found or _images_below(folder)
+
+
+def _images_below(folder: pathlib.Path) -> List[pathlib.Path]:
+    """All images in a folder and below, but those that step 01 downloaded."""
+    found = []
+    for place, subfolders, names in os.walk(str(folder)):
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and name != DOWNLOAD
+        )
+        if names:
+            found += images.list_images(pathlib.Path(place))
+    return found
 
 
 def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
@@ -254,6 +291,10 @@ def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
         found = "is a file" if folder.exists() else "no such folder"
         raise UserError(f"{folder}: {found}; expected a folder with images. Check the path.")
     roots = [root for root in _roots(folder) if root.all_images()]
+    if not roots and not placed:
+        # One folder a shop or a class, at any depth.
+        nested = _Root(folder, _images_below(folder), {})
+        return nested if nested.flat else None
     if placed:
         roots = [root for root in roots if root.path.name == SHELF_IMAGES] or roots
     roots = _without_copies(roots)
@@ -318,8 +359,13 @@ def _kinds_in(folders: Sequence[pathlib.Path]) -> str:
     return f" ({kinds[0]}{more})"
 
 
-def _refuse_missing_splits(root: _Root) -> None:
-    """Refuses folders of splits without images for training or for the test."""
+def _refuse_missing_splits(root: _Root, needs_test: bool) -> None:
+    """Refuses folders of splits without images for training or for the test.
+
+    Args:
+      root: the folder with the folders of splits.
+      needs_test: False where test images can be taken out of those for training.
+    """
     for split, folders in root.splits.items():
         if len([folder for folder in folders if _images_in_split(folder)]) > 1:
             raise UserError(
@@ -329,7 +375,9 @@ def _refuse_missing_splits(root: _Root) -> None:
     for split in ("train", "test"):
         if root.split_images(split):
             continue
-        there = [name for name in SPLIT_FOLDERS if root.split_images(name)]
+        if split == "test" and "test" not in root.splits and not needs_test:
+            continue
+        there = [name for name in SPLIT_NAMES if root.split_images(name)]
         found = " and ".join(
             f"{root.splits[name][0].name}/ ({len(root.split_images(name))} images)"
             for name in there
@@ -345,17 +393,11 @@ def _refuse_missing_splits(root: _Root) -> None:
 
 
 def _split_remedy(root: _Root, missing: str) -> str:
-    if missing == "test" and root.split_images("val"):
-        val = root.splits["val"][0].name
-        return (
-            f"Add test/ with images, or rename {val}/ to test/: step 02 takes validation images "
-            "out of train/."
-        )
     if missing == "test":
-        train = shlex.quote(str(root.splits["train"][0]))
+        place = shlex.quote(str(root.path))
         return (
-            f"Add test/ with images, or let step 01 divide the images: --from {train} "
-            f"(make data FROM={train})."
+            "Add test/ with images; or let step 01 take them out of the training images: remove "
+            f"an empty test/, and give --from {place} (make data FROM={place})."
         )
     return f"Add {missing}/ with images."
 

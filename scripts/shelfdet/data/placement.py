@@ -8,7 +8,7 @@ from typing import Dict, List
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import dataset, layout
+from shelfdet.data import annotation_files, layout
 
 # Target path to the path of the file that it links to or copies.
 Plan = Dict[pathlib.Path, pathlib.Path]
@@ -16,7 +16,7 @@ Plan = Dict[pathlib.Path, pathlib.Path]
 
 def place(
     image_paths: Dict[str, layout.ImagePaths],
-    annotations: dataset.Annotations,
+    annotations: annotation_files.Annotations,
     out: pathlib.Path,
     copy: bool = False,
 ) -> List[pathlib.Path]:
@@ -51,7 +51,7 @@ def place(
     own_folders = {path.resolve().parent for path in annotations.files}
     outdated = [
         out / name
-        for name in sorted(set(dataset.ANNOTATION_NAMES.values()))
+        for name in annotation_files.placed_names()
         if out / name != annotations_target and (out / name).resolve() not in own_folders
     ]
     try:

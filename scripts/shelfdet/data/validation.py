@@ -58,6 +58,7 @@ def read(
     label_map: Dict[str, int],
     problems: Problems,
     report: Report = print,
+    splits: Optional[Mapping[pathlib.Path, str]] = None,
 ) -> ImagesByName:
     """Reads annotations, and matches the names in them with those of the images.
 
@@ -68,6 +69,7 @@ def read(
       label_map: class name -> id.
       problems: collects everything that is wrong with single lines, elements or entries.
       report: called with a line of text for names that were matched.
+      splits: place to the split of its images, where it has one.
 
     Raises:
       UserError: a file or folder cannot be read, or is of another format.
@@ -83,6 +85,8 @@ def read(
         if is_part:
             own_problems.refuse()
         for name, image in found.items():
+            if splits and place in splits:
+                image = image._replace(split=splits[place])
             if is_part:
                 image = _with_file(image, place)
             if name in annotated:

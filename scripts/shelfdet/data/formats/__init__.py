@@ -6,11 +6,20 @@ FORMATS. Nothing here loads NumPy, so that options can list the formats.
 
 import collections
 import pathlib
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core.text import PathLike, Problems, listed
-from shelfdet.data.formats import coco, grocery, json_kinds, labels_csv, table, text, voc
+from shelfdet.data.formats import (
+    coco,
+    grocery,
+    json_kinds,
+    labels_csv,
+    recognition,
+    sku110k,
+    text,
+    voc,
+)
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName
 
 __all__ = [
@@ -21,6 +30,7 @@ __all__ = [
     "Format",
     "ImageBoxes",
     "ImagesByName",
+    "most_likely",
     "read",
     "recognise",
     "refuse_one_json_an_image",
@@ -31,22 +41,28 @@ class Format(NamedTuple):
     """One entry of FORMATS.
 
     title: for messages. read: the reader, called as ``read`` below calls it.
+    suffixes: of its files, in lower case.
+    is_one_file_an_image: the reader takes a folder of files, one an image, instead of one file.
     """
 
     title: str
     read: Callable[..., ImagesByName]
+    suffixes: Tuple[str, ...]
+    is_one_file_an_image: bool = False
 
 
 FORMATS = collections.OrderedDict(
     [
-        ("grocery", Format("Grocery Dataset CSV", grocery.read)),
-        ("csv", Format("CSV of labelled boxes", labels_csv.read)),
-        ("voc", Format("Pascal VOC XML", voc.read)),
-        ("coco", Format("COCO JSON", coco.read)),
-        ("text", Format("text files of boxes", text.read)),
+        ("grocery", Format("Grocery Dataset CSV", grocery.read, (".csv",))),
+        ("sku110k", Format("SKU-110K CSV", sku110k.read, (".csv",))),
+        ("csv", Format("CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"))),
+        ("voc", Format("Pascal VOC XML", voc.read, (".xml",), is_one_file_an_image=True)),
+        ("coco", Format("COCO JSON", coco.read, (".json",))),
+        ("text", Format("text files of boxes", text.read, (".txt",), is_one_file_an_image=True)),
     ]
 )
-ANNOTATION_FORMATS = ("grocery", "csv", "voc", "coco")  # of steps 01 and 02
+# Of steps 01 and 02.
+ANNOTATION_FORMATS = ("grocery", "sku110k", "csv", "voc", "coco")
 DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground truth's
 
 
@@ -101,26 +117,29 @@ def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> Non
 
 
 def recognise(path: PathLike) -> str:
-    """The format of annotations: of a folder "voc", of .json "coco", of .csv "csv" or "grocery".
+    """The format of a file of annotations, or of a folder with one file an image.
 
-    A .csv with a header is "csv", unless its class is called "brand".
+    A file whose content is not known gets the first format of its suffix, whose reader says what is
+    wrong with it. A folder gets that of its first file that is known.
 
     Raises:
-      UserError: another kind of file; a CSV that cannot be read.
+      UserError: a file of another suffix, one that cannot be read, or of a kind that is not read.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         return "voc"
     suffix = path.suffix.lower()
-    if suffix == ".json":
-        return "coco"
-    if suffix != ".csv":
+    likely = most_likely(suffix)
+    if likely is None:
         kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
         raise UserError(
-            f"{path}: {kind}; expected .csv, .json or a folder of XML. "
+            f"{path}: {kind}; expected {', '.join(recognition.BY_SUFFIX)} or a folder of XML. "
             "Name its format with --format."
         )
-    columns = table.open_table(path).columns
-    if columns is None or ("brand" in columns and "class" not in columns):
-        return "grocery"
-    return "csv"
+    return recognition.recognise(path) or likely
+
+
+def most_likely(suffix: str) -> Optional[str]:
+    """The format of annotations that files of a suffix first are; None where they are none."""
+    of_suffix = (name for name in ANNOTATION_FORMATS if suffix in FORMATS[name].suffixes)
+    return next(of_suffix, None)

@@ -26,6 +26,8 @@ from shelfdet.data.formats.image_boxes import (
 
 Entry = Dict[str, Any]
 
+SECTIONS = ("images", "annotations", "categories")
+
 # NaN is no JSON: other readers would refuse the file.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -80,6 +82,13 @@ def read(
         _read_annotation(entry, place, declared, scored, problems)
     scores.finish()
     return declared.images
+
+
+def is_of(content: Any) -> bool:
+    """Whether JSON is COCO's: an object with two of the three sections, or a list of results."""
+    if isinstance(content, list):
+        return bool(content) and isinstance(content[0], dict) and "image_id" in content[0]
+    return isinstance(content, dict) and sum(key in content for key in SECTIONS) >= 2
 
 
 def read_info(path: PathLike) -> Dict[str, Any]:
@@ -169,7 +178,7 @@ def _refuse_other_kinds(path: PathLike, content: Any) -> None:
     kind = json_kinds.recognise(content)
     if kind is not None:
         raise UserError(f"{path}: is {kind.title}, which is not read; expected COCO. {kind.advice}")
-    if isinstance(content, dict) and not set(content) & {"images", "annotations", "categories"}:
+    if isinstance(content, dict) and not set(content) & set(SECTIONS):
         raise UserError(
             f"{path}: is {json_kinds.described(content)}; expected COCO's JSON with images, "
             "annotations and categories. Export the annotations as COCO."

@@ -63,6 +63,11 @@ def read(
     return images
 
 
+def is_of(table: tables.Table) -> bool:
+    """Whether a CSV without a header has the number of a brand where others have a class."""
+    return len(table.first) == len(COLUMNS) and table.first[-1].strip().isdigit()
+
+
 def _columns(table: tables.Table) -> Dict[str, int]:
     """Column to index.
 

@@ -62,6 +62,7 @@ class ImageBoxes(NamedTuple):
     rows: the image's boxes in the order of the file.
     in_shares: whether the boxes are in shares of the image's width and height, as in YOLO's files,
       instead of in pixels. ``box_units.to_pixels`` converts them.
+    split: "train", "val" or "test", where the file states it; None where it does not.
     """
 
     filename: str
@@ -69,6 +70,7 @@ class ImageBoxes(NamedTuple):
     size_wh: Optional[Tuple[int, int]]
     rows: List[BoxRow]
     in_shares: bool = False
+    split: Optional[str] = None
 
 
 # File name -> image, in the order in which the images first appear in the file.

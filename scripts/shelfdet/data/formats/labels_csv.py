@@ -1,7 +1,8 @@
 """A CSV of labelled boxes: ``filename,width,height,class,xmin,ymin,xmax,ymax``, one row a box.
 
 Columns are found by their names (see ``table``), so that other tools' files are read, too; width
-and height may be missing. Detections have a column ``score``. An image without boxes is one row
+and height may be missing. Ground truth may have no header and the columns of keras-retinanet,
+``path,x1,y1,x2,y2,class``. Detections have a column ``score``. An image without boxes is one row
 whose class and box fields are empty. UTF-8, with or without a byte order mark, any line ends.
 """
 
@@ -12,7 +13,14 @@ from typing import Dict, Iterable, Optional
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.core.text import PathLike, Problems, read_number, read_size, shown
+from shelfdet.core.text import (
+    PathLike,
+    Problems,
+    parse_number,
+    read_number,
+    read_size,
+    shown,
+)
 from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
@@ -28,6 +36,8 @@ SIZE_COLUMNS = ("width", "height")
 IMAGE_COLUMNS = ("filename",) + SIZE_COLUMNS
 LABEL_COLUMNS = IMAGE_COLUMNS + ("class",) + BOX_COLUMNS
 DETECTION_COLUMNS = LABEL_COLUMNS + ("score",)
+# Of files without a header. Source: https://github.com/fizyr/keras-retinanet#annotations-format
+COLUMNS_WITHOUT_HEADER = ("filename",) + BOX_COLUMNS + ("class",)
 
 
 def read(
@@ -46,12 +56,41 @@ def read(
       UserError: the file cannot be read, or a column is missing.
     """
     table = tables.open_table(path)
+    if not scored and not needs_sizes and is_without_header(table):
+        columns = {name: index for index, name in enumerate(COLUMNS_WITHOUT_HEADER)}
+        return read_rows(table, columns, problems)
     _check_columns(table, scored, needs_sizes)
+    columns = {name: table.columns[name] for name in DETECTION_COLUMNS if name in table.columns}
+    return read_rows(table, columns, problems, scored, needs_sizes)
+
+
+def is_without_header(table: tables.Table) -> bool:
+    """Whether the first row of a file is one of COLUMNS_WITHOUT_HEADER, with or without a box."""
+    if table.columns is not None or len(table.first) != len(COLUMNS_WITHOUT_HEADER):
+        return False
+    values = table.first[1:]
+    has_no_box = not any(value.strip() for value in values)
+    return has_no_box or all(parse_number(value) is not None for value in values[:4])
+
+
+def read_rows(
+    table: tables.Table,
+    columns: Dict[str, int],
+    problems: Problems,
+    scored: bool = False,
+    needs_sizes: bool = False,
+) -> ImagesByName:
+    """Reads the rows of a CSV, each a box of an image.
+
+    Args:
+      table: what ``tables.open_table`` returned.
+      columns: a name of DETECTION_COLUMNS to its index in a row; those of the sizes may be missing.
+      problems, scored, needs_sizes: as in ``read``.
+    """
     images: ImagesByName = collections.OrderedDict()
     empty_rows: Dict[str, str] = {}  # image without boxes -> place of the row that states it
     names = RowNames(problems)
     scores = ScoresInGroundTruth(problems)
-    columns = {name: table.columns[name] for name in DETECTION_COLUMNS if name in table.columns}
     for place, row in tables.rows(table, columns, problems):
         if not scored:
             scores.note(row.pop("score", None), place)

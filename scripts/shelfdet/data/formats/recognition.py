@@ -1,0 +1,66 @@
+"""Recognises the format of a file of annotations by its content, not by its name.
+
+A folder of a dataset also holds other files (a list of classes, a README, results): these are none.
+"""
+
+import pathlib
+import xml.etree.ElementTree
+from typing import Callable, Dict, Optional
+
+from shelfdet import UserError
+from shelfdet.core.text import PathLike
+from shelfdet.data.formats import coco, grocery, json_kinds, labels_csv, sku110k
+from shelfdet.data.formats import table as tables
+
+
+def recognise(path: PathLike) -> Optional[str]:
+    """The format of a file, a key of ``formats.FORMATS``; None where it is no annotations.
+
+    Raises:
+      UserError: the file cannot be read, or is annotations of a kind that is not read.
+    """
+    by_content = BY_SUFFIX.get(pathlib.Path(path).suffix.lower())
+    return by_content(path) if by_content else None
+
+
+def _of_table(path: PathLike) -> Optional[str]:
+    """The format of a CSV: by the names of its header or, without one, by its first row."""
+    table = tables.open_table(path)
+    if table.columns is None:
+        if sku110k.is_of(table):
+            return "sku110k"
+        if labels_csv.is_without_header(table):
+            return "grocery" if grocery.is_of(table) else "csv"
+        return None
+    if not set(labels_csv.BOX_COLUMNS) < set(table.columns):
+        return None
+    return "grocery" if "brand" in table.columns and "class" not in table.columns else "csv"
+
+
+def _of_json(path: PathLike) -> Optional[str]:
+    content = coco.read_json(path)
+    kind = json_kinds.recognise(content)
+    if kind is not None:
+        raise UserError(f"{path}: is {kind.title}, which is not read. {kind.advice}")
+    return "coco" if coco.is_of(content) else None
+
+
+def _of_xml(path: PathLike) -> Optional[str]:
+    """The format of XML, by its outermost element."""
+    try:
+        _, root = next(xml.etree.ElementTree.iterparse(str(path), events=("start",)))
+    except (OSError, SyntaxError, ValueError, LookupError, StopIteration) as error:
+        raise UserError(
+            f"{path}: is no XML ({error}); expected Pascal VOC XML. Save it again."
+        ) from error
+    return {"annotation": "voc"}.get(root.tag)
+
+
+# Suffix in lower case to the function that looks into files of that suffix. A new format is one
+# more answer of such a function, or one more suffix.
+BY_SUFFIX: Dict[str, Callable[[PathLike], Optional[str]]] = {
+    ".csv": _of_table,
+    ".tsv": _of_table,
+    ".json": _of_json,
+    ".xml": _of_xml,
+}
