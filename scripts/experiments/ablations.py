@@ -56,11 +56,7 @@ COLUMNS = (
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="CHOICE", help="only these (default: all)")
     parser.add_argument(
         "--steps",

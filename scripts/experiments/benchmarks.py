@@ -62,17 +62,12 @@ class Row(NamedTuple):
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--graphs",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         nargs="+",
         default=list(paths.SHIPPED_GRAPHS),
-        metavar="FOLDER",
         help="of frozen graphs (default: the shipped ones)",
     )
     parser.add_argument(

@@ -27,24 +27,15 @@ COLOURS = 256  # of the PNG palette, which makes it half as large
 
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--graph",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.SHIPPED_GRAPH,
-        metavar="FOLDER",
-        help="(default: %(default)s)",
+        help="of the frozen graph (default: %(default)s)",
     )
     parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=FIGURE,
-        metavar="FILE",
-        help="(default: %(default)s)",
+        "--output", **command_line.FILE, default=FIGURE, help="(default: %(default)s)"
     )
     return parser.parse_args(argv)
 

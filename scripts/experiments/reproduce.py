@@ -28,41 +28,27 @@ from typing import Optional, Sequence
 # scripts/, where shelfdet and experiments are
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, files, paths, steps
+from shelfdet.data import options
 
 GRAPH_NAME = "graph"  # of the folder in the run's folder
-FOLDS = range(4)
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        choices=FOLDS,
-        metavar="0..3",
-        help="train and test on a fold of the grouped split",
-    )
+    parser = command_line.make_parser(__doc__)
+    options.add_fold(parser, "train and test on a fold of the grouped split")
     parser.add_argument(
         "--config",
-        type=pathlib.Path,
+        **command_line.FILE,
         default=paths.SHIPPED_GRAPH / paths.CONFIG_FILE,
-        metavar="FILE",
         help="(default: that of the shipped graph)",
     )
     parser.add_argument(
         "--run-dir",
-        type=pathlib.Path,
-        metavar="FOLDER",
+        **command_line.FOLDER,
         help=f"(default: {paths.shown(paths.TRAINING)}/reproduced, reproduced_seed1, "
         "reproduced_fold0, ...)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the training (default: %(default)s)"
-    )
+    command_line.add_seed(parser, "of the training")
     args = parser.parse_args(argv)
     if args.run_dir is None:
         args.run_dir = default_run(args.fold, args.seed)

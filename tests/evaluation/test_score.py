@@ -572,7 +572,7 @@ def test_other_images_are_refused_and_listed(shelf):
         (["--threshold", "0.5", "--val-detections", "a"], "expected one of them"),
         (["--val-detections", "a", "b"], "expected one file"),
         (["--output", "a", "--counts-output", "a"], "expected two files"),
-        (["--resamples", "-1"], "expected 0 or more"),
+        (["--resamples", "-1"], "expected a whole number of at least 0"),
         (["--form", "csv"], "unrecognized arguments"),
         (["--format", "yolo"], "invalid choice"),
     ],

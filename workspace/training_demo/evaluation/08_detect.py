@@ -26,16 +26,12 @@ from typing import Any, List, Optional, Sequence, TextIO
 # scripts/, which holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
-from shelfdet.data import MAX_SIDE
+from shelfdet.data import options
 from shelfdet.inference import DEFAULT_THRESHOLD
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     add_inputs_and_outputs(parser)
     add_detection_options(parser)
     add_drawing_options(parser)
@@ -50,56 +46,31 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph",
-        type=pathlib.Path,
-        metavar="PATH",
+        **command_line.PATH,
         help=f"a frozen graph, or the folder of a {paths.GRAPH_FILE} (default: "
         f"{paths.DEFAULT_CONFIG.stem}, once step 07 has exported it, else "
         f"{paths.SHIPPED_GRAPH.name})",
     )
     parser.add_argument(
-        "--labels",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="detect in the images of this label file",
+        "--labels", **command_line.FILE, help="detect in the images of this label file"
     )
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
-        metavar="FOLDER",
+        **command_line.FOLDER,
         help="with --labels: where its images are, in the folder or its train/ and test/ "
         f"(default: {paths.SHELF_IMAGES}); without: detect in all images of this folder",
     )
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
-        metavar="FILE",
+        **command_line.FILE,
         help=f"(default: in {paths.RESULTS}, named after the label file)",
     )
-    parser.add_argument(
-        "--label-map",
-        type=pathlib.Path,
-        default=paths.LABEL_MAP,
-        metavar="FILE",
-        help="(default: %(default)s)",
-    )
+    options.add_label_map(parser)
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-side",
-        type=int,
-        default=MAX_SIDE,
-        metavar="PIXELS",
-        help="shrink longer images to this, as step 04 does, with --tiles to as many times this; "
-        "0 keeps all (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--exif",
-        choices=("ignore", "apply"),
-        default="ignore",
-        help="ignore: raw pixels, as TensorFlow decodes them (default). apply: turn images by "
-        "their EXIF flag",
-    )
+    options.add_max_side(parser, "this, as step 04 does, with --tiles to as many times this")
+    options.add_exif(parser, "turn images by their EXIF flag")
     parser.add_argument(
         "--pad-strips",
         action="store_true",
@@ -124,8 +95,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draw",
-        type=pathlib.Path,
-        metavar="FOLDER",
+        **command_line.FOLDER,
         help="draw the boxes, and count the products in counts.csv",
     )
     parser.add_argument(
@@ -137,8 +107,7 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metrics",
-        type=pathlib.Path,
-        metavar="FILE",
+        **command_line.FILE,
         help=f"where the default threshold is read (default: the {paths.METRICS.name} beside the "
         f"graph, then {paths.METRICS})",
     )
@@ -147,8 +116,6 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error("name --labels FILE, --images FOLDER, or both")
-    if args.max_side < 0:
-        parser.error(f"--max-side {args.max_side}: expected 0 or more pixels")
     if args.threshold is not None and not args.draw:
         parser.error("--threshold is for --draw; without it every score is kept")
     if args.threshold is not None and not 0 <= args.threshold <= 1:

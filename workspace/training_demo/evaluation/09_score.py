@@ -47,11 +47,7 @@ FIGURE_NAMES = {
 
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     add_file_options(parser)
     add_rule_options(parser)
     args = parser.parse_args(argv)
@@ -61,13 +57,14 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
-    path = {"type": pathlib.Path, "metavar": "PATH"}
     parser.add_argument(
-        "--ground-truth", **path, help=f"labels of the images (default: {paths.labels('test')})"
+        "--ground-truth",
+        **command_line.PATH,
+        help=f"labels of the images (default: {paths.labels('test')})",
     )
     parser.add_argument(
         "--detections",
-        **path,
+        **command_line.PATH,
         help=f"detections in the same images (default: {paths.RESULTS / 'test_detections.json'})",
     )
     parser.add_argument(
@@ -83,14 +80,14 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--val-ground-truth",
-        **path,
+        **command_line.PATH,
         help="labels of the validation images, in the format of the ground truth "
         f"(default: {paths.labels('val')})",
     )
     parser.add_argument(
         "--val-detections",
         nargs="+",
-        **path,
+        **command_line.PATH,
         help="detections in the validation images, which choose the threshold; two with --compare "
         f"(default: {paths.RESULTS / 'val_detections.json'}, unless --detections or --compare is "
         "given)",
@@ -98,25 +95,25 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare",
         nargs=2,
-        **path,
+        **command_line.PATH,
         help="detections of two detectors in the same images: prints the differences of their "
         "figures with the interval of a paired bootstrap",
     )
     parser.add_argument(
         "--graph-dir",
-        **path,
+        **command_line.PATH,
         help="folder of the graph that must have made the detections (default: the one that they "
         "name)",
     )
     parser.add_argument(
         "--output",
-        **path,
+        **command_line.PATH,
         help=f"figures (default: {paths.METRICS} and {paths.METRICS.name} beside the graph, unless "
         "--detections, --compare or --counts-output is given)",
     )
     parser.add_argument(
         "--counts-output",
-        **path,
+        **command_line.PATH,
         help=f"products in each image (default: {paths.IMAGE_TO_PRODUCTS}, unless --detections, "
         "--compare or --output is given)",
     )
@@ -142,15 +139,13 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resamples",
-        type=int,
+        type=command_line.not_negative,
         default=1000,
         metavar="N",
         help="of the bootstrap, 0 for no intervals; fewer where they would take minutes "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)"
-    )
+    command_line.add_seed(parser, "of the bootstrap")
 
 
 def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -167,8 +162,6 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"--val-detections: expected {expected}, found {len(args.val_detections)}")
     if args.output and args.counts_output and args.output.resolve() == args.counts_output.resolve():
         parser.error(f"--output and --counts-output are both {args.output}; expected two files")
-    if args.resamples < 0:
-        parser.error(f"--resamples {args.resamples}: expected 0 or more")
 
 
 def fill_in_defaults(args: argparse.Namespace) -> None:

@@ -22,48 +22,45 @@ from shelfdet.core import command_line, files, paths
 
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    file = {"type": pathlib.Path, "metavar": "FILE"}
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--detections",
-        **file,
+        **command_line.FILE,
         default=paths.RESULTS / "test_detections.json",
         help="from step 08 (default: %(default)s)",
     )
     parser.add_argument(
-        "--labels", **file, default=paths.labels("test"), help="(default: %(default)s)"
+        "--labels",
+        **command_line.FILE,
+        default=paths.labels("test"),
+        help="of the images (default: %(default)s)",
     )
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
-        metavar="FOLDER",
+        **command_line.FOLDER,
         default=paths.SHELF_IMAGES,
         help="images, or a folder with train/ and test/ (default: %(default)s)",
     )
     parser.add_argument(
         "--metrics",
-        **file,
+        **command_line.FILE,
         help="from step 09, of the same detections "
         f"(default: {paths.METRICS}, or {paths.METRICS.name} beside the graph)",
     )
     parser.add_argument(
         "--config",
-        **file,
+        **command_line.FILE,
         help=f"for the anchor coverage (default: the {paths.CONFIG_FILE} beside the graph)",
     )
     parser.add_argument(
         "--output",
-        **file,
+        **command_line.FILE,
         default=paths.RESULTS / "report.html",
         help="(default: %(default)s)",
     )
     parser.add_argument(
         "--max-images",
-        type=int,
+        type=command_line.not_negative,
         metavar="N",
         default=120,
         help="show at most this many, those with the most errors (default: %(default)s)",
@@ -75,10 +72,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
         default=20,
         help="size of the file (default: %(default)s)",
     )
-    args = parser.parse_args(argv)
-    if args.max_images < 0:
-        parser.error(f"--max-images {args.max_images}: expected 0 or more")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Optional[List[str]] = None) -> None:
