@@ -64,7 +64,7 @@ def test_pixels_in_the_stated_order_are_accepted(is_xywh):
 def test_shares_of_the_image_are_refused(is_xywh):
     numbers = (xywh(SHELVES) if is_xywh else SHELVES) / np.tile(SIZE, 2)
     message = message_of([image(SHELVES), image(numbers, is_xywh, "b.jpg")])
-    assert "1 of 2 images with boxes have all their boxes between 0 and 1 (row 0: 0.025" in message
+    assert "1 of 2 images with boxes has all its boxes between 0 and 1 (row 0: 0.025" in message
     assert "'b.jpg'" in message and "Expected pixels" in message and "YOLO" not in message
 
 
@@ -177,4 +177,4 @@ def test_boxes_that_may_not_be_clipped_are_dropped_and_counted():
     rows = [BoxRow("", "product", box) for box in ((1, 2, 30, 40), (160, 10, 739, 60))]
     assert checker.check(rows, SIZE) == [("product", (1, 2, 30, 40))]
     checker.report_counts(lines.append)
-    assert lines == ["1 boxes were dropped: too large a part of them is outside their image"]
+    assert lines == ["1 box was dropped: too large a part is outside the image"]

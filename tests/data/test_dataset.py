@@ -155,7 +155,7 @@ def test_what_is_missing_is_named(tmp_path):
     assert "14 of 28 annotated images do not exist: C1_P01_N3_S2_1.JPG (line 1), " in missing
     assert "C1_P01_N12_S2_1.JPG (line 10) and 4 more" in missing
     assert "C1_P01_N29_S2_1.JPG: cannot be decoded to its end" in broken
-    assert "1 of 15 images have no box: new one.png" in unannotated
+    assert "1 of 15 images has no box: new one.png" in unannotated
 
 
 def alone(found):
@@ -217,7 +217,7 @@ def test_the_grocery_dataset_is_recognised(images, text):
         ),
         (
             lambda source: shutil.rmtree(str(source / "ShelfImages" / "test")),
-            r"1 of 3 annotated images do not exist: C1_P01_N2_S2_1.JPG \(line 3\)",
+            r"1 of 3 annotated images does not exist: C1_P01_N2_S2_1.JPG \(line 3\)",
         ),
         (
             lambda source: (source / PLACED[0]).unlink(),
@@ -328,7 +328,7 @@ def test_empty_images_are_put_in_place_where_they_are_kept(fetch, tmp_path, caps
     for options in (), ("--allow-missing",):
         out = fetch("--from", source, "--empty-images", "keep", "--seed", 2, *options)
         assert "ShelfImages/train/bare.png" in listing(out)
-        assert "kept, as images without products" in capsys.readouterr().out
+        assert "kept, showing no product" in capsys.readouterr().out
 
 
 def coco(source, names, boxes=((1, 2, 10, 20),)):
@@ -378,9 +378,9 @@ def test_validation_images_stay_validation_images(fetch, script, flat, tmp_path,
 
 def test_images_in_other_folders_are_named(fetch, flat, capsys):
     fetch("--from", flat((*FLAT, "more/x.jpg"), annotated=FLAT))
-    assert "not used: 1 images in other folders" in capsys.readouterr().out
+    assert "not used: 1 image in other folders" in capsys.readouterr().out
     with pytest.raises(
-        UserError, match="1 of 9 annotated images are there but cannot be used: x.jpg is in more/"
+        UserError, match="1 of 9 annotated images is there but cannot be used: x.jpg is in more/"
     ):
         fetch("--from", flat((*FLAT, "more/x.jpg")))
 

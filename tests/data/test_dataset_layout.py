@@ -56,7 +56,7 @@ def test_an_empty_folder_for_validation_is_none(folder):
 def test_one_folder(folder):
     dataset = folder("b.jfif", "a.JPG", ".hidden.jpg", "c.txt")
     assert found_in(dataset) == {"all": ["a.JPG", "b.jfif"]}
-    assert "holds 2 images that are not divided" in message_of(layout.find_divided, dataset)
+    assert "holds 2 images, not divided" in message_of(layout.find_divided, dataset)
 
 
 def test_spaces_around_a_name_do_not_count(folder):
@@ -91,7 +91,7 @@ def test_names_that_are_there_twice(folder):
 @pytest.mark.parametrize(
     "names, expected",
     [
-        (["test/a.jpg"], "holds test/ (1 images) and no train/"),
+        (["test/a.jpg"], "holds test/ (1 image) and no train/"),
         (["train/a.jpg", "test/a.txt"], "and no image in test/;"),
         (["train/a.webp", "test/b.jpg"], "no image in train/ (a.webp is WebP, which"),
         (["train/a.jpg", "val/b.jpg", "valid/c.jpg", "test/d.jpg"], "val/ and valid/ both name"),
@@ -172,7 +172,7 @@ def test_images_that_are_not_used_are_named(folder):
     assert found.unused == {"more/": ["c.jpg"], "more/deep/": ["d.png"]}
     first, second = layout.unused_report(found)
     assert "not used: 2 images in other folders" in first and "more/ (1: c.jpg)" in first
-    assert "1 images of kinds that TensorFlow does not decode: b.webp." in second
+    assert "1 image that TensorFlow does not decode: b.webp." in second
     reasons = layout.not_used_reasons(found)
     assert reasons["b.webp"].startswith("b.webp is WebP")
     assert reasons["c.jpg"] == "c.jpg is in more/, which is not one of the folders that are read"

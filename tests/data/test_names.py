@@ -56,7 +56,7 @@ def test_equal_suffixes_come_first():
 
 def test_names_that_look_alike_are_shown_as_they_differ():
     assert names.renamed_report({"cafe\u0301.jpg": "caf\u00e9.jpg"}).endswith(
-        r"were matched: 'cafe\u0301.jpg' is 'café.jpg'"
+        r"was matched: 'cafe\u0301.jpg' is 'café.jpg'"
     )
     assert names.renamed_report({}) == ""
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.data import labels, validation
+from shelfdet.data import image_checks, labels, validation
 
 
 def save_image(path, size_wh=(100, 80), orientation=None):
@@ -99,7 +99,7 @@ def test_boxes_are_clipped_and_counted_or_refused(write, photos, grocery):
     path = write("a.csv", "a.jpg,-3,2,30,90.5,0\nb.jpg,1,1,2,2,0\n")
     np.testing.assert_array_equal(grocery(path, photos)[0].boxes_xyxy, [[0, 2, 30, 80]])
     assert grocery.lines == [
-        "1 boxes reached outside their image and were clipped, by at most 10.5 px"
+        "1 box reached outside its image and was clipped, by at most 10.5 px"
     ]
     message = grocery.message(path, photos, out_of_image="refuse")
     assert "line 1: box -3,2,30,90.5 reaches outside the image, 100 x 80" in message
@@ -111,7 +111,7 @@ def test_equal_boxes_are_dropped_and_counted(write, photos, grocery):
         "a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,41,2,70,41,5\nb.jpg,1,2,30,40,0\n"
     )
     assert len(grocery(path, photos)[0].classes) == 2
-    assert grocery.lines == ["1 boxes were dropped: equal to another of the same image"]
+    assert grocery.lines == ["1 box was dropped: equal to another of the same image"]
 
 
 def test_possible_duplicate_labels_are_kept_and_reported(write, photos, grocery):
@@ -121,7 +121,7 @@ def test_possible_duplicate_labels_are_kept_and_reported(write, photos, grocery)
     assert [len(image.classes) for image in grocery(path, photos)] == [3, 1]
     assert grocery.lines == [
         "2 boxes overlap another of their image (IoU over 0.6), possibly duplicate labels of one "
-        "product; they are kept. Check a.jpg (2)"
+        "product, and are kept. Check a.jpg (2)"
     ]
 
 
@@ -143,7 +143,7 @@ def test_boxes_that_can_be_no_product(write, photos, grocery, box, defect):
     assert f"line 3: box {box} is {defect}" in message and "--bad-boxes drop" in message
     assert len(grocery(path, photos, bad_boxes="drop")[0].classes) == 1
     assert grocery.lines == [
-        "1 boxes were dropped: inverted, without area, or wholly outside their image"
+        "1 box was dropped: inverted, without area, or wholly outside the image"
     ]
 
 
@@ -151,8 +151,8 @@ def test_crowds_are_left_out_and_counted(write, photos, read_coco):
     path = write("a.json", coco_with(iscrowd=1))
     assert read_coco(path, photos, empty_images="keep")[0].classes == ()
     assert read_coco.lines == [
-        "2 images without a box were kept, as images without products: a.jpg, b.jpg",
-        "1 entries were left out: iscrowd marks a region, not one product",
+        "2 images without a box were kept, showing no product: a.jpg, b.jpg",
+        "1 entry was left out: iscrowd marks a region, not one product",
     ]
     assert "2 of 2 images have no box: a.jpg, b.jpg" in read_coco.message(path, photos)
 
@@ -274,11 +274,11 @@ def test_annotated_images_that_do_not_exist(write, photos, grocery):
 def test_images_without_annotations(write, photos, grocery):
     path = write("a.csv", "a.jpg,1,2,3,4,0\n")
     message = grocery.message(path, photos)
-    assert "1 of 2 images have no box: b.jpg" in message
+    assert "1 of 2 images has no box: b.jpg" in message
     assert "--empty-images keep" in message
     left = grocery(path, photos, empty_images="leave-out")
     assert [image.filename for image in left] == ["a.jpg"]
-    assert grocery.lines == ["1 images without a box were left out: b.jpg"]
+    assert grocery.lines == ["1 image without a box was left out: b.jpg"]
     kept = grocery(path, photos, empty_images="keep")
     assert [len(image.classes) for image in kept] == [1, 0] and "kept" in grocery.lines[0]
 
@@ -300,18 +300,18 @@ def test_images_without_a_box_are_treated_alike_in_every_format(write, photos, f
     if format == "voc":
         write("xml/a.xml", voc())
         path = path.parent
-    assert "1 of 2 images have no box: b.jpg. Expected at least one" in read.message(path, photos)
+    assert "1 of 2 images has no box: b.jpg. Expected at least one" in read.message(path, photos)
     left = read(path, photos, empty_images="leave-out")
     assert [image.filename for image in left] == ["a.jpg"]
-    assert read.lines == ["1 images without a box were left out: b.jpg"]
+    assert read.lines == ["1 image without a box was left out: b.jpg"]
     kept = read(path, photos, empty_images="keep")
     assert [len(image.classes) for image in kept] == [1, 0]
-    assert read.lines == ["1 images without a box were kept, as images without products: b.jpg"]
+    assert read.lines == ["1 image without a box was kept, showing no product: b.jpg"]
 
 
 def test_an_image_whose_boxes_are_all_dropped_is_without_a_box(write, photos, grocery):
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,30,2,1,40,0\n")
-    assert "1 of 2 images have no box: b.jpg" in grocery.message(path, photos, bad_boxes="drop")
+    assert "1 of 2 images has no box: b.jpg" in grocery.message(path, photos, bad_boxes="drop")
     assert "no box" not in grocery.message(path, photos)  # the box itself is the problem
     options = {"bad_boxes": "drop", "empty_images": "leave-out"}
     assert [image.filename for image in grocery(path, photos, **options)] == ["a.jpg"]
@@ -320,7 +320,7 @@ def test_an_image_whose_boxes_are_all_dropped_is_without_a_box(write, photos, gr
 def test_an_image_that_is_listed_without_a_box_need_not_exist(write, photos, read_coco):
     (photos / "b.jpg").unlink()
     assert [image.filename for image in read_coco(write("a.json", coco()), photos)] == ["a.jpg"]
-    assert "1 images are listed without a box and do not exist" in read_coco.lines[0]
+    assert "1 image is listed without a box and not there" in read_coco.lines[0]
 
 
 def test_broken_images_are_left_out_where_images_may_be_missing(write, photos, grocery):
@@ -328,7 +328,7 @@ def test_broken_images_are_left_out_where_images_may_be_missing(write, photos, g
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,4,0\n")
     assert "--allow-missing to continue without it" in grocery.message(path, photos)
     assert [image.filename for image in grocery(path, photos, allow_missing=True)] == ["a.jpg"]
-    assert grocery.lines[0] == "1 images are broken and were left out: b.jpg"
+    assert grocery.lines[0] == "1 image is broken and was left out: b.jpg"
 
 
 def test_a_name_that_can_mean_one_image_alone_is_matched_and_reported(write, photos, grocery):
@@ -347,8 +347,8 @@ def test_a_name_that_can_mean_one_image_alone_is_matched_and_reported(write, pho
 def test_files_that_are_not_read_are_the_reason_for_missing_images(write, photos, grocery):
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,4,0\nc.webp,1,2,3,4,0\nd.jpg,1,2,3,4,0\n")
     message = grocery.message(path, photos, not_used={"c.webp": "c.webp is WebP: convert it"})
-    assert "1 of 4 annotated images are there but cannot be used: c.webp is WebP: conv" in message
-    assert "1 of 4 annotated images do not exist: d.jpg (line 4)." in message
+    assert "1 of 4 annotated images is there but cannot be used: c.webp is WebP: conv" in message
+    assert "1 of 4 annotated images does not exist: d.jpg (line 4)." in message
 
 
 def test_no_image_is_left(write, photos, grocery):
@@ -394,7 +394,7 @@ def test_a_renamed_image_of_voc_is_found_by_the_name_of_its_file(write, photos, 
 
 
 def test_many_images_are_read_in_processes(write, tmp_path, grocery):
-    names = [f"p{n}.jpg" for n in range(validation.FEW_IMAGES + 1)]
+    names = [f"p{n}.jpg" for n in range(image_checks.FEW_IMAGES + 1)]
     for n, name in enumerate(names):
         save_image(tmp_path / "many" / name, (20 + n, 30))
     path = write("a.csv", "".join(name + ",1,2,3,4,0\n" for name in names))
@@ -418,7 +418,7 @@ def test_exif_orientation(write, photos, grocery):
     save_image(photos / "b.jpg", orientation=6)
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,90,0\n")
     assert grocery(path, photos)[1].size_wh == (100, 80)
-    assert "1 images have an EXIF orientation (flag 6: 1)" in grocery.lines[0]
+    assert "1 image has an EXIF orientation (flag 6: 1)" in grocery.lines[0]
     assert "raw pixels" in grocery.lines[0] and "clipped" in grocery.lines[1]
     assert grocery(path, photos, exif="apply")[1].size_wh == (80, 100)
     assert len(grocery.lines) == 1 and "the turned image" in grocery.lines[0]
@@ -459,7 +459,7 @@ def test_boxes_of_label_files_follow_the_same_policies(write, photos):
     path = write("l.csv", HEADER + rows)
     assert [len(image.classes) for image in read_csv(path, photos, empty_images="keep")] == [1, 0]
     reported = [line.split(" ", 2)[:2] for line in read_csv.lines[1:]]
-    assert reported == [["2", "boxes"], ["1", "boxes"]]
+    assert reported == [["2", "boxes"], ["1", "box"]]
     assert "line 2: box" in read_csv.message(path, photos, out_of_image="refuse")
 
 

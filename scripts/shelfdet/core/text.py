@@ -194,3 +194,17 @@ def listed(names: Iterable[str], limit: int = SHOWN_NAMES) -> str:
     if len(names) <= limit:
         return shown_names
     return f"{shown_names} and {len(names) - limit} more"
+
+
+def plural(count: int, one: str, many: Optional[str] = None) -> str:
+    """``one`` for a count of 1, else ``many``: by default ``one`` with s or, after s and x, es."""
+    if count == 1:
+        return one
+    if many is not None:
+        return many
+    return one + ("es" if one.endswith(("s", "x")) else "s")
+
+
+def counted(count: int, one: str, many: Optional[str] = None) -> str:
+    """A count in a sentence: "1 image", "3 images". ``one`` and ``many`` are as in ``plural``."""
+    return f"{count} {plural(count, one, many)}"

@@ -7,7 +7,7 @@ import collections
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from shelfdet.core import boxes
-from shelfdet.core.text import Problems, listed, shown
+from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data import box_units, labels
 from shelfdet.data.formats import BoxRow
 
@@ -73,29 +73,34 @@ class BoxChecker:
         replaced = sorted(self._replaced_classes)
         if replaced and replaced != [self._only_class]:
             names = listed(name or "without a name" for name in replaced)
-            classes = "1 class" if len(replaced) == 1 else f"{len(replaced)} classes"
-            become = "becomes" if len(replaced) == 1 else "become"
             report(
-                f"the label map has one class: {classes} of the annotations ({names}) {become} "
+                f"the label map has one class: {counted(len(replaced), 'class')} of the "
+                f"annotations ({names}) {plural(len(replaced), 'becomes', 'become')} "
                 f"{self._only_class}"
             )
         furthest = f"{round(self._furthest_outside_px, 2):g}"
+        dropped = ("box was dropped", "boxes were dropped")
         messages = (
             (
                 "clipped",
-                f"boxes reached outside their image and were clipped, by at most {furthest} px",
+                (
+                    "box reached outside its image and was",
+                    "boxes reached outside their image and were",
+                ),
+                f" clipped, by at most {furthest} px",
             ),
+            ("dropped", dropped, ": inverted, without area, or wholly outside the image"),
+            ("too far", dropped, ": too large a part is outside the image"),
+            ("equal", dropped, ": equal to another of the same image"),
             (
-                "dropped",
-                "boxes were dropped: inverted, without area, or wholly outside their image",
+                "crowd",
+                ("entry was", "entries were"),
+                " left out: iscrowd marks a region, not one product",
             ),
-            ("too far", "boxes were dropped: too large a part of them is outside their image"),
-            ("equal", "boxes were dropped: equal to another of the same image"),
-            ("crowd", "entries were left out: iscrowd marks a region, not one product"),
         )
-        for key, message in messages:
+        for key, words, message in messages:
             if self._counts[key]:
-                report(f"{self._counts[key]} {message}")
+                report(counted(self._counts[key], *words) + message)
         for kind, places in self._left_out.items():
             report(f"{len(places)} {kind} were left out, which are no boxes: {listed(places)}")
 
@@ -169,6 +174,7 @@ def report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) 
     if total:
         names = listed(f"{name} ({count})" for name, count in counts.items() if count)
         report(
-            f"{total} boxes overlap another of their image (IoU over {boxes.DUPLICATE_IOU:g}), "
-            f"possibly duplicate labels of one product; they are kept. Check {names}"
+            f"{counted(total, 'box overlaps another of its', 'boxes overlap another of their')} "
+            f"image (IoU over {boxes.DUPLICATE_IOU:g}), possibly duplicate labels of one product, "
+            f"and {plural(total, 'is', 'are')} kept. Check {names}"
         )

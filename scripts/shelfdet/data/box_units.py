@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from shelfdet.core import boxes
-from shelfdet.core.text import Problems, listed, shown
+from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data.formats import BoxRow, ImageBoxes
 
 Size = Tuple[float, float]
@@ -175,7 +175,8 @@ def _shares_problem(found: Sequence[ImageRows], count: int) -> str:
     if any(row.box_xyxy[0] >= row.box_xyxy[2] for image in found for row in image.rows):
         order = ", and in YOLO's order (centre x, centre y, width, height)"
     return (
-        f"{len(found)} of {count} images with boxes have all their boxes between 0 and 1 "
+        f"{len(found)} of {counted(count, 'image')} with boxes "
+        f"{plural(len(found), 'has all its', 'have all their')} boxes between 0 and 1 "
         f"({row.place}: {_text(numbers)}), so these are shares of the width and height{order}: "
         f"{listed(shown(image.filename) for image in found)}. Expected pixels. Multiply x by the "
         "width and y by the height of the image, or export the file in pixels."

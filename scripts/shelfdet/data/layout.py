@@ -12,7 +12,7 @@ import shlex
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, listed, name_problem
+from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
 
 # File name (without spaces around it) to path.
@@ -152,8 +152,9 @@ def find_divided(folder: pathlib.Path) -> Layout:
     if "all" in found.images:
         folder_word = shlex.quote(str(found.root))
         raise UserError(
-            f"{found.root}: holds {len(found.images['all'])} images that are not divided; expected "
-            f"{FOLDERS_EXPECTED}. Run step 01 (make data FROM={folder_word}), which divides them."
+            f"{found.root}: holds {counted(len(found.images['all']), 'image')}, not divided; "
+            f"expected {FOLDERS_EXPECTED}. Run step 01 (make data FROM={folder_word}), which "
+            "divides them."
         )
     return found
 
@@ -192,8 +193,9 @@ def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[p
     missing = [name for name in filenames if name not in by_name]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(filenames)} images do not exist: "
-            f"{listed(missing)}. Run steps 01 and 02, or check the path."
+            f"{folder}: {len(missing)} of {counted(len(filenames), 'image')} "
+            f"{plural(len(missing), 'does', 'do')} not exist: {listed(missing)}. Run steps 01 and "
+            "02, or check the path."
         )
     return [by_name[name] for name in filenames]
 
@@ -210,14 +212,15 @@ def unused_report(found: Layout) -> List[str]:
         if "all" in found.images:
             where = "there, too"
         lines.append(
-            f"not used: {count} images in other folders than those that are read in {found.root}: "
-            f"{folders}. To use them, put them {where}."
+            f"not used: {counted(count, 'image')} in other folders than those that are read in "
+            f"{found.root}: {folders}. To use {plural(count, 'it', 'them')}, put "
+            f"{plural(count, 'it', 'them')} {where}."
         )
     kinds = [path for path in found.other_files.values() if images.kind_problem(path)]
     if kinds:
         lines.append(
-            f"not used: {len(kinds)} images of kinds that TensorFlow does not decode: "
-            f"{listed(path.name for path in kinds)}. To use them, convert them to JPEG."
+            f"not used: {counted(len(kinds), 'image')} that TensorFlow does not decode: "
+            f"{listed(path.name for path in kinds)}. To use such images, convert them to JPEG."
         )
     return lines
 
@@ -301,7 +304,9 @@ def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
     # Images in folders of splits come before undivided ones, which are then named as unused.
     roots = [root for root in roots if root.is_divided()] or roots
     if len(roots) > 1:
-        places = ", ".join(f"{root.path} ({len(root.all_images())} images)" for root in roots)
+        places = ", ".join(
+            f"{root.path} ({counted(len(root.all_images()), 'image')})" for root in roots
+        )
         raise UserError(
             f"{folder}: holds images in several places, of which only you know the right one: "
             f"{places}. Expected one. Move the others out of {folder}, or name the one to use "
@@ -335,7 +340,9 @@ def _no_images(folder: pathlib.Path) -> str:
     elsewhere = _unused(folder, [])
     if elsewhere:
         first = folder / next(iter(elsewhere))
-        counts = listed(f"{name} ({len(names)} images)" for name, names in elsewhere.items())
+        counts = listed(
+            f"{name} ({counted(len(names), 'image')})" for name, names in elsewhere.items()
+        )
         return (
             f"{folder}: holds no images of its own, but {counts}; expected "
             f"{FOLDERS_EXPECTED}, or all images in one folder. Give that folder (--from {first}), "
@@ -379,7 +386,7 @@ def _refuse_missing_splits(root: _Root, needs_test: bool) -> None:
             continue
         there = [name for name in SPLIT_NAMES if root.split_images(name)]
         found = " and ".join(
-            f"{root.splits[name][0].name}/ ({len(root.split_images(name))} images)"
+            f"{root.splits[name][0].name}/ ({counted(len(root.split_images(name)), 'image')})"
             for name in there
         )
         missing = f"no {split}/"

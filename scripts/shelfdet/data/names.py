@@ -10,7 +10,7 @@ import pathlib
 import unicodedata
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple
 
-from shelfdet.core.text import listed, shown
+from shelfdet.core.text import counted, listed, plural, shown
 from shelfdet.data import images
 from shelfdet.data.formats import ImagesByName
 
@@ -61,8 +61,9 @@ def renamed_report(renamed: Mapping[str, str]) -> str:
         return ""
     pairs = listed(f"{_visible(old)} is {_visible(new)}" for old, new in renamed.items())
     return (
-        f"{len(renamed)} annotated names differ from those of the images in case, accents, spaces "
-        f"or suffix, and were matched: {pairs}"
+        f"{counted(len(renamed), 'annotated name differs', 'annotated names differ')} from those "
+        "of the images in case, accents, spaces or suffix, and "
+        f"{plural(len(renamed), 'was', 'were')} matched: {pairs}"
     )
 
 
