@@ -41,16 +41,11 @@ FITS = (("mapped_xyxy", "fitted to all boxes"), ("leave_one_out_xyxy", "leave-on
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--labels",
-        type=pathlib.Path,
+        **command_line.FILE,
         nargs="+",
-        metavar="FILE",
         default=[paths.labels(split) for split in paths.SPLITS],
         help="label files (default: those of train, val and test in "
         f"{paths.shown(paths.ANNOTATIONS)})",

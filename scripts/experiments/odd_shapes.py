@@ -34,31 +34,24 @@ CASES = (
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.make_parser(__doc__)
     parser.add_argument(
         "--labels",
-        type=pathlib.Path,
+        **command_line.FILE,
         default=paths.labels("val"),
-        metavar="FILE",
         help=f"the images to use (default: {paths.shown(paths.labels('val'))})",
     )
     parser.add_argument(
         "--images",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.SHELF_IMAGES,
-        metavar="FOLDER",
         help="where they are, in the folder itself or its train/ and test/ (default: "
         f"{paths.shown(paths.SHELF_IMAGES)})",
     )
     parser.add_argument(
         "--graph",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.SHIPPED_GRAPH,
-        metavar="FOLDER",
         help="of the graph (default: the shipped one)",
     )
     parser.add_argument(
@@ -69,9 +62,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output",
-        type=pathlib.Path,
+        **command_line.FOLDER,
         default=paths.RESULTS / "odd_shapes",
-        metavar="FOLDER",
         help=f"(default: {paths.shown(paths.RESULTS / 'odd_shapes')})",
     )
     return parser.parse_args(argv)
