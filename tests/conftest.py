@@ -5,6 +5,7 @@ Fixtures:
     shelfdet instead.
   shelf_data, shelf_data_original: the Grocery Dataset; tests that need it are skipped without it.
   real_train_images: its training images as LabelledImages.
+  report_folder: made images, their labels, detections and figures, and the report on them.
 """
 
 import csv
@@ -90,3 +91,13 @@ def real_train_images(shelf_data):
             size_wh = image.size
         images.append(labels.LabelledImage(name, size_wh, np.array(rows), ("product",) * len(rows)))
     return images
+
+
+@pytest.fixture(scope="session")
+def report_folder(tmp_path_factory):
+    """Folder with the files of tests/evaluation/report_example.py, for the tests of that folder."""
+    import report_example
+
+    folder = tmp_path_factory.mktemp("report")
+    report_example.make_files(folder)
+    return folder

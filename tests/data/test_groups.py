@@ -82,8 +82,19 @@ def test_versions_and_identical_files_are_joined(tmp_path):
         "d.jpg": "d.jpg",
     }
     assert groups.described(found) == [
-        "2 images in 1 group are versions of one image by their names: a.jpg, a_aug_1.jpg",
-        "2 images in 1 group are identical files: a_aug_1.jpg, b.jpg",
+        "2 images in 1 group are versions of one image by their names: (a.jpg, a_aug_1.jpg)",
+        "2 images in 1 group are identical files: (a_aug_1.jpg, b.jpg)",
+    ]
+
+
+def test_of_many_groups_and_of_many_names_some_are_shown(tmp_path):
+    names = [f"a_aug_{number}.jpg" for number in range(5)]
+    names += [f"{stem}{version}.jpg" for stem in "bcde" for version in ("", "_aug_0")]
+    found = splits.image_groups(written(tmp_path, {name: name.encode() for name in names}))
+    assert groups.described(found) == [
+        "13 images in 5 groups are versions of one image by their names: (a_aug_0.jpg, "
+        "a_aug_1.jpg, a_aug_2.jpg and 2 more), (b.jpg, b_aug_0.jpg), (c.jpg, c_aug_0.jpg) and 2 "
+        "more"
     ]
 
 

@@ -61,7 +61,7 @@ def save_images(folder):
 
 
 def make_files(folder):
-    """Writes all that a report is made of, and report.html; returns the Matches."""
+    """Writes all that a report is made of, and report.html."""
     random = np.random.RandomState(4)
     save_images(folder / "images")
     truth = make_truth(random)
@@ -77,6 +77,10 @@ def make_files(folder):
     figures = score.evaluate(scored, resamples=50).figures
     score.write_together([(folder / "metrics.json", figures)])
     (folder / "report.html").write_text(build(folder).page, encoding="utf-8")
+
+
+def match_files(folder):
+    """The Matches of the files of ``make_files``."""
     return matching.match(
         labels.read_labels(folder / "test_labels.csv"),
         detections.read_detections(folder / "test_detections.json"),

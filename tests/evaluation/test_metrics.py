@@ -202,59 +202,36 @@ def test_both_rules_on_a_large_crowded_scene():
 UNDER_HALF = (0, 0, 10, 4.999)
 
 
-@pytest.mark.parametrize(
-    "truth, detections, expected",
-    [
-        ([BOX], [(0.9,) + BOX], Fraction(1)),
-        ([BOX], [(0.9,) + HALF], Fraction(1)),  # IoU 0.5 itself is enough
-        ([BOX], [(0.9,) + UNDER_HALF], Fraction(0)),
-        ([BOX], [], Fraction(0)),
-        ([BOX, FAR], [(0.9,) + BOX], Fraction(1, 2)),
-        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false positive first
-        (
-            [BOX],
-            [(0.9,) + BOX, (0.8,) + BOX],
-            Fraction(1),
-        ),  # a duplicate after all recall costs nothing
-        (
-            [BOX, FAR],
-            [(0.9,) + BOX, (0.8,) + BOX, (0.7,) + FAR],
-            Fraction(1, 2) + Fraction(1, 2) * Fraction(2, 3),
-        ),
-    ],
-)
-def test_pascal_ap_by_hand(truth, detections, expected):
-    matches = matching.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
-    assert pascal_ap(matches) == pytest.approx(float(expected), abs=EXACT)
+# Ground truth, detections, Pascal VOC's AP at IoU 0.5, and COCO's AP: the mean over ten IoUs of the
+# precision at 101 recalls.
+AP_BY_HAND = [
+    ([BOX], [(0.9,) + BOX], 1, 1),
+    ([BOX], [(0.9,) + HALF], 1, Fraction(1, 10)),  # IoU 0.5 itself is enough, at 0.50 alone
+    ([BOX], [(0.9, 0, 0, 10, 8.2)], 1, Fraction(7, 10)),  # at 0.50, 0.55 ... 0.80
+    ([BOX], [(0.9,) + UNDER_HALF], 0, 0),
+    ([BOX], [], 0, 0),
+    # recalls 0.00, 0.01 ... 0.50 are reached; then 0.00 ... 0.33
+    ([BOX, FAR], [(0.9,) + BOX], Fraction(1, 2), Fraction(51, 101)),
+    ([BOX, FAR, EMPTY], [(0.9,) + BOX], Fraction(1, 3), Fraction(34, 101)),
+    # a false positive first
+    ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2), Fraction(1, 2)),
+    ([BOX, FAR], [(0.9,) + EMPTY, (0.8,) + BOX], Fraction(1, 4), Fraction(51, 202)),
+    # a duplicate after all recall costs nothing, and one before the rest a third
+    ([BOX], [(0.9,) + BOX, (0.8,) + BOX], 1, 1),
+    (
+        [BOX, FAR],
+        [(0.9,) + BOX, (0.8,) + BOX, (0.7,) + FAR],
+        Fraction(1, 2) + Fraction(1, 2) * Fraction(2, 3),
+        (51 + 50 * Fraction(2, 3)) / 101,
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    "truth, detections, expected",
-    [
-        ([BOX], [(0.9,) + BOX], Fraction(1)),
-        ([BOX], [], Fraction(0)),
-        ([BOX, FAR], [(0.9,) + BOX], Fraction(51, 101)),  # recalls 0.00, 0.01 ... 0.50 are reached
-        ([BOX, FAR, EMPTY], [(0.9,) + BOX], Fraction(34, 101)),  # 0.00 ... 0.33
-        ([BOX], [(0.9,) + FAR, (0.8,) + BOX], Fraction(1, 2)),  # a false positive first
-        (
-            [BOX],
-            [(0.9,) + BOX, (0.8,) + BOX],
-            Fraction(1),
-        ),  # a duplicate after all recall costs nothing
-        (
-            [BOX, FAR],
-            [(0.9,) + BOX, (0.8,) + EMPTY, (0.7,) + FAR],
-            (51 + 50 * Fraction(2, 3)) / 101,
-        ),
-        ([BOX, FAR], [(0.9,) + EMPTY, (0.8,) + BOX], Fraction(51, 101) / 2),
-        ([BOX], [(0.9,) + HALF], Fraction(1, 10)),  # a true positive at IoU 0.50 alone
-        ([BOX], [(0.9, 0, 0, 10, 8.2)], Fraction(7, 10)),  # at 0.50, 0.55 ... 0.80
-        ([BOX], [(0.9,) + UNDER_HALF], Fraction(0)),
-    ],
-)
-def test_coco_ap_by_hand(truth, detections, expected):
+@pytest.mark.parametrize("truth, detections, pascal, coco", AP_BY_HAND)
+def test_ap_by_hand(truth, detections, pascal, coco):
     matches = matching.match([labelled("a.jpg", truth)], [found("a.jpg", detections)])
-    assert np.mean(coco_aps(matches)) == pytest.approx(float(expected), abs=EXACT)
+    assert pascal_ap(matches) == pytest.approx(float(pascal), abs=EXACT)
+    assert np.mean(coco_aps(matches)) == pytest.approx(float(coco), abs=EXACT)
 
 
 @pytest.mark.parametrize("true_positive_in, expected", [("a.jpg", 1.0), ("b.jpg", 0.5)])

@@ -13,31 +13,19 @@ from shelfdet.core import paths
 from shelfdet.evaluation import matching, metrics, report
 
 
-@pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    """(folder with all files of a report, their Matches)."""
-    folder = tmp_path_factory.mktemp("report")
-    return folder, report_example.make_files(folder)
+@pytest.fixture
+def matches(report_folder):
+    return report_example.match_files(report_folder)
 
 
 @pytest.fixture
-def folder(example):
-    return example[0]
+def data(report_folder):
+    return page_data((report_folder / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def matches(example):
-    return example[1]
-
-
-@pytest.fixture
-def data(folder):
-    return page_data((folder / "report.html").read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def figures(folder):
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+def figures(report_folder):
+    return json.loads((report_folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 # ---- the page's data ---------------------------------------------------------------------------
@@ -65,24 +53,24 @@ def test_headline_and_tables_are_those_of_metrics_json(data, figures):
     assert data["cameras"] == list(figures["by_camera"])
 
 
-def test_the_page_names_the_graph(data, folder):
-    assert build(folder).graph == "some"
+def test_the_page_names_the_graph(data, report_folder):
+    assert build(report_folder).graph == "some"
     assert data["title"] == "Evaluation of some"
     assert ["graph", "graphs/some/x.pb"] in data["provenance"]
     assert ["sha256 of the graph", "a" * 64] in data["provenance"]
 
 
-def test_images_that_were_used_in_training_are_stated(data, folder, figures, tmp_path):
+def test_images_that_were_used_in_training_are_stated(data, report_folder, figures, tmp_path):
     other = tmp_path / "metrics.json"
     other.write_text(json.dumps(dict(figures, seen_in_training=3)))
-    provenance = dict(page_data(build(folder, metrics=other).page)["provenance"])
+    provenance = dict(page_data(build(report_folder, metrics=other).page)["provenance"])
     text = "3 of these images: the figures are not those of new images"
     assert provenance["used in training"] == text
     assert "used in training" not in dict(data["provenance"])
 
 
-def test_only_the_images_with_the_most_errors_are_embedded_if_asked(folder, matches):
-    built = build(folder, max_images=2)
+def test_only_the_images_with_the_most_errors_are_embedded_if_asked(report_folder, matches):
+    built = build(report_folder, max_images=2)
     assert (built.shown, built.images) == (2, len(matches))
     embedded = [image for image in page_data(built.page)["images"] if image["embedded"]]
     tallied = metrics.tally(matches, THRESHOLD)
@@ -93,18 +81,18 @@ def test_only_the_images_with_the_most_errors_are_embedded_if_asked(folder, matc
 # ---- the command -------------------------------------------------------------------------------
 
 
-def test_the_script_writes_the_page_and_names_the_graph(folder, tmp_path, capsys):
+def test_the_script_writes_the_page_and_names_the_graph(report_folder, tmp_path, capsys):
     output = tmp_path / "report.html"
     load_script("10_report").main(
         [
-            f"--detections={folder / 'test_detections.json'}",
-            f"--labels={folder / 'test_labels.csv'}",
-            f"--images={folder / 'images'}",
-            f"--metrics={folder / 'metrics.json'}",
+            f"--detections={report_folder / 'test_detections.json'}",
+            f"--labels={report_folder / 'test_labels.csv'}",
+            f"--images={report_folder / 'images'}",
+            f"--metrics={report_folder / 'metrics.json'}",
             f"--output={output}",
         ]
     )
-    assert output.read_text(encoding="utf-8") == build(folder).page
+    assert output.read_text(encoding="utf-8") == build(report_folder).page
     printed = capsys.readouterr().out
     assert "graph: some" in printed
     assert "no anchor coverage" in printed
@@ -152,25 +140,25 @@ def test_a_config_of_another_network_than_the_detections_is_refused():
 @pytest.mark.parametrize(
     "key, words", [("graph_sha256", "another graph"), ("labels_sha256", "another label file")]
 )
-def test_figures_of_another_graph_or_label_file_are_refused(folder, tmp_path, key, words):
+def test_figures_of_another_graph_or_label_file_are_refused(report_folder, tmp_path, key, words):
     other = tmp_path / "metrics.json"
     other.write_text(json.dumps({"threshold": 0.5, key: "b" * 64}))
     with pytest.raises(UserError, match=words):
-        build(folder, metrics=other)
+        build(report_folder, metrics=other)
 
 
-def test_figures_of_other_counts_are_refused(folder, figures, tmp_path):
+def test_figures_of_other_counts_are_refused(report_folder, figures, tmp_path):
     other = tmp_path / "metrics.json"
     other.write_text(json.dumps(dict(figures, detections=figures["detections"] + 1)))
     with pytest.raises(UserError, match="is of [0-9]+ detections"):
-        build(folder, metrics=other)
+        build(report_folder, metrics=other)
 
 
-def test_figures_of_as_many_other_boxes_are_refused(folder, figures, tmp_path):
+def test_figures_of_as_many_other_boxes_are_refused(report_folder, figures, tmp_path):
     other = tmp_path / "metrics.json"
     other.write_text(json.dumps(dict(figures, TP=figures["TP"] + 1)))
     with pytest.raises(UserError, match=r"has [0-9]+ TP at the score 0\.4321, .* has [0-9]+\. Run"):
-        build(folder, metrics=other)
+        build(report_folder, metrics=other)
 
 
 @pytest.mark.parametrize(
@@ -185,19 +173,19 @@ def test_figures_of_as_many_other_boxes_are_refused(folder, figures, tmp_path):
         ('{"threshold": 0.5, "mAP": true}', "mAP is 'True'; expected a finite number"),
     ],
 )
-def test_a_file_that_holds_no_figures_is_refused(folder, tmp_path, content, words):
+def test_a_file_that_holds_no_figures_is_refused(report_folder, tmp_path, content, words):
     path = tmp_path / "metrics.json"
     if content is not None:
         path.write_text(content)
     with pytest.raises(UserError, match=words):
-        build(folder, metrics=path)
+        build(report_folder, metrics=path)
 
 
-def test_missing_detections_are_refused(folder, tmp_path):
+def test_missing_detections_are_refused(report_folder, tmp_path):
     with pytest.raises(UserError, match="no such file; expected detections. Run `make eval`"):
-        build(folder, detections=tmp_path / "none.json")
+        build(report_folder, detections=tmp_path / "none.json")
 
 
-def test_a_size_that_is_too_small_is_refused(folder):
+def test_a_size_that_is_too_small_is_refused(report_folder):
     with pytest.raises(UserError, match="expected at most 0.0 MB. Show fewer with --max-images"):
-        build(folder, max_bytes=10e3)
+        build(report_folder, max_bytes=10e3)

@@ -31,29 +31,17 @@ CHROMIUM_FLAGS = (
 )
 
 
-@pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    """(folder with all files of a report and the report, their Matches)."""
-    folder = tmp_path_factory.mktemp("report")
-    return folder, report_example.make_files(folder)
-
-
 @pytest.fixture
-def folder(example):
-    return example[0]
-
-
-@pytest.fixture
-def matches(example):
-    return example[1]
+def matches(report_folder):
+    return report_example.match_files(report_folder)
 
 
 # ---- the file ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def content(folder):
-    return (folder / "report.html").read_text(encoding="utf-8")
+def content(report_folder):
+    return (report_folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_file_names_nothing_outside_itself(content):
@@ -68,8 +56,8 @@ def test_no_text_from_outside_can_end_its_element(content):
     assert HOSTILE in [image["name"] for image in page_data(content)["images"]]
 
 
-def test_only_the_images_that_are_shown_are_in_the_file(folder):
-    page = build(folder, max_images=2).page
+def test_only_the_images_that_are_shown_are_in_the_file(report_folder):
+    page = build(report_folder, max_images=2).page
     assert len(re.findall('<script id="image-', page)) == 2
 
 
@@ -78,10 +66,10 @@ def embedded_width(page):
     return Image.open(io.BytesIO(base64.b64decode(encoded))).width
 
 
-def test_images_are_made_smaller_until_the_file_fits(folder):
-    whole = build(folder).page
+def test_images_are_made_smaller_until_the_file_fits(report_folder):
+    whole = build(report_folder).page
     most = len(whole.encode("utf-8")) / 1.3
-    small = build(folder, max_bytes=most).page
+    small = build(report_folder, max_bytes=most).page
     assert len(small.encode("utf-8")) <= most
     assert embedded_width(small) <= embedded_width(whole)
 
@@ -109,11 +97,11 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, folder):
+def page(browser, report_folder):
     """The report, opened again from disk."""
     for log in ("browser", "performance"):  # reading a log clears it
         browser.get_log(log)
-    browser.get((folder / "report.html").as_uri())
+    browser.get((report_folder / "report.html").as_uri())
     wait(lambda: browser.execute_script("return document.documentElement.dataset.ready") == "yes")
     return browser
 
@@ -300,7 +288,7 @@ def test_the_keyboard_opens_zooms_turns_over_and_closes_an_image(page):
     wait(lambda: not page.execute_script("return document.getElementById('dialog').open"))
 
 
-def test_the_console_is_empty_and_no_request_leaves_the_page(page, folder):
+def test_the_console_is_empty_and_no_request_leaves_the_page(page, report_folder):
     page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     drag(page, 0.2)
     page.execute_script("document.querySelector('#gallery .image').click()")
@@ -313,7 +301,7 @@ def test_the_console_is_empty_and_no_request_leaves_the_page(page, folder):
         if message["method"] == "Network.requestWillBeSent"
     ]
     outside = [url for url in requested if not url.startswith("data:")]
-    assert outside == [(folder / "report.html").as_uri()]
+    assert outside == [(report_folder / "report.html").as_uri()]
 
 
 def test_an_open_image_has_a_legend_and_a_tap_describes_a_box(page):

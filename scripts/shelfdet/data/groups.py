@@ -12,9 +12,10 @@ import unicodedata
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
 from shelfdet.core import files
-from shelfdet.core.text import listed
+from shelfdet.core.text import counted, listed
 
 SHOWN_GROUPS = 3
+SHOWN_NAMES = 3  # of a group
 
 # Endings (and beginnings) that tools give to versions of an image, whatever its own name is:
 # Roboflow's export (NAME_jpg.rf.HASH), Augmentor (FOLDER_original_NAME.jpg_UUID), augmentation
@@ -107,11 +108,9 @@ def described(groups: Groups) -> List[str]:
         (groups.identical, "are identical files"),
     ):
         if found:
-            examples = "; ".join(listed(names, 3) for names in found[:SHOWN_GROUPS])
-            more = f"; and {len(found) - SHOWN_GROUPS} more" if len(found) > SHOWN_GROUPS else ""
             count = sum(len(names) for names in found)
-            plural = "s" if len(found) > 1 else ""
-            lines.append(f"{count} images in {len(found)} group{plural} {reason}: {examples}{more}")
+            examples = listed([f"({listed(names, SHOWN_NAMES)})" for names in found], SHOWN_GROUPS)
+            lines.append(f"{count} images in {counted(len(found), 'group')} {reason}: {examples}")
     return lines
 
 
