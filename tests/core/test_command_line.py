@@ -103,11 +103,40 @@ def test_an_interrupt_waits_for_the_end_of_a_short_block(number):
     assert events == ["block", "interrupted"]
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "two", ""])
-def test_positive_refuses_what_is_not_a_whole_number_of_at_least_1(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number of at least 1"):
-        command_line.positive(text)
+NUMBER = "expected a whole number of at least"
+SHARE = "expected a number above 0 and below 1"
 
 
-def test_positive_returns_the_number():
+@pytest.mark.parametrize(
+    "convert, refused, expected",
+    [
+        (command_line.positive, ["0", "-1", "1.5", "two", ""], f"{NUMBER} 1"),
+        (command_line.not_negative, ["-1", "1.5", "two", ""], f"{NUMBER} 0"),
+        (command_line.share, ["0", "1", "-0.5", "nan", "half", ""], SHARE),
+    ],
+)
+def test_types_of_options_refuse_other_values(convert, refused, expected):
+    for text in refused:
+        with pytest.raises(argparse.ArgumentTypeError) as error:
+            convert(text)
+        assert str(error.value) == f"found {text!r}, {expected}"
+
+
+def test_types_of_options_return_the_number():
     assert command_line.positive("12") == 12
+    assert command_line.not_negative("0") == 0
+    assert command_line.share("0.25") == 0.25
+
+
+def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(capsys):
+    parser = command_line.make_parser("First line.\n\n    an indented line")
+    parser.add_argument("--run-dir", **command_line.FOLDER)
+    command_line.add_seed(parser, "of the search")
+    assert parser.parse_args(["--run-dir", "a"]).run_dir == pathlib.Path("a")
+    assert parser.parse_args([]).seed == 0
+    assert "First line.\n\n    an indented line\n" in parser.format_help()
+    assert "--run-dir FOLDER" in parser.format_help()
+    assert "of the search (default: 0)" in parser.format_help()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--run", "a"])
+    assert "unrecognized arguments: --run a" in capsys.readouterr().err
