@@ -23,6 +23,7 @@ from typing import Optional, Sequence
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -51,8 +52,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     products = synthetic.write_dataset(args.out, args.train, args.test, args.seed)
     print(
-        f"drew {args.train} train and {args.test} test images with {products} products in "
-        f"{paths.shown(args.out)}"
+        f"drew {args.train} train and {args.test} test images with "
+        f"{counted(products, 'product')} in {paths.shown(args.out)}"
     )
 
 

@@ -27,12 +27,13 @@ import argparse
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
+from shelfdet.core.text import counted, plural
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
@@ -167,7 +168,7 @@ def print_images(found: "dataset.Dataset") -> None:
 
     images = found.layout.images
     if "all" in images:
-        print(f"found {len(images['all'])} images in one folder")
+        print(f"found {counted(len(images['all']), 'image')} in one folder")
     else:
         counts = [f"{len(images[split])} {split}" for split in paths.SPLITS if split in images]
         print(f"found {' and '.join(filter(None, [', '.join(counts[:-1]), counts[-1]]))} images")
@@ -192,8 +193,9 @@ def check(found: "dataset.Dataset", args: argparse.Namespace) -> "dataset.Checke
     checked = dataset.check(found, read_label_map(args.label_map), **options.checking(args))
     boxes = sum(len(image.classes) for image in checked.labelled)
     print(
-        f"{len(checked.images)} images can be decoded to their end; {len(checked.labelled)} of "
-        f"them are used, with {boxes} boxes"
+        f"{counted(len(checked.images), 'image')} can be decoded to the end; "
+        f"{len(checked.labelled)} of them {plural(len(checked.labelled), 'is', 'are')} used, with "
+        f"{counted(boxes, 'box')}"
     )
     return checked
 
@@ -205,7 +207,12 @@ def print_groups(image_groups: "groups.Groups") -> None:
         print(line)
 
 
-def check_split(divided, labelled: "List[labels.LabelledImage]", image_groups, args) -> None:
+def check_split(
+    divided: Dict[str, Dict[str, pathlib.Path]],
+    labelled: "List[labels.LabelledImage]",
+    image_groups: "groups.Groups",
+    args: argparse.Namespace,
+) -> None:
     """Refuses what step 02 would refuse, before anything is replaced."""
     from shelfdet.data import splits
 

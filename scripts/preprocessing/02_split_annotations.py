@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
-from shelfdet.core.text import Problems
+from shelfdet.core.text import Problems, counted, plural
 from shelfdet.data import formats, options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
@@ -132,7 +132,8 @@ def print_split(
     for name in paths.SPLITS:
         count = splits.counts(split[name], labelled)
         print(
-            f"{name:5} {count.images:4} images, {count.boxes:6} boxes, at most {count.most_boxes} "
+            f"{name:5} {count.images:4} {plural(count.images, 'image')}, {count.boxes:6} "
+            f"{plural(count.boxes, 'box')}, at most {count.most_boxes} "
             f"an image: {paths.shown(written[name])}"
         )
 
@@ -142,12 +143,15 @@ def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:
     in_scheme = test_images - overlap.outside_scheme
     if in_scheme:
         print(
-            f"of {in_scheme} test images, {overlap.shelves} show a shelf that train or val shows, "
-            f"too, and {overlap.scenes} share camera and planogram with one"
+            f"of {counted(in_scheme, 'test image')}, {overlap.shelves} "
+            f"{plural(overlap.shelves, 'shows', 'show')} a shelf that train or val shows, too, and "
+            f"{overlap.scenes} {plural(overlap.scenes, 'shares', 'share')} camera and planogram "
+            "with one"
         )
     if overlap.outside_scheme:
         print(
-            f"{overlap.outside_scheme} test images have names that do not state what they show: "
+            f"{counted(overlap.outside_scheme, 'test image has a name', 'test images have names')} "
+            f"that {plural(overlap.outside_scheme, 'does', 'do')} not state what the image shows: "
             "whether train or val shows the same shelf is not known, unless files are identical or "
             "named as versions of one image"
         )

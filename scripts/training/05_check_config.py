@@ -22,6 +22,7 @@ from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/, for shelfdet
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted
 from shelfdet.training import options
 
 
@@ -76,9 +77,9 @@ def coverage_line(measured: Any) -> str:
     threshold = coverage.COVERED_IOU
     share = coverage.shares(measured.best_iou, [threshold])[0]
     return (
-        f"one anchor per cell; anchor coverage {share:.2f} of {len(measured.best_iou)} train boxes "
-        f"at IoU >= {threshold:g}; {measured.collided.mean():.3f} of the boxes lose their best "
-        "anchor to another box"
+        f"one anchor per cell; anchor coverage {share:.2f} of "
+        f"{counted(len(measured.best_iou), 'train box')} at IoU >= {threshold:g}; "
+        f"{measured.collided.mean():.3f} of the boxes lose their best anchor to another box"
     )
 
 

@@ -22,7 +22,7 @@ import logging
 import pathlib
 import runpy
 import sys
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, parallel, paths
@@ -81,12 +81,19 @@ def with_best_checkpoint(tf: Any, eval_seconds: int) -> Callable[..., Any]:
 
         name = "best"
 
-        def export(self, estimator, export_path, checkpoint_path, eval_result, is_the_final_export):
+        def export(
+            self,
+            estimator: Any,
+            export_path: str,
+            checkpoint_path: str,
+            eval_result: Dict[str, Any],
+            is_the_final_export: bool,
+        ) -> None:
             best_checkpoint.keep_best(
                 pathlib.Path(estimator.model_dir), pathlib.Path(checkpoint_path), eval_result
             )
 
-    def make_eval_spec(*args, **kwargs):
+    def make_eval_spec(*args: Any, **kwargs: Any) -> Any:
         kwargs.update(exporters=BestCheckpoint(), throttle_secs=eval_seconds, start_delay_secs=0)
         return eval_spec(*args, **kwargs)
 

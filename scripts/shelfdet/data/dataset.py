@@ -8,7 +8,7 @@ import pathlib
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from shelfdet import UserError, data
-from shelfdet.core.text import Problems, counted
+from shelfdet.core.text import Problems, plural
 from shelfdet.data import (
     annotation_files,
     groups,
@@ -158,8 +158,9 @@ def grocery_problem(found: Dict[str, ImagePaths]) -> Optional[str]:
     if (train, test) == (GROCERY_TRAIN, GROCERY_TEST) or "val" in found:
         return None
     return (
-        f"{train} train and {counted(test, 'test image')}; the Grocery Dataset has {GROCERY_TRAIN} "
-        f"and {GROCERY_TEST}. Add what is missing, or give --allow-missing to continue without"
+        f"{train} train and {test} test {plural(train + test, 'image')}; the Grocery Dataset has "
+        f"{GROCERY_TRAIN} and {GROCERY_TEST}. Add what is missing, or give --allow-missing to "
+        "continue without"
     )
 
 

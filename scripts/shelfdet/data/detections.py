@@ -83,12 +83,14 @@ def read_detections(
       list of Detections in the order of the file (of the names, for folders).
 
     Raises:
-      UserError: a missing, empty or broken file; no image; a score, box or size that is no number;
-        boxes that are no pixels, or in another order; scores in ground truth; a box whose corners
-        are swapped, that has no area or class, that is marked difficult or
-        iscrowd, or that is outside its image; an image or class that is not declared, or twice;
+      UserError: with the file and the line or entry of each problem:
+        a missing, empty or broken file; no image;
+        a score, box or size that is no number; scores in ground truth;
+        an image or class that is not declared, or twice;
+        boxes that are no pixels, or in another order;
+        a box with swapped corners, without area or class, outside its image, or marked difficult
+        or iscrowd;
         with ``clip``, too many boxes of which it would remove more than half.
-        It names the file and the line or entry of each.
     """
     assert format in formats.DETECTION_FORMATS, format
     # Label files of this workspace are read as all steps read them.
@@ -106,27 +108,34 @@ def read_detections(
         for image in images.values()
     ]
     if check_boxes:
-        box_units.check_units(sized, problems, scored)
-    result = []
-    clipping = _Clipping()
-    for image in sized:
-        rows = image.rows
-        if check_boxes:
-            checked = [_checked_row(row, image.size_wh, clip, problems) for row in image.rows]
-            rows = [row for row in checked if row is not None]
-            clipping.add(image.rows, image.size_wh)
-        if not scored:
-            rows = _without_equals(rows)
-        result.append(_detections(image.filename, image.size_wh, rows, scored))
-    if clip:
-        clipping.check(problems)
+        sized = _check_boxes(sized, scored, clip, problems)
     problems.refuse()
-    if not result:
+    if not sized:
         raise UserError(
             f"{path}: no image in it; expected every image that was processed, also those without "
             "boxes. Check the path."
         )
-    return result
+    return [_detections(image, scored) for image in sized]
+
+
+def _check_boxes(
+    images: Sequence[ImageBoxes], scored: bool, clip: bool, problems: Problems
+) -> List[ImageBoxes]:
+    """The images with the boxes that are valid, or clipped; notes the others as problems.
+
+    Raises:
+      UserError: the boxes of the whole file are no pixels, or in another order.
+    """
+    box_units.check_units(images, problems, scored)
+    clipping = _Clipping()
+    checked = []
+    for image in images:
+        clipping.add(image.rows, image.size_wh)
+        rows = [_checked_row(row, image.size_wh, clip, problems) for row in image.rows]
+        checked.append(image._replace(rows=[row for row in rows if row is not None]))
+    if clip:
+        clipping.check(problems)
+    return checked
 
 
 class _Clipping:
@@ -170,17 +179,19 @@ def _image_boxes(image: Detections) -> ImageBoxes:
     return ImageBoxes(image.filename, "", image.size_wh, rows)
 
 
-def _detections(
-    filename: str, size_wh: Optional[Tuple[int, int]], rows: Sequence[BoxRow], scored: bool
-) -> Detections:
+def _detections(image: ImageBoxes, scored: bool) -> Detections:
+    """The arrays of one image: detections by falling score, or ground truth without equal boxes."""
+    rows = image.rows if scored else _without_equals(image.rows)
     boxes_xyxy = np.array([row.box_xyxy for row in rows], dtype=np.float64).reshape(-1, 4)
     classes = tuple(row.label for row in rows)
     if not scored:
-        return Detections(filename, size_wh, boxes_xyxy, None, classes)
+        return Detections(image.filename, image.size_wh, boxes_xyxy, None, classes)
     scores = np.array([row.score for row in rows], dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")  # stable: equal scores keep their order
     sorted_classes = tuple(classes[index] for index in order)
-    return Detections(filename, size_wh, boxes_xyxy[order], scores[order], sorted_classes)
+    return Detections(
+        image.filename, image.size_wh, boxes_xyxy[order], scores[order], sorted_classes
+    )
 
 
 def _checked_row(

@@ -47,8 +47,9 @@ STRIP_RATIO = 2.0
 FRAME_RATIO = 4 / 3
 # Grey level of the frame's margins. In black ones the shipped detector finds products (RUNS.md, 9).
 MARGIN_GREY = 127
-# Pillow's bilinear filter averages over all pixels that a smaller image's pixel covers. On full-size
-# photographs the detections are as good as with LANCZOS, which takes longer (docs/benchmarks.md).
+# Pillow's bilinear filter averages over all pixels that a smaller image's pixel covers. On
+# photographs at full size the detections are as good as with LANCZOS, which takes longer
+# (docs/benchmarks.md).
 SHRINKING_FILTER = Image.BILINEAR
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces it, with a message of our own

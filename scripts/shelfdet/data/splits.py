@@ -330,7 +330,7 @@ def _take_groups(
     # Ordered by hash and not by a random shuffle: a group that is added or removed does not change
     # the others' order. A group that would take far more than is wanted, such as a hundred versions
     # of one image, comes last.
-    def order(group):
+    def order(group: str) -> Tuple[bool, str]:
         digest = hashlib.sha256((salt + group).encode("utf-8")).hexdigest()
         return len(members[group]) > LARGEST_OF_WANTED * wanted, digest
 

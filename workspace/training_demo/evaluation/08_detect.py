@@ -26,6 +26,7 @@ from typing import Any, List, Optional, Sequence, TextIO
 # scripts/, which holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted
 from shelfdet.data import options
 from shelfdet.inference import DEFAULT_THRESHOLD
 
@@ -188,7 +189,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     detections.write_detections(found, args.output, info)
     boxes = sum(len(image.scores) for image in found)
     print(
-        f"{paths.shown(args.output)}: {boxes} boxes of any score in {len(found)} images, "
+        f"{paths.shown(args.output)}: {counted(boxes, 'box')} of any score in "
+        f"{counted(len(found), 'image')}, "
         f"{len(results) / seconds:.1f} images/s"
     )
     if args.draw:

@@ -32,6 +32,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted
 from shelfdet.data.formats import DETECTION_FORMATS
 
 FIGURE_NAMES = {
@@ -268,8 +269,8 @@ def print_graph(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> Non
 
 def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> None:
     print(
-        f"{name}: {figures['images']} images, {figures['boxes']} products, "
-        f"{figures['detections']} detections of any score"
+        f"{name}: {counted(figures['images'], 'image')}, {counted(figures['boxes'], 'product')}, "
+        f"{counted(figures['detections'], 'detection')} of any score"
     )
     if figures["duplicate_labels"]:
         print(
@@ -285,8 +286,9 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         return
     print(
         f"\nat the score threshold {figures['threshold']:.4f} ({figures['threshold_from']}):\n"
-        f"{figures['TP']} true positives (TP), {figures['FP']} false positives (FP), "
-        f"{figures['FN']} false negatives (FN)"
+        f"{counted(figures['TP'], 'true positive')} (TP), "
+        f"{counted(figures['FP'], 'false positive')} (FP), "
+        f"{counted(figures['FN'], 'false negative')} (FN)"
     )
     kinds = [
         f"{error['number']} {kind} ({as_number(error['mAP_cost'])})"
@@ -297,8 +299,8 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
 
 def print_comparison(content: Dict[str, Any]) -> None:
     print(
-        f"{content['images']} images; A {content['A']}, B {content['B']}; B - A with the 95 % "
-        f"interval of a paired bootstrap ({content['bootstrap']['resamples']} resamples)\n"
+        f"{counted(content['images'], 'image')}; A {content['A']}, B {content['B']}; B - A with "
+        f"the 95 % interval of a paired bootstrap ({content['bootstrap']['resamples']} resamples)\n"
     )
     print(f"{'':28}{'A':>9}{'B':>9}{'B - A':>10}")
     for key, text in FIGURE_NAMES.items():

@@ -19,6 +19,7 @@ from typing import List, Optional
 # Where shelfdet is.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, files, paths
+from shelfdet.core.text import counted
 
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
@@ -91,8 +92,8 @@ def main(argv: Optional[List[str]] = None) -> None:
         )
     size = args.output.stat().st_size / 1e6
     print(
-        f"{paths.shown(args.output)}: {built.shown} of {built.images} images, {size:.1f} MB; "
-        "open it in a browser"
+        f"{paths.shown(args.output)}: {built.shown} of {counted(built.images, 'image')}, "
+        f"{size:.1f} MB; open it in a browser"
     )
 
 
