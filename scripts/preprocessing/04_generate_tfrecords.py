@@ -12,19 +12,32 @@ smaller still, and large ones cost time and memory at every training step. Each 
 with object_detection's own decoder and compared, image by image and box by box, before it replaces
 the old one.
 
+Products that are small in the whole image can be trained on in overlapping tiles: --tiles 2 writes
+2 x 2 tiles of each training and validation image; --product-scale chooses the number of tiles of
+each image so that its products have the scale of the config's anchors. A product that a tile's
+border cuts is labelled with its part in the tile if that is at least half of its box; otherwise it
+is written with weight 0, so that training takes it neither for a product nor for background. Test
+images stay whole.
+
     python scripts/preprocessing/04_generate_tfrecords.py
     python scripts/preprocessing/04_generate_tfrecords.py --max-side 0        # keep every pixel
+    python scripts/preprocessing/04_generate_tfrecords.py --tiles 1,2         # whole, and 2 x 2
+    python scripts/preprocessing/04_generate_tfrecords.py --product-scale 0.1
 """
 
 import argparse
 import pathlib
 import sys
-from typing import Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 # The package shelfdet is in scripts/.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted
 from shelfdet.data import options
+
+if TYPE_CHECKING:  # it loads NumPy and Pillow
+    from shelfdet.data import records
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -51,6 +64,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         help="which to write (default: train val test)",
     )
     options.add_max_side(parser)
+    add_tile_options(parser)
     options.add_exif(
         parser,
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
@@ -58,19 +72,76 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def add_tile_options(parser: argparse.ArgumentParser) -> None:
+    """Whether and how training and validation images are divided."""
+    division = parser.add_mutually_exclusive_group()
+    division.add_argument(
+        "--tiles",
+        type=tile_counts,
+        default=(1,),
+        metavar="N[,N]",
+        help="write N x N overlapping tiles of each training and validation image; of several "
+        "numbers each, and 1 is the whole image (default: 1)",
+    )
+    division.add_argument(
+        "--product-scale",
+        type=command_line.share,
+        metavar="SCALE",
+        help="give each of these images the number of tiles in which its median product comes "
+        "nearest to this scale: the square root of its share of the area, as `scales` of the "
+        "config's anchors",
+    )
+    parser.add_argument(
+        "--empty-images",
+        choices=("refuse", "leave-out", "keep"),
+        default="leave-out",
+        help="keep: tiles without a product are examples of background; otherwise they are left "
+        "out, since products in them may only lack a label (default: %(default)s)",
+    )
+
+
+def tile_counts(text: str) -> Tuple[int, ...]:
+    """Numbers of tiles in a row: (1, 2) from "1,2"."""
+    counts = tuple(command_line.positive(part.strip()) for part in text.split(","))
+    if len(set(counts)) < len(counts):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected each number once")
+    return counts
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import records
+    from shelfdet.data import examples, records
 
     written = records.write_records(
-        args.annotations, args.images, args.splits, args.label_map, args.max_side, args.exif
+        args.annotations,
+        args.images,
+        args.splits,
+        args.label_map,
+        args.max_side,
+        args.exif,
+        examples.Tiling(args.tiles, args.product_scale, args.empty_images == "keep"),
     )
     for record in written:
-        shrunk = f" ({record.shrunk} shrunk to {args.max_side} px)" if record.shrunk else ""
-        print(
-            f"{paths.shown(record.path)}: {record.images} images{shrunk}, {record.boxes} boxes, at "
-            f"most {record.most_boxes} an image; read back and equal"
+        print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")
+
+
+def description(record: "records.Written", max_side: int) -> str:
+    """What a record holds, in a line."""
+    shrunk = f" ({record.shrunk} shrunk to {max_side} px)" if record.shrunk else ""
+    images = counted(record.images, "image")
+    boxes = counted(record.boxes, "box")
+    if not record.is_divided:
+        return (
+            f"{images}{shrunk}, {boxes}, at most {record.most_boxes} an image; read back and equal"
         )
+    ignored = f"{counted(record.ignored, 'box')} cut by more than half and ignored"
+    lost = ""
+    if record.lost:
+        lost = f"; {counted(record.lost, 'product')} in no tile: larger than what tiles share"
+    return (
+        f"{counted(record.examples, 'example')} of {images}{shrunk}, {boxes}, {ignored}, at most "
+        f"{record.most_boxes} an example{lost}; read back and equal"
+    )
 
 
 if __name__ == "__main__":

@@ -61,15 +61,13 @@ def product_images(prefix, count, products=12):
 def write_record(path, images, label_map):
     import tensorflow as tf
 
-    from shelfdet.data import records
+    from shelfdet.data import examples, records
 
     with tf.io.TFRecordWriter(str(path)) as writer:
         for image in images:
-            writer.write(
-                records.to_example(
-                    image, b"no pixels", image.size_wh, label_map
-                ).SerializeToString()
-            )
+            example = examples.whole(image)
+            proto = records.to_example(example, b"no pixels", image.size_wh, label_map)
+            writer.write(proto.SerializeToString())
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +164,11 @@ TRAIN_RECORDS = "train_input_reader.tf_record_input_reader.input_path"
 EVAL_RECORDS = "eval_input_reader.tf_record_input_reader.input_path"
 CROP = "train_config.data_augmentation_options[4].ssd_random_crop"
 CHECKPOINT = "train_config.fine_tune_checkpoint"
+FIRST_GRID = FLEXIBLE_KEY + ".anchor_grid[0]"
+REDUCE = "reduce_boxes_in_lowest_layer"
+LEARNING_RATE = r"learning_rate_base: [\d.e-]+"
+BASE_RATE = COSINE + ".learning_rate_base"
+BATCH_NORM_DECAY = "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay"
 
 
 def test_the_shipped_config_passes(root):
@@ -186,18 +189,10 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
     "pattern, replacement, key, write",
     [
         # anchors
-        (
-            r"reduce_boxes_in_lowest_layer: false",
-            "reduce_boxes_in_lowest_layer: true",
-            SSD + ".reduce_boxes_in_lowest_layer",
-            "reduce_boxes_in_lowest_layer: false",
-        ),
-        (
-            r"reduce_boxes_in_lowest_layer: false",
-            "",
-            SSD + ".reduce_boxes_in_lowest_layer",
-            "reduce_boxes_in_lowest_layer: false",
-        ),
+        *[
+            (REDUCE + ": false", replacement, f"{SSD}.{REDUCE}", REDUCE + ": false")
+            for replacement in (REDUCE + ": true", "")
+        ],
         (
             r"interpolated_scale_aspect_ratio: 0.0",
             "",
@@ -235,21 +230,13 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
         (
             GENERATOR,
             FLEXIBLE.format(0, 0, ""),
-            FLEXIBLE_KEY + ".anchor_grid[0]",
+            FIRST_GRID,
             "height_stride: 16\nwidth_stride: 16\nheight_offset: 8\nwidth_offset: 8",
         ),
-        (
-            GENERATOR,
-            FLEXIBLE.format(16, 0, ""),
-            FLEXIBLE_KEY + ".anchor_grid[0]",
-            "height_offset: 8",
-        ),
-        (
-            GENERATOR,
-            FLEXIBLE.format(16, 7, ""),
-            FLEXIBLE_KEY + ".anchor_grid[0]",
-            "height_offset: 8",
-        ),
+        *[
+            (GENERATOR, FLEXIBLE.format(16, offset, ""), FIRST_GRID, "height_offset: 8")
+            for offset in (0, 7)
+        ],
         (
             GENERATOR,
             FLEXIBLE.format(16, 8, "anchor_grid { base_sizes: 9 aspect_ratios: 1 }"),
@@ -295,18 +282,8 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             "eval_input_reader.label_map_path",
             LABEL_MAP,
         ),
-        (
-            r"annotations/train.record",
-            "annotations/none.record",
-            TRAIN_RECORDS,
-            "train.record",
-        ),
-        (
-            r"annotations/val.record",
-            "annotations/train.record",
-            EVAL_RECORDS,
-            "val.record",
-        ),
+        (r"annotations/train.record", "annotations/none.record", TRAIN_RECORDS, "train.record"),
+        (r"annotations/val.record", "annotations/train.record", EVAL_RECORDS, "val.record"),
         (
             r"annotations/val.record",
             "annotations/label_map.pbtxt",
@@ -378,30 +355,11 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             "train_config.optimizer",
             "adam_optimizer",
         ),
-        (
-            r"learning_rate_base: [\d.e-]+",
-            "learning_rate_base: 0",
-            COSINE + ".learning_rate_base",
-            "learning_rate_base: 0.001",
-        ),
-        (
-            r"learning_rate_base: [\d.e-]+",
-            "learning_rate_base: -0.001",
-            COSINE + ".learning_rate_base",
-            "learning_rate_base: 0.001",
-        ),
-        (
-            r"learning_rate_base: [\d.e-]+",
-            "learning_rate_base: inf",
-            COSINE + ".learning_rate_base",
-            "learning_rate_base: 0.001",
-        ),
-        (
-            r"decay: 0.97",
-            "decay: 97",
-            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
-            "decay: 0.97",
-        ),
+        *[
+            (LEARNING_RATE, f"learning_rate_base: {rate}", BASE_RATE, "learning_rate_base: 0.001")
+            for rate in ("0", "-0.001", "inf")
+        ],
+        (r"decay: 0.97", "decay: 97", BATCH_NORM_DECAY, "decay: 0.97"),
         # input of the training
         (r"batch_size: 4", "batch_size: 0", "train_config.batch_size", "batch_size: 4"),
         (
@@ -410,18 +368,10 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             "train_input_reader.shuffle_buffer_size",
             "shuffle_buffer_size: 256",
         ),
-        (
-            r"(train_input_reader.*?num_readers: )1",
-            r"\g<1>0",
-            "train_input_reader.num_readers",
-            "num_readers: 1",
-        ),
-        (
-            r"(eval_input_reader.*?num_readers: )1",
-            r"\g<1>0",
-            "eval_input_reader.num_readers",
-            "num_readers: 1",
-        ),
+        *[
+            (rf"({reader}.*?num_readers: )1", r"\g<1>0", f"{reader}.num_readers", "num_readers: 1")
+            for reader in ("train_input_reader", "eval_input_reader")
+        ],
         # fine-tuning
         (
             r"(num_steps: \d+)",
@@ -442,12 +392,7 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             "detection",
         ),
         # augmentation
-        (
-            r"max_area: 1.0",
-            "",
-            CROP + ".operations[0].max_area",
-            "max_area: 1",
-        ),
+        (r"max_area: 1.0", "", CROP + ".operations[0].max_area", "max_area: 1"),
         (
             r"min_aspect_ratio: [\d.]+",
             "",
@@ -512,18 +457,8 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "eval_config.eval_interval_secs",
             "delete",
         ),
-        (
-            r"decay: 0.9\d+",
-            "decay: 0.9997",
-            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
-            "decay: 0.97",
-        ),
-        (
-            r"warmup_steps: \d+",
-            "warmup_steps: 1400",
-            COSINE + ".warmup_steps",
-            "warmup_steps: 140",
-        ),
+        (r"decay: 0.9\d+", "decay: 0.9997", BATCH_NORM_DECAY, "decay: 0.97"),
+        (r"warmup_steps: \d+", "warmup_steps: 1400", COSINE + ".warmup_steps", "warmup_steps: 140"),
         (
             r"cosine_decay_learning_rate \{.*?\}",
             "exponential_decay_learning_rate { decay_steps: 500 burnin_steps: 2800 }",
@@ -535,7 +470,7 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
         (
             r"num_steps: \d+(.*?total_steps: )\d+(.*?warmup_steps: )\d+",
             r"num_steps: 100\g<1>100\g<2>5",
-            "model.ssd.feature_extractor.conv_hyperparams.batch_norm.decay",
+            BATCH_NORM_DECAY,
             "decay: 0.954",
         ),
         (
@@ -558,19 +493,9 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "eval_config.max_num_boxes_to_visualize",
             "max_num_boxes_to_visualize: 50",
         ),
-        (
-            r"ssd_random_crop \{.*?\n    \}\n",
-            "ssd_random_crop { }\n",
-            CROP,
-            "operations {",
-        ),
+        (r"ssd_random_crop \{.*?\n    \}\n", "ssd_random_crop { }\n", CROP, "operations {"),
         (r"batch_size: \d+", "batch_size: 64", "train_config.batch_size", "batch_size: 6"),
-        (
-            r"annotations/val.record",
-            "annotations/test.record",
-            EVAL_RECORDS,
-            "val.record",
-        ),
+        (r"annotations/val.record", "annotations/test.record", EVAL_RECORDS, "val.record"),
         (
             r"(train_input_reader \{)",
             r"\1 num_epochs: 2",
@@ -589,12 +514,7 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "model.ssd.feature_extractor.min_depth",
             "min_depth: 6",
         ),
-        (
-            r"learning_rate_base: [\d.e-]+",
-            "learning_rate_base: 0.1",
-            COSINE + ".learning_rate_base",
-            "learning_rate_base: 0.001",
-        ),
+        (LEARNING_RATE, "learning_rate_base: 0.1", BASE_RATE, "learning_rate_base: 0.001"),
         (
             r"score_threshold: [\d.e-]+",
             "score_threshold: 0.3",

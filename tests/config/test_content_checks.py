@@ -6,7 +6,7 @@ import pytest
 from shelfdet.config import content_checks, findings, record_checks
 from shelfdet.config.file_checks import EVAL_READER, TRAIN_READER
 from shelfdet.core import paths
-from shelfdet.data import labels, records
+from shelfdet.data import examples, labels, records
 
 tf = pytest.importorskip("tensorflow")
 
@@ -30,8 +30,8 @@ def images_of(split):
 def write_record(path, images):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for one in images:
-            example = records.to_example(one, b"no pixels", one.size_wh, LABEL_MAP)
-            writer.write(example.SerializeToString())
+            proto = records.to_example(examples.whole(one), b"no pixels", one.size_wh, LABEL_MAP)
+            writer.write(proto.SerializeToString())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import images, labels, records
+from shelfdet.data import examples, images, labels, records
 
 LABEL_MAP = {"product": 1}
 
@@ -36,7 +36,7 @@ def labelled(name="a.JPG", size_wh=(40, 30), boxes=((4, 3, 20, 15), (10, 0, 40, 
 
 def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
     path = draw_image(tmp_path / "a.JPG", quality=71)
-    data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
+    ((data, stored_wh),) = records.encode_parts(path, (40, 30), [None], 1024, "ignore")
     assert data == path.read_bytes() and stored_wh == (40, 30)
 
 
@@ -46,7 +46,7 @@ def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
 def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
     tf = pytest.importorskip("tensorflow")
     path = draw_image(tmp_path / "named.JPG", mode=mode, format=kind)
-    data, stored_wh = records.encode_image(path, (40, 30), 1024, "ignore")
+    ((data, stored_wh),) = records.encode_parts(path, (40, 30), [None], 1024, "ignore")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         decoded = session.run(tf.image.decode_jpeg(data))
     assert data[:2] == b"\xff\xd8" and stored_wh == (40, 30) and decoded.shape == (30, 40, 3)
@@ -55,9 +55,8 @@ def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
 
 
 def test_a_long_image_is_shrunk_with_its_aspect(tmp_path):
-    data, stored_wh = records.encode_image(
-        draw_image(tmp_path / "a.JPG", (400, 300)), (400, 300), 100, "ignore"
-    )
+    path = draw_image(tmp_path / "a.JPG", (400, 300))
+    ((data, stored_wh),) = records.encode_parts(path, (400, 300), [None], 100, "ignore")
     assert stored_wh == (100, 75) and Image.open(io.BytesIO(data)).size == (100, 75)
 
 
@@ -67,18 +66,17 @@ def test_an_image_of_another_size_than_its_labels_is_refused(tmp_path):
         UserError,
         match=r"a.JPG: 40 x 30 pixels as TensorFlow decodes it; expected 80 x 60.*step 02",
     ):
-        records.encode_image(path, (80, 60), 0, "ignore")
+        records.encode_parts(path, (80, 60), [None], 0, "ignore")
     with pytest.raises(UserError, match="--exif apply"):
-        records.encode_image(path, (30, 40), 0, "ignore")
+        records.encode_parts(path, (30, 40), [None], 0, "ignore")
 
 
 def test_an_unknown_class_names_those_of_the_label_map():
     with pytest.raises(
         UserError, match=r"a.JPG: class 'milk'; expected one of the label map's: product"
     ):
-        records.to_example(
-            labelled(boxes=[(0, 0, 1, 1)], classes=("milk",)), b"", (40, 30), LABEL_MAP
-        )
+        milk = labelled(boxes=[(0, 0, 1, 1)], classes=("milk",))
+        records.to_example(examples.whole(milk), b"", (40, 30), LABEL_MAP)
 
 
 @pytest.fixture
@@ -150,7 +148,7 @@ def test_a_failure_keeps_the_old_record(annotated):
 
 def test_a_split_without_any_box_is_refused(annotated):
     labels.write_labels([labelled("empty.JPG", (400, 300), [])], annotated / "train_labels.csv")
-    with pytest.raises(UserError, match="train_labels.csv: 1 images without any box; expected"):
+    with pytest.raises(UserError, match="train_labels.csv: 1 image without any box; expected"):
         write_train_record(annotated)
     assert not (annotated / "train.record").exists()
 
@@ -167,7 +165,7 @@ def test_two_at_once_in_one_folder(annotated, monkeypatch):
 
 def test_a_missing_image_is_named(annotated):
     (annotated / "empty.JPG").unlink()
-    with pytest.raises(UserError, match=r"1 of 3 images do not exist: empty.JPG"):
+    with pytest.raises(UserError, match=r"1 of 3 images does not exist: empty.JPG"):
         write_train_record(annotated)
 
 
@@ -181,7 +179,7 @@ def test_reading_back_finds_a_record_that_differs(annotated):
         list(
             records.check(
                 annotated / "train.record",
-                found,
+                list(map(examples.whole, found)),
                 [(400, 300)] * 3,
                 LABEL_MAP,
                 annotated / "label_map.pbtxt",
@@ -204,7 +202,11 @@ def test_reading_back_finds_damage_and_a_wrong_number_of_images(annotated, count
     found = labels.read_labels(annotated / "train_labels.csv")
     found = (found + [labelled("more.JPG", (400, 300))])[:count]
     checked = records.check(
-        record, found, [(400, 300)] * count, LABEL_MAP, annotated / "label_map.pbtxt"
+        record,
+        list(map(examples.whole, found)),
+        [(400, 300)] * count,
+        LABEL_MAP,
+        annotated / "label_map.pbtxt",
     )
     with pytest.raises(UserError, match=text):
         list(checked)
@@ -240,3 +242,99 @@ def test_all_real_test_images_can_be_written(shelf_data, tmp_path):
     labels.write_labels(found, tmp_path / "test_labels.csv")
     (written,) = records.write_records(tmp_path, folder, ["test"], tmp_path / "label_map.pbtxt")
     assert (written.images, written.boxes) == (71, 71)
+
+
+@pytest.fixture
+def tiled(tmp_path):
+    """Labels of one image of 400 x 300 with a product in each corner, and one over the middle."""
+    (tmp_path / "label_map.pbtxt").write_text('item {\n  id: 1\n  name: "product"\n}\n')
+    corners = [(x, y, x + 30, y + 40) for x in (5, 360) for y in (5, 250)]
+    over_the_middle = [(150, 100, 250, 200)]
+    for split in ("train", "test"):
+        draw_image(tmp_path / f"{split}.JPG", (400, 300), quality=90)
+        labels.write_labels(
+            [labelled(f"{split}.JPG", (400, 300), corners + over_the_middle)],
+            tmp_path / f"{split}_labels.csv",
+        )
+    return tmp_path
+
+
+def decoded_examples(record):
+    tf = pytest.importorskip("tensorflow")
+    from object_detection.data_decoders import tf_example_decoder
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        decoder = tf_example_decoder.TfExampleDecoder()
+        serialised = tf.compat.v1.placeholder(tf.string)
+        decoded = decoder.decode(serialised)
+        return [
+            session.run(decoded, {serialised: example})
+            for example in tf.compat.v1.io.tf_record_iterator(str(record))
+        ]
+
+
+def test_tiles_are_parts_of_the_image_with_their_boxes(tiled, script, capsys):
+    script("04_generate_tfrecords").main(
+        arguments(tiled, "test", "--tiles", "2", "--max-side", "0")
+    )
+    lines = capsys.readouterr().out.splitlines()
+    # By hand: tiles of 223 x 167, so that each shows 73 x 67 px of the middle box.
+    assert (
+        "train.record: 4 examples of 1 image, 4 boxes, 4 boxes cut by more than half and ignored, "
+        "at most 2 an example; 1 product in no tile: larger than what tiles share" in lines[0]
+    )
+    assert "test.record: 1 image, 5 boxes, at most 5 an image" in lines[1]
+    pixels = np.asarray(Image.open(str(tiled / "train.JPG")), dtype=float)
+    places = [(0, 0), (177, 0), (0, 133), (177, 133)]
+    first_corner_of_product = [(5, 5), (360, 5), (5, 250), (360, 250)]
+    for decoded, (left, top), (x, y) in zip(
+        decoded_examples(tiled / "train.record"), places, first_corner_of_product
+    ):
+        assert decoded["image"].shape == (167, 223, 3)
+        part = pixels[top : top + 167, left : left + 223]
+        assert np.abs(decoded["image"] - part).mean() < 3
+        ymin, xmin, ymax, xmax = decoded["groundtruth_boxes"][0] * [167, 223, 167, 223]
+        assert (xmin, ymin, xmax, ymax) == pytest.approx(
+            (x - left, y - top, x - left + 30, y - top + 40), abs=1e-3
+        )
+        assert decoded["groundtruth_weights"].tolist() == [1, 0]
+        assert decoded["filename"] == b"train.JPG"
+        place = f"{left},{top},{left + 223},{top + 167}"
+        assert decoded["source_id"].decode() == f"train.JPG [{place}]"
+
+
+def test_whole_images_and_their_tiles_in_one_record(tiled):
+    (written,) = records.write_records(
+        tiled, tiled, ["train"], tiled / "label_map.pbtxt", tiling=examples.Tiling((1, 2))
+    )
+    assert (written.images, written.examples, written.boxes, written.lost) == (1, 5, 9, 0)
+    whole = decoded_examples(tiled / "train.record")[0]
+    assert whole["source_id"] == b"train.JPG" and whole["image"].shape == (300, 400, 3)
+
+
+def test_large_tiles_are_shrunk_and_their_boxes_stay(tiled):
+    (written,) = records.write_records(
+        tiled, tiled, ["train"], tiled / "label_map.pbtxt", 100, tiling=examples.Tiling((2,))
+    )
+    assert written.shrunk == 4
+    decoded = decoded_examples(tiled / "train.record")[0]
+    assert decoded["image"].shape == (75, 100, 3)
+    assert decoded["groundtruth_boxes"][0] == pytest.approx([5 / 167, 5 / 223, 45 / 167, 35 / 223])
+
+
+def test_tiles_of_turned_images_are_cut_after_turning(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw_image(tmp_path / "a.JPG", (200, 300), exif=exif.tobytes())
+    parts = [(0, 0, 167, 112)]
+    ((data, stored_wh),) = records.encode_parts(tmp_path / "a.JPG", (300, 200), parts, 0, "apply")
+    expected = images.load(tmp_path / "a.JPG", exif="apply").pixels[:112, :167]
+    assert stored_wh == (167, 112)
+    assert np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=float) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("value", ["2,2", "0", "two", "1,"])
+def test_wrong_numbers_of_tiles_are_refused(script, value, capsys):
+    with pytest.raises(SystemExit):
+        script("04_generate_tfrecords").parse(["--tiles", value])
+    assert "argument --tiles: found" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from shelfdet.core import paths
-from shelfdet.data import labels, records
+from shelfdet.data import examples, labels, records
 
 tf = pytest.importorskip("tensorflow")
 STEP_06 = paths.ROOT / "scripts" / "training" / "06_train.py"
@@ -86,7 +86,7 @@ def write_record(folder):
         "a.jpg", (SIDE, SIDE), np.array([[10.0, 10.0, 40.0, 60.0]]), ("product",)
     )
     encoded = (folder / "a.jpg").read_bytes()
-    example = records.to_example(labelled, encoded, (SIDE, SIDE), {"product": 1})
+    example = records.to_example(examples.whole(labelled), encoded, (SIDE, SIDE), {"product": 1})
     with tf.io.TFRecordWriter(str(folder / "a.record")) as writer:
         writer.write(example.SerializeToString())
 

@@ -3,15 +3,17 @@
 import hashlib
 import io
 import pathlib
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, parallel, tensorflow1
+from shelfdet.core import boxes, files, parallel, tensorflow1, tiles
 from shelfdet.core.progress import progress
-from shelfdet.data import images, labels, layout
+from shelfdet.core.text import counted
+from shelfdet.data import examples, images, labels, layout
+from shelfdet.data.examples import Example
 from shelfdet.data.label_map import read_label_map
 
 JPEG_QUALITY = 95
@@ -26,16 +28,36 @@ class Written(NamedTuple):
 
     path: the TFRecord.
     images: number of images.
-    shrunk: number of images that were stored smaller than they are.
-    boxes: number of boxes.
-    most_boxes: number of boxes in the image with most of them.
+    examples: number of examples: images, or tiles of them.
+    is_divided: whether the images were divided into tiles.
+    shrunk: number of examples that were stored smaller than they are.
+    boxes: number of boxes of all examples, without ignored ones.
+    most_boxes: number of boxes, with ignored ones, in the example with most of them.
+    ignored: number of ignored boxes.
+    lost: number of products that are in no tile with enough of their box to be labelled there.
     """
 
     path: pathlib.Path
     images: int
+    examples: int
+    is_divided: bool
     shrunk: int
     boxes: int
     most_boxes: int
+    ignored: int
+    lost: int
+
+
+class _Split(NamedTuple):
+    """What one record will hold: images, the path of each, and the examples of each."""
+
+    labelled: List[labels.LabelledImage]
+    paths: List[pathlib.Path]
+    examples_by_image: List[List[Example]]
+
+    @property
+    def examples(self) -> List[Example]:
+        return [example for found in self.examples_by_image for example in found]
 
 
 def write_records(
@@ -45,6 +67,8 @@ def write_records(
     label_map_path: pathlib.Path,
     max_side: int = images.MAX_SIDE,
     exif: str = "ignore",
+    tiling: examples.Tiling = examples.WHOLE_IMAGES,
+    dataset: str = "",
 ) -> List[Written]:
     """Writes the records of splits and reads them back; replaces all old records or none.
 
@@ -53,8 +77,11 @@ def write_records(
       images_folder: images, or a dataset's folder (see ``layout``).
       splits: some of "train", "val", "test".
       label_map_path: the label map (.pbtxt).
-      max_side: shrink images whose longer side is over this many pixels; 0 keeps all.
+      max_side: shrink images, or tiles, whose longer side is over this many pixels; 0 keeps all.
       exif: "ignore" or "apply", as in ``images.load``.
+      tiling: how the images of "train" and "val" are divided. Those of "test" never are: step 08
+        detects in the images themselves.
+      dataset: as in ``examples.of_image``.
 
     Returns:
       a Written for each split.
@@ -65,9 +92,14 @@ def write_records(
     """
     # Everything that can be wrong in small files is read before the first image is encoded.
     label_map = read_label_map(label_map_path)
-    labelled = {split: _read_split(annotations / f"{split}_labels.csv") for split in splits}
-    image_paths = {
-        split: layout.locate(images_folder, [image.filename for image in labelled[split]], split)
+    by_split = {
+        split: _read_split(
+            annotations,
+            images_folder,
+            split,
+            examples.WHOLE_IMAGES if split == "test" else tiling,
+            dataset,
+        )
         for split in splits
     }
     targets = [annotations / f"{split}.record" for split in splits]
@@ -75,51 +107,81 @@ def write_records(
     # The workers are forked first: TensorFlow's threads, once imported, would not survive a fork.
     with parallel.Workers() as workers, files.replacing_together(targets) as partials:
         for split, target, partial in zip(splits, targets, partials):
+            found = by_split[split]
             tasks = [
-                (path, image.size_wh, max_side, exif)
-                for path, image in zip(image_paths[split], labelled[split])
+                (path, image.size_wh, [example.tile_xyxy for example in parts], max_side, exif)
+                for path, image, parts in zip(found.paths, found.labelled, found.examples_by_image)
             ]
-            encoded = progress(workers.map(encode_image, tasks), split, len(tasks), "images")
-            stored_sizes = write(partial, labelled[split], encoded, label_map)
-            checked = check(partial, labelled[split], stored_sizes, label_map, label_map_path)
-            box_counts = list(progress(checked, f"{split} read back", len(tasks), "images"))
-            shrunk = sum(
-                stored_wh != image.size_wh
-                for stored_wh, image in zip(stored_sizes, labelled[split])
-            )
-            results.append(
-                Written(target, len(box_counts), shrunk, sum(box_counts), max(box_counts))
-            )
+            by_image = progress(workers.map(encode_parts, tasks), split, len(tasks), "images")
+            encoded = (part for parts in by_image for part in parts)
+            stored_sizes = write(partial, found.examples, encoded, label_map)
+            checked = check(partial, found.examples, stored_sizes, label_map, label_map_path)
+            count = len(stored_sizes)
+            box_counts = list(progress(checked, f"{split} read back", count, "examples"))
+            results.append(_written(target, found, stored_sizes, box_counts))
     return results
 
 
-def _read_split(path: pathlib.Path) -> List[labels.LabelledImage]:
+def _written(
+    target: pathlib.Path, found: _Split, stored_sizes: Sequence[Size], box_counts: Sequence[int]
+) -> Written:
+    ignored = sum(
+        len(example.ignored.classes) for example in found.examples if example.ignored is not None
+    )
+    return Written(
+        path=target,
+        images=len(found.labelled),
+        examples=len(stored_sizes),
+        is_divided=any(example.tile_xyxy is not None for example in found.examples),
+        shrunk=sum(
+            stored_wh != example.labelled.size_wh
+            for stored_wh, example in zip(stored_sizes, found.examples)
+        ),
+        boxes=sum(box_counts) - ignored,
+        most_boxes=max(box_counts),
+        ignored=ignored,
+        lost=sum(map(examples.in_no_tile, found.labelled, found.examples_by_image)),
+    )
+
+
+def _read_split(
+    annotations: pathlib.Path,
+    images_folder: pathlib.Path,
+    split: str,
+    tiling: examples.Tiling,
+    dataset: str,
+) -> _Split:
+    path = annotations / f"{split}_labels.csv"
     labelled = labels.read_labels(path)
     if not any(image.classes for image in labelled):
         raise UserError(
-            f"{path}: {len(labelled)} images without any box; expected at least one ground-truth "
-            "box, because nothing can be learned from such a split, nor measured on it. Annotate "
-            "products in these images, or choose others, then run steps 01 and 02 again."
+            f"{path}: {counted(len(labelled), 'image')} without any box; expected at least one "
+            "ground-truth box, because nothing can be learned from such a split, nor measured on "
+            "it. Annotate products in these images, or choose others, then run steps 01 and 02 "
+            "again."
         )
-    return labelled
+    located = layout.locate(images_folder, [image.filename for image in labelled], split)
+    return _Split(
+        labelled, located, [examples.of_image(image, tiling, dataset) for image in labelled]
+    )
 
 
 def write(
     path: pathlib.Path,
-    labelled: Iterable[labels.LabelledImage],
+    found: Iterable[Example],
     encoded: Iterable[Tuple[bytes, Size]],
     label_map: Dict[str, int],
 ) -> List[Size]:
-    """Writes one record, image by image.
+    """Writes one record, example by example.
 
     Args:
       path: the file to write.
-      labelled: the images with their boxes.
-      encoded: (bytes, stored_wh) of each, as ``encode_image`` returns them, in the same order.
+      found: the examples with their boxes.
+      encoded: (bytes, stored_wh) of each, as ``encode_parts`` returns them, in the same order.
       label_map: class name to id.
 
     Returns:
-      (width, height) of each image as stored.
+      (width, height) of each example as stored.
 
     Raises:
       UserError: a class that the label map does not have, or a disk that is full.
@@ -128,10 +190,10 @@ def write(
     stored_sizes = []
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for image, (data, stored_wh) in zip(labelled, encoded):
-                example = to_example(image, data, stored_wh, label_map)
+            for example, (data, stored_wh) in zip(found, encoded):
+                proto = to_example(example, data, stored_wh, label_map)
                 # Otherwise the order of the features, and so the file, differs from run to run.
-                writer.write(example.SerializeToString(deterministic=True))
+                writer.write(proto.SerializeToString(deterministic=True))
                 stored_sizes.append(stored_wh)
     except tf.errors.OpError as error:
         # TensorFlow's own error for a disk that is full.
@@ -139,23 +201,31 @@ def write(
     return stored_sizes
 
 
-def encode_image(path: pathlib.Path, size_wh: Size, max_side: int, exif: str) -> Tuple[bytes, Size]:
-    """The bytes to store for one image; without TensorFlow, because worker processes run it.
+def encode_parts(
+    path: pathlib.Path,
+    size_wh: Size,
+    parts: Sequence[Optional[tiles.Tile]],
+    max_side: int,
+    exif: str,
+) -> List[Tuple[bytes, Size]]:
+    """The bytes to store for an image or its tiles; without TensorFlow: worker processes run it.
 
     A JPEG that TensorFlow decodes unchanged (RGB or grey, small enough, not to be rotated) is
-    stored byte for byte. Any other image is decoded, shrunk and stored as RGB JPEG.
+    stored byte for byte where it is not divided. Anything else is decoded, cut, shrunk and stored
+    as RGB JPEG: tiles are compressed a second time, but at a higher quality than photographs have.
 
     Args:
       path: the image file.
       size_wh: its (width, height) as the label file states it.
+      parts: tiles in its pixels; None stands for the whole image.
       max_side: longest side to store, in pixels; 0 for no limit.
       exif: "ignore" or "apply", as in ``images.load``.
 
     Returns:
-      (bytes, (width, height) of the stored image).
+      (bytes, (width, height) as stored) of each of ``parts``.
 
     Raises:
-      UserError: it cannot be decoded, or is not of the stated size.
+      UserError: the image cannot be decoded, or is not of the stated size.
     """
     info = images.inspect(path)
     rotated = exif == "apply" and info.orientation != images.UPRIGHT
@@ -164,17 +234,34 @@ def encode_image(path: pathlib.Path, size_wh: Size, max_side: int, exif: str) ->
         found_wh = found_wh[::-1]
     if tuple(found_wh) != tuple(size_wh):
         raise UserError(_size_differs(path, found_wh, size_wh, info.orientation))
-    stored_wh = images.shrunk_size(found_wh, max_side)
     # Encoding a JPEG a second time would lose quality.
-    as_it_is = stored_wh == tuple(found_wh) and not rotated
-    if as_it_is and info.format == "JPEG" and info.mode in ("RGB", "L"):
-        with open(str(path), "rb") as file:
-            return file.read(), stored_wh
-    loaded = images.load(path, max_side=max_side, exif=exif)
+    as_it_is = (
+        images.shrunk_size(found_wh, max_side) == tuple(found_wh)
+        and not rotated
+        and info.format == "JPEG"
+        and info.mode in ("RGB", "L")
+    )
+    pixels = None
+    if any(tile is not None for tile in parts):
+        pixels = images.load(path, exif=exif).pixels
+    encoded = []
+    for tile in parts:
+        if tile is not None:
+            left, top, right, bottom = tile
+            encoded.append(_as_jpeg(images.shrunk(pixels[top:bottom, left:right], max_side)))
+        elif as_it_is:
+            encoded.append((path.read_bytes(), tuple(found_wh)))
+        else:
+            encoded.append(_as_jpeg(images.load(path, max_side, exif).pixels))
+    return encoded
+
+
+def _as_jpeg(pixels: np.ndarray) -> Tuple[bytes, Size]:
+    """(JPEG, (width, height)) of uint8 RGB pixels (height, width, 3)."""
     buffer = io.BytesIO()
     # Without chroma subsampling, which would halve the resolution of colours.
-    Image.fromarray(loaded.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue(), stored_wh
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue(), pixels.shape[1::-1]
 
 
 def _size_differs(path, found_wh, stated_wh, orientation):
@@ -190,13 +277,11 @@ def _size_differs(path, found_wh, stated_wh, orientation):
     )
 
 
-def to_example(
-    labelled: labels.LabelledImage, encoded: bytes, stored_wh: Size, label_map: Dict[str, int]
-) -> Any:
-    """The tf.train.Example of one image, with the features that TfExampleDecoder reads.
+def to_example(example: Example, encoded: bytes, stored_wh: Size, label_map: Dict[str, int]) -> Any:
+    """The tf.train.Example of one example, with the features that TfExampleDecoder reads.
 
     Args:
-      labelled: the image's name, size and boxes.
+      example: name, size and boxes.
       encoded: JPEG bytes.
       stored_wh: (width, height) of the encoded image.
       label_map: class name to id, 1 and up.
@@ -205,14 +290,15 @@ def to_example(
       UserError: a class that the label map does not have.
     """
     tf = tensorflow1.load()
-    unknown = sorted(set(labelled.classes) - set(label_map))
+    labelled = example.labelled
+    boxes_yxyx, classes, weights = _all_boxes(example)
+    unknown = sorted(set(classes) - set(label_map))
     if unknown:
         raise UserError(
             f"{labelled.filename}: class {unknown[0]!r}; expected one of the label map's: "
             f"{', '.join(sorted(label_map))}. Correct the label file or the label map."
         )
-    ymin, xmin, ymax, xmax = boxes.to_normalised_yxyx(labelled.boxes_xyxy, labelled.size_wh).T
-    name = labelled.filename.encode("utf-8")
+    ymin, xmin, ymax, xmax = boxes_yxyx.T
     digest = hashlib.sha256(encoded).hexdigest()
 
     def bytes_feature(values):
@@ -229,23 +315,35 @@ def to_example(
         "image/format": bytes_feature([b"jpeg"]),
         "image/width": int_feature([stored_wh[0]]),
         "image/height": int_feature([stored_wh[1]]),
-        "image/filename": bytes_feature([name]),
+        "image/filename": bytes_feature([labelled.filename.encode("utf-8")]),
         # Must be unique: the evaluator ignores a second image of the same id.
-        "image/source_id": bytes_feature([name]),
+        "image/source_id": bytes_feature([example.source_id.encode("utf-8")]),
         "image/key/sha256": bytes_feature([digest.encode("ascii")]),
         "image/object/bbox/xmin": float_feature(xmin),
         "image/object/bbox/ymin": float_feature(ymin),
         "image/object/bbox/xmax": float_feature(xmax),
         "image/object/bbox/ymax": float_feature(ymax),
-        "image/object/class/text": bytes_feature([cls.encode("utf-8") for cls in labelled.classes]),
-        "image/object/class/label": int_feature([label_map[cls] for cls in labelled.classes]),
+        "image/object/class/text": bytes_feature([cls.encode("utf-8") for cls in classes]),
+        "image/object/class/label": int_feature([label_map[cls] for cls in classes]),
     }
+    if example.ignored is not None:
+        feature["image/object/weight"] = float_feature(weights)
+        feature["image/object/is_crowd"] = int_feature([int(weight == 0) for weight in weights])
     return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def _all_boxes(example: Example) -> Tuple[np.ndarray, Tuple[str, ...], np.ndarray]:
+    """(normalised boxes (N, 4), their classes, their weights): labelled, then ignored ones."""
+    parts = [example.labelled] + ([example.ignored] if example.ignored is not None else [])
+    boxes_yxyx = [boxes.to_normalised_yxyx(part.boxes_xyxy, part.size_wh) for part in parts]
+    counts = [len(part.classes) for part in parts]
+    classes = tuple(cls for part in parts for cls in part.classes)
+    return np.concatenate(boxes_yxyx), classes, np.repeat([1.0, 0.0][: len(parts)], counts)
 
 
 def check(
     path: pathlib.Path,
-    labelled: Sequence[labels.LabelledImage],
+    found: Sequence[Example],
     stored_sizes: Sequence[Size],
     label_map: Dict[str, int],
     label_map_path: pathlib.Path,
@@ -254,16 +352,16 @@ def check(
 
     Args:
       path: the TFRecord.
-      labelled: the images with their boxes, in the record's order.
-      stored_sizes: (width, height) of each image as stored.
+      found: the examples, in the record's order.
+      stored_sizes: (width, height) of each example as stored.
       label_map: class name to id.
       label_map_path: the file that it came from; the decoder reads it itself.
 
     Yields:
-      The number of boxes of each image, once it agrees.
+      The number of boxes of each example, with the ignored ones, once it agrees.
 
     Raises:
-      UserError: the first image that differs, or a record with more or fewer images.
+      UserError: the first example that differs, or a record with more or fewer of them.
     """
     tf = tensorflow1.load()
     from object_detection.data_decoders import tf_example_decoder
@@ -277,22 +375,22 @@ def check(
         decoder = tf_example_decoder.TfExampleDecoder(label_map_proto_file=str(label_map_path))
         dataset = tf.data.TFRecordDataset(str(path)).map(decoder.decode)
         iterator = tf.compat.v1.data.make_initializable_iterator(dataset)
-        decoded = iterator.get_next()
+        next_decoded = iterator.get_next()
         with tf.compat.v1.Session() as session:
             session.run([iterator.initializer, tf.compat.v1.tables_initializer()])
-            for image, stored_wh in zip(labelled, stored_sizes):
+            for example, stored_wh in zip(found, stored_sizes):
                 try:
-                    example = session.run(decoded)
+                    decoded = session.run(next_decoded)
                 except expected_errors as error:
-                    raise _not_decoded(path, image.filename, len(labelled), error) from error
-                _compare(path, image, stored_wh, label_map, example)
-                yield len(image.boxes_xyxy)
+                    raise _not_decoded(path, example.source_id, len(found), error) from error
+                _compare(path, example, stored_wh, label_map, decoded)
+                yield len(decoded["groundtruth_boxes"])
             # One more read has to fail: the record would hold more images than the labels.
             try:
-                session.run(decoded)
+                session.run(next_decoded)
             except tf.errors.OutOfRangeError:
                 return
-            raise UserError(f"{path}: holds more than the expected {len(labelled)} images.")
+            raise UserError(f"{path}: holds more than the expected {counted(len(found), 'image')}.")
 
 
 def _not_decoded(path, filename, count, error):
@@ -300,7 +398,7 @@ def _not_decoded(path, filename, count, error):
     tf = tensorflow1.load()
     if isinstance(error, tf.errors.OutOfRangeError):
         return UserError(
-            f"{path}: ends before {filename}; expected {count} images. Is the disk full?"
+            f"{path}: ends before {filename}; expected {counted(count, 'image')}. Is the disk full?"
         )
     if isinstance(error, tf.errors.InvalidArgumentError):
         reason = error.message.split("\n")[0]
@@ -314,18 +412,18 @@ def _not_decoded(path, filename, count, error):
     )
 
 
-def _compare(path, labelled, stored_wh, label_map, example):
-    expected = boxes.to_normalised_yxyx(labelled.boxes_xyxy, labelled.size_wh)
-    expected_ids = [label_map[cls] for cls in labelled.classes]
+def _compare(path, example, stored_wh, label_map, decoded):
+    expected, classes, weights = _all_boxes(example)
+    expected_ids = [label_map[cls] for cls in classes]
     expected_shape = (stored_wh[1], stored_wh[0], 3)
-    found = example["groundtruth_boxes"]
-    found_ids = example["groundtruth_classes"].tolist()
-    found_name = example["source_id"].decode("utf-8")
+    found = decoded["groundtruth_boxes"]
+    found_ids = decoded["groundtruth_classes"].tolist()
+    found_name = decoded["source_id"].decode("utf-8")
     differences = []
-    if found_name != labelled.filename:
+    if found_name != example.source_id:
         differences.append(f"name {found_name!r}")
-    if example["image"].shape != expected_shape:
-        differences.append(f"pixels of shape {example['image'].shape}, expected {expected_shape}")
+    if decoded["image"].shape != expected_shape:
+        differences.append(f"pixels of shape {decoded['image'].shape}, expected {expected_shape}")
     if len(found) != len(expected):
         differences.append(f"{len(found)} boxes, expected {len(expected)}")
     elif not np.allclose(found, expected, rtol=0, atol=COORDINATE_TOLERANCE):
@@ -333,8 +431,10 @@ def _compare(path, labelled, stored_wh, label_map, example):
         differences.append(f"boxes off by up to {distance:.2g} of the image")
     if found_ids != expected_ids:
         differences.append(f"classes {sorted(set(found_ids))}")
+    if decoded["groundtruth_weights"].tolist() != weights.tolist():
+        differences.append("other ignored boxes")
     if differences:
         raise UserError(
-            f"{path}: {labelled.filename} reads back with {'; '.join(differences)}. This is an "
+            f"{path}: {example.source_id} reads back with {'; '.join(differences)}. This is an "
             "error of step 04 or of the disk: run it again, and report it if it persists."
         )

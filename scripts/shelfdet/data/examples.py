@@ -1,0 +1,147 @@
+"""What the examples of a TFRecord hold: labelled images, or overlapping tiles cut from them.
+
+A tile's border cuts products. One that shows at least KEPT_SHARE of its box is labelled with the
+part that is in the tile. Of the others the tile shows too little to learn them, and calling what it
+shows background would be wrong: they are *ignored boxes*. Step 04 writes these with weight 0, which
+the target assigner of object_detection gives to the anchors that would learn them, and as crowd,
+which makes COCO's evaluation ignore what is detected there.
+"""
+
+import re
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from shelfdet.core import boxes, tiles
+from shelfdet.data.labels import LabelledImage
+
+KEPT_SHARE = 0.5  # of a box's area that has to be in a tile for its product to be labelled there
+# How far ignored boxes may reach outside a tile, as a share of its side. They are not cut at its
+# border, because an anchor at the border overlaps the whole product by a high IoU and the part in
+# the tile by a low one. But the evaluators of object_detection refuse coordinates above 1.1.
+OUTSIDE_SHARE = 0.09
+# The end of a tile's source_id: its place in the image.
+_TILE_SUFFIX = re.compile(r" \[(\d+),(\d+),(\d+),(\d+)\]$")
+
+
+class Tiling(NamedTuple):
+    """How images are divided.
+
+    counts: numbers of tiles in a row, each of which is used: (1, 2) gives every image as a whole
+      and its 2 x 2 tiles.
+    product_scale: in place of counts, the scale (see ``core.tiles``) that the median product of an
+      image should have in a tile; each image gets the number of tiles that comes nearest.
+    keep_empty: whether tiles without any product are used, as examples of background.
+    """
+
+    counts: Tuple[int, ...] = (1,)
+    product_scale: Optional[float] = None
+    keep_empty: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every image stays as it is."""
+        return self.counts == (1,) and self.product_scale is None
+
+
+WHOLE_IMAGES = Tiling()
+
+
+class Example(NamedTuple):
+    """One example of a record.
+
+    source_id: unique among all examples that train together.
+    labelled: the labels: filename of the image, size and boxes of the tile.
+    tile_xyxy: the tile in pixels of the image; None for a whole image.
+    ignored: the ignored boxes, as another LabelledImage.
+    """
+
+    source_id: str
+    labelled: LabelledImage
+    tile_xyxy: Optional[tiles.Tile] = None
+    ignored: Optional[LabelledImage] = None
+
+
+def of_image(image: LabelledImage, tiling: Tiling, dataset: str = "") -> List[Example]:
+    """The examples of an image: itself, or its tiles row by row.
+
+    Args:
+      image: with boxes in its own pixels.
+      tiling: how to divide it.
+      dataset: name of its dataset, which tells images of one name in two datasets apart; may be
+        empty.
+    """
+    if tiling.is_whole:
+        return [whole(image, dataset)]
+    found = []
+    for count in _counts(image, tiling):
+        for tile in tiles.grid(image.size_wh, count):
+            example = whole(image, dataset) if count == 1 else cut(image, tile, dataset)
+            if example.labelled.classes or tiling.keep_empty:
+                found.append(example)
+    return found
+
+
+def _counts(image: LabelledImage, tiling: Tiling) -> Sequence[int]:
+    if tiling.product_scale is None:
+        return tiling.counts
+    if not image.classes:
+        return (1,)
+    scale = tiles.product_scale(image.boxes_xyxy, image.size_wh)
+    return (tiles.count_for(scale, tiling.product_scale),)
+
+
+def whole(image: LabelledImage, dataset: str = "") -> Example:
+    """The example of an image that is not divided."""
+    return Example(_source_id(image.filename, dataset), image)
+
+
+def cut(image: LabelledImage, tile: tiles.Tile, dataset: str = "") -> Example:
+    """The example of a tile of an image."""
+    left, top, right, bottom = tile
+    size_wh = (right - left, bottom - top)
+    shares = tiles.visible_shares(image.boxes_xyxy, tile)
+    moved = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4) - [left, top, left, top]
+    # Half a box by its coordinates may be a little less by rounding.
+    kept = shares >= KEPT_SHARE - 1e-9
+    ignored = ~kept & (shares > 0)
+    margin = OUTSIDE_SHARE * np.array(size_wh)
+    reach = np.clip(moved, np.tile(-margin, 2), np.tile(size_wh + margin, 2))
+    place = ",".join(str(side) for side in tile)
+    return Example(
+        f"{_source_id(image.filename, dataset)} [{place}]",
+        _selected(image, size_wh, boxes.clip(moved, size_wh), kept),
+        tuple(tile),
+        _selected(image, size_wh, reach, ignored),
+    )
+
+
+def tile_of(source_id: str) -> Optional[tiles.Tile]:
+    """The tile that a source_id states, in pixels of its image; None for a whole image."""
+    found = _TILE_SUFFIX.search(source_id)
+    return tuple(int(side) for side in found.groups()) if found else None
+
+
+def image_of(source_id: str) -> str:
+    """A source_id without its tile: the same for all examples of an image."""
+    return _TILE_SUFFIX.sub("", source_id)
+
+
+def in_no_tile(image: LabelledImage, found: Iterable[Example]) -> int:
+    """How many products of an image are labelled in none of its examples: they are too large."""
+    seen = np.zeros(len(image.classes), dtype=bool)
+    for example in found:
+        if example.tile_xyxy is None:
+            return 0
+        seen |= tiles.visible_shares(image.boxes_xyxy, example.tile_xyxy) >= KEPT_SHARE - 1e-9
+    return int((~seen).sum())
+
+
+def _source_id(filename: str, dataset: str) -> str:
+    return f"{dataset}/{filename}" if dataset else filename
+
+
+def _selected(image, size_wh, boxes_xyxy, rows):
+    """A LabelledImage of the boxes for which ``rows``, bool (N,), is true."""
+    classes = tuple(name for name, selected in zip(image.classes, rows) if selected)
+    return LabelledImage(image.filename, size_wh, boxes_xyxy[rows], classes)
