@@ -3,7 +3,7 @@
 import pytest
 
 from shelfdet import UserError
-from shelfdet.data import layout
+from shelfdet.data import layout, split_names
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_without_test_images_step_01_takes_some_and_the_others_refuse(folder, na
     ],
 )
 def test_folders_are_of_a_split_by_their_whole_name(folder, name, split):
-    assert layout.split_of_folder(name) == split
+    assert split_names.split_of_folder(name) == split
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_folders_are_of_a_split_by_their_whole_name(folder, name, split):
     ],
 )
 def test_files_are_of_a_split_by_a_word_of_their_name(name, split):
-    assert layout.split_of_name(name) == split
+    assert split_names.split_of_name(name) == split
 
 
 def test_images_in_folders_of_shops_are_all_taken_where_there_are_no_others(folder):

@@ -769,8 +769,8 @@ LABELME = {"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg", "i
     "content, kind",
     [
         (LABELME, "labelme JSON"),
-        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VGG Image Annotator"),
-        ({"_via_img_metadata": {}, "_via_settings": {}}, "VGG Image Annotator"),
+        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "JSON of the VGG Image Annotator"),
+        ({"_via_img_metadata": {}, "_via_settings": {}}, "JSON of the VGG Image Annotator"),
         ([{"image": "a.jpg", "annotations": []}], "CreateML"),
         ([{"id": 1, "data": {}, "annotations": []}], "Label Studio"),
         ({"asset": {}, "regions": []}, "VoTT"),
@@ -780,7 +780,7 @@ LABELME = {"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg", "i
 )
 def test_json_of_other_tools_is_named(source, content, kind):
     message = message_of(source("coco", json.dumps(content)), "coco")
-    assert kind in message and "which is not read; expected COCO" in message and "\n" not in message
+    assert f"is {kind}" in message and "; expected COCO's." in message and "\n" not in message
 
 
 def test_one_labelme_file_an_image_is_named_and_listed(tmp_path):

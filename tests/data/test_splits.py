@@ -334,9 +334,7 @@ class TestScript:
 
     def test_no_annotations(self, run, shelf_folder):
         (shelf_folder / "annotations.csv").unlink()
-        with pytest.raises(
-            UserError, match="holds none of annotations.csv, annotations.tsv, "
-        ):
+        with pytest.raises(UserError, match="holds none of annotations.csv, annotations.tsv, "):
             run()
         with pytest.raises(UserError, match="gone.csv: no such file"):
             run("--annotations", str(shelf_folder / "gone.csv"))

@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, listed
-from shelfdet.data import formats, layout
+from shelfdet.data import formats, layout, split_names
 from shelfdet.data.formats import recognition
 
 # What step 01 calls annotations in the folder of a dataset, before the suffix of a single file.
@@ -290,11 +290,11 @@ def _belong_together(files: List[pathlib.Path]) -> bool:
 def _split_of(place: pathlib.Path) -> Optional[str]:
     """The split that the name of a file or folder states, or that of the folder it is in."""
     name = place.name if place.is_dir() else place.stem
-    found = layout.split_of_name(name)
+    found = split_names.split_of_name(name)
     parent = place.parent
     if found is None and parent.name.lower() in _FOLDERS:
         parent = parent.parent
-    return found or layout.split_of_folder(parent.name)
+    return found or split_names.split_of_folder(parent.name)
 
 
 def _nothing_recognised(folder: pathlib.Path, seen: _Seen, likely: List[pathlib.Path]) -> str:

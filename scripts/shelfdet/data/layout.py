@@ -7,13 +7,13 @@ folder are taken. Upper and lower case do not matter.
 
 import os
 import pathlib
-import re
 import shlex
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
+from shelfdet.data.split_names import SPLIT_NAMES, split_of_folder
 
 # File name (without spaces around it) to path.
 ImagePaths = Dict[str, pathlib.Path]
@@ -26,15 +26,6 @@ DOWNLOAD = "download"
 # Folders in a dataset's folder that hold its images: of the Grocery Dataset and this workspace, of
 # COCO and many tools, of Pascal VOC.
 HOMES = (SHELF_IMAGES, "images", "JPEGImages")
-
-# Names of each split, as different tools write them.
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-# Words beside such a name in that of a folder of images: train_images, images-val, obj_train_data.
-WORDS_OF_FOLDERS = ("data", "image", "images", "img", "imgs", "obj", "set")
 
 # Folders in the folder of a split: of tools for YOLO, and of Supervisely.
 FOLDERS_OF_A_SPLIT = ("images", "img")
@@ -77,24 +68,6 @@ class _Root(NamedTuple):
 
     def is_divided(self) -> bool:
         return any(self.split_images(split) for split in self.splits)
-
-
-def split_of_name(name: str) -> Optional[str]:
-    """The one split that the words of a name state, as of instances_val2017; None without one."""
-    words = re.findall(r"[^\W\d_]+", name.casefold())
-    found = {split for split, names in SPLIT_NAMES.items() for word in words if word in names}
-    return found.pop() if len(found) == 1 else None
-
-
-def split_of_folder(name: str) -> Optional[str]:
-    """The split that the name of a folder of images states, as train2017; None where it is another.
-
-    A folder that is named after more than a split, as "train stations", is none.
-    """
-    words = re.findall(r"[^\W\d_]+|\d+", name.casefold())
-    known = WORDS_OF_FOLDERS + tuple(name for names in SPLIT_NAMES.values() for name in names)
-    is_known = all(word in known or re.match(r"\d{4}$", word) for word in words)  # or a year
-    return split_of_name(name) if is_known else None
 
 
 def is_folder_of_images(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, List, Mapping
 from shelfdet import UserError
 from shelfdet.core import text
 from shelfdet.core.text import listed, shown
-from shelfdet.data import layout
+from shelfdet.data import split_names
 from shelfdet.data.formats import ImagesByName
 from shelfdet.data.layout import ImagePaths
 
@@ -38,7 +38,7 @@ def read_image_sets(annotation_folders: Iterable[pathlib.Path]) -> Dict[str, Lis
     found: Dict[str, List[str]] = {}
     for path in _list_files(annotation_folders):
         stem = path.stem.lower()
-        split = layout.split_of_name(stem) if stem != _TRAINVAL else _TRAINVAL
+        split = split_names.split_of_name(stem) if stem != _TRAINVAL else _TRAINVAL
         content = text.read_text(path, "a list of images")
         lines = [_OF_A_CLASS.sub("", line.strip()) for line in content.splitlines()]
         names = [pathlib.PurePath(line.replace("\\", "/")).name for line in lines if line]
@@ -53,7 +53,7 @@ def read_image_sets(annotation_folders: Iterable[pathlib.Path]) -> Dict[str, Lis
 
 def _list_files(annotation_folders: Iterable[pathlib.Path]) -> List[pathlib.Path]:
     """The files of lists: plain ones, not those of a class (bottle_train.txt)."""
-    names = [name for names in layout.SPLIT_NAMES.values() for name in names] + [_TRAINVAL]
+    names = [name for names in split_names.SPLIT_NAMES.values() for name in names] + [_TRAINVAL]
     homes = [home for folder in annotation_folders for home in list(folder.parents)[:2]]
     for home in dict.fromkeys(homes):
         folder = home / _LISTS
@@ -97,7 +97,7 @@ def by_lists(
       UserError: no image of the list for training exists.
     """
     split_of = {name: split for split, names in image_sets.items() for name in names}
-    by_split: Dict[str, ImagePaths] = {split: {} for split in layout.SPLIT_NAMES}
+    by_split: Dict[str, ImagePaths] = {split: {} for split in split_names.SPLIT_NAMES}
     unlisted = []
     for name, path in image_paths.items():
         split = split_of.get(name) or split_of.get(pathlib.PurePath(name).stem)
@@ -145,7 +145,7 @@ def by_annotations(
         stated = ", ".join(sorted(set(split_of.values())))
         report(f"the annotations put images into {stated} and none into train: they are divided")
         return {"all": image_paths}
-    by_split: Dict[str, ImagePaths] = {split: {} for split in layout.SPLIT_NAMES}
+    by_split: Dict[str, ImagePaths] = {split: {} for split in split_names.SPLIT_NAMES}
     for name, path in image_paths.items():
         by_split[split_of.get(name, "train")][name] = path
     by_split = {split: paths for split, paths in by_split.items() if paths}

@@ -12,15 +12,17 @@ from shelfdet import UserError
 from shelfdet.core.text import PathLike, Problems, listed
 from shelfdet.data.formats import (
     coco,
+    cvat,
     grocery,
     json_kinds,
     labels_csv,
+    labelstudio,
     recognition,
     sku110k,
     text,
     voc,
 )
-from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName
+from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName, read_json
 
 __all__ = [
     "ANNOTATION_FORMATS",
@@ -58,11 +60,13 @@ FORMATS = collections.OrderedDict(
         ("csv", Format("CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"))),
         ("voc", Format("Pascal VOC XML", voc.read, (".xml",), is_one_file_an_image=True)),
         ("coco", Format("COCO JSON", coco.read, (".json",))),
+        ("cvat", Format("CVAT for images XML", cvat.read, (".xml",))),
+        ("labelstudio", Format("Label Studio JSON", labelstudio.read, (".json",))),
         ("text", Format("text files of boxes", text.read, (".txt",), is_one_file_an_image=True)),
     ]
 )
 # Of steps 01 and 02.
-ANNOTATION_FORMATS = ("grocery", "sku110k", "csv", "voc", "coco")
+ANNOTATION_FORMATS = ("grocery", "sku110k", "csv", "voc", "coco", "cvat", "labelstudio")
 DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground truth's
 
 
@@ -107,7 +111,7 @@ def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> Non
       UserError: they are such files, or the first is not JSON.
     """
     paths = list(paths)
-    kind = json_kinds.recognise(coco.read_json(paths[0])) if paths else None
+    kind = json_kinds.recognise(read_json(paths[0], "JSON")) if paths else None
     if kind is not None and kind.is_one_file_an_image():
         names = listed(pathlib.Path(path).name for path in paths)
         raise UserError(

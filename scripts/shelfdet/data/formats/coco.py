@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import files, text
+from shelfdet.core import files
 from shelfdet.core.text import PathLike, Problems, parse_number, read_number, shown
 from shelfdet.data.formats import json_kinds
 from shelfdet.data.formats.image_boxes import (
@@ -20,6 +20,7 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     read_flag,
+    read_json,
     read_name,
     read_stated_size,
 )
@@ -64,7 +65,7 @@ def read(
       UserError: no JSON, another kind of JSON, a section is missing, or a bare list without
         ``ground_truth``.
     """
-    content = read_json(path)
+    content = read_json(path, "COCO's JSON")
     _refuse_other_kinds(path, content)
     if isinstance(content, list):
         declared = _read_ground_truth(path, ground_truth)
@@ -93,26 +94,9 @@ def is_of(content: Any) -> bool:
 
 def read_info(path: PathLike) -> Dict[str, Any]:
     """The "info" of a file; empty where there is none."""
-    content = read_json(path)
+    content = read_json(path, "COCO's JSON")
     info = content.get("info") if isinstance(content, dict) else None
     return info if isinstance(info, dict) else {}
-
-
-def read_json(path: PathLike) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-      UserError: it cannot be read, or is no complete JSON.
-    """
-    content = text.read_text(path, "COCO's JSON")
-    if not content.strip():
-        raise UserError(f"{path}: the file is empty; expected COCO's JSON. Export it again.")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: is no complete JSON ({error}); expected COCO's JSON. Export it again."
-        ) from error
 
 
 def write(
@@ -177,7 +161,7 @@ def _refuse_other_kinds(path: PathLike, content: Any) -> None:
     """Refuses JSON of another tool, and an object with none of COCO's sections, by one message."""
     kind = json_kinds.recognise(content)
     if kind is not None:
-        raise UserError(f"{path}: is {kind.title}, which is not read; expected COCO. {kind.advice}")
+        raise UserError(f"{path}: is {kind.title}; expected COCO's. {kind.advice}")
     if isinstance(content, dict) and not set(content) & set(SECTIONS):
         raise UserError(
             f"{path}: is {json_kinds.described(content)}; expected COCO's JSON with images, "
@@ -220,7 +204,7 @@ def _read_ground_truth(path: PathLike, ground_truth: Optional[PathLike]) -> _Dec
             "that has the first two)."
         )
     problems = Problems(ground_truth)
-    declared = _read_declared(read_json(ground_truth), problems)
+    declared = _read_declared(read_json(ground_truth, "COCO's JSON"), problems)
     problems.refuse()
     return declared
 

@@ -5,6 +5,7 @@ be inverted or reach outside. ``data.validation`` and ``data.detections`` check 
 """
 
 import collections
+import json
 import pathlib
 import re
 import unicodedata
@@ -18,6 +19,7 @@ from shelfdet.core.text import (
     name_problem,
     parse_number,
     read_size,
+    read_text,
     shown,
 )
 
@@ -111,6 +113,27 @@ def add_image(
         return False
     images[filename] = ImageBoxes(filename, place, size_wh, [], in_shares)
     return True
+
+
+def read_json(path: PathLike, expected: str) -> Any:
+    """The content of a JSON file.
+
+    Args:
+      path: the file.
+      expected: what it should be, for the message ("COCO's JSON").
+
+    Raises:
+      UserError: it cannot be read, or is no complete JSON.
+    """
+    content = read_text(path, expected)
+    if not content.strip():
+        raise UserError(f"{path}: the file is empty; expected {expected}. Export it again.")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: is no complete JSON ({error}); expected {expected}. Export it again."
+        ) from error
 
 
 def read_flag(value: Any, name: str, place: str, problems: Problems) -> Optional[bool]:

@@ -9,8 +9,9 @@ from typing import Callable, Dict, Optional
 
 from shelfdet import UserError
 from shelfdet.core.text import PathLike
-from shelfdet.data.formats import coco, grocery, json_kinds, labels_csv, sku110k
+from shelfdet.data.formats import coco, cvat, grocery, json_kinds, labels_csv, labelstudio, sku110k
 from shelfdet.data.formats import table as tables
+from shelfdet.data.formats.image_boxes import read_json
 
 
 def recognise(path: PathLike) -> Optional[str]:
@@ -38,7 +39,9 @@ def _of_table(path: PathLike) -> Optional[str]:
 
 
 def _of_json(path: PathLike) -> Optional[str]:
-    content = coco.read_json(path)
+    content = read_json(path, "JSON")
+    if labelstudio.is_of(content):
+        return "labelstudio"
     kind = json_kinds.recognise(content)
     if kind is not None:
         raise UserError(f"{path}: is {kind.title}, which is not read. {kind.advice}")
@@ -53,7 +56,7 @@ def _of_xml(path: PathLike) -> Optional[str]:
         raise UserError(
             f"{path}: is no XML ({error}); expected Pascal VOC XML. Save it again."
         ) from error
-    return {"annotation": "voc"}.get(root.tag)
+    return {"annotation": "voc", cvat.ROOT: "cvat"}.get(root.tag)
 
 
 # Suffix in lower case to the function that looks into files of that suffix. A new format is one
