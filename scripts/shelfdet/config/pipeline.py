@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, NamedTuple, Set, Tuple, Union
 from shelfdet import UserError
 from shelfdet.anchors import coverage
 from shelfdet.config import checkpoint_files
-from shelfdet.core import paths, text
+from shelfdet.core import paths, tensorflow1, text
 
 PathLike = Union[str, pathlib.Path]
 # A TrainEvalPipelineConfig. The class comes from object_detection, which is imported only when a
@@ -56,10 +56,7 @@ def parse(content: str, path: PathLike) -> Config:
     try:
         from object_detection.protos import pipeline_pb2
     except ImportError as error:
-        raise UserError(
-            f"object_detection cannot be imported ({error}); expected it in models/research. "
-            "Run `make setup`."
-        ) from error
+        raise tensorflow1.no_object_detection(error) from error
     try:
         config = text_format.Parse(content, pipeline_pb2.TrainEvalPipelineConfig())
     except text_format.ParseError as error:

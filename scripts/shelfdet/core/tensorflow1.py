@@ -35,8 +35,13 @@ def load() -> ModuleType:
         try:
             import object_detection  # noqa: F401
         except ImportError as error:
-            raise UserError(
-                f"object_detection cannot be imported ({error}); expected it in models/research. "
-                "Run `make setup`."
-            ) from error
+            raise no_object_detection(error) from error
     return tensorflow
+
+
+def no_object_detection(error: ImportError) -> UserError:
+    """The error to raise where an import of object_detection failed with ``error``."""
+    return UserError(
+        f"object_detection cannot be imported ({error}); expected it in models/research. "
+        "Run `make setup`."
+    )
