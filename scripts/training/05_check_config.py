@@ -4,6 +4,7 @@
 Reads   a training config (by default the one that you edit, ssd_inception_v2_custom.config), the
         label map and records that it names, the checkpoint that training starts from, and
         {train,val,test}_labels.csv beside the records, or of workspace/training_demo/annotations/.
+        Records of several datasets, several input_path lines, are checked each and together.
 Writes  nothing.
 
 Prints all problems at once, each with file, line, key, what was found, what was expected and the
@@ -56,6 +57,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(network_line(checked.network))
     if checked.coverage is not None and len(checked.coverage.best_iou):
         print(coverage_line(checked.coverage))
+        for record, best_iou in checked.best_iou_by_record.items():
+            print(f"  {record}: anchor coverage {covered(best_iou)}")
     errors = checked.findings.count(findings.ERROR)
     warnings = checked.findings.count(findings.WARNING)
     print(f"{paths.shown(args.config)}: {count_text(errors, warnings)}")
@@ -72,15 +75,19 @@ def network_line(network: Any) -> str:
 
 def coverage_line(measured: Any) -> str:
     """The share of the train boxes that an anchor covers, of a coverage.Coverage."""
+    return (
+        f"one anchor per cell; anchor coverage {covered(measured.best_iou)}; "
+        f"{measured.collided.mean():.3f} of the boxes lose their best anchor to another box"
+    )
+
+
+def covered(best_iou: Sequence[float]) -> str:
+    """How many boxes are covered, of the IoU of each with its best anchor."""
     from shelfdet.anchors import coverage
 
     threshold = coverage.COVERED_IOU
-    share = coverage.shares(measured.best_iou, [threshold])[0]
-    return (
-        f"one anchor per cell; anchor coverage {share:.2f} of "
-        f"{counted(len(measured.best_iou), 'train box')} at IoU >= {threshold:g}; "
-        f"{measured.collided.mean():.3f} of the boxes lose their best anchor to another box"
-    )
+    share = coverage.shares(best_iou, [threshold])[0]
+    return f"{share:.2f} of {counted(len(best_iou), 'train box')} at IoU >= {threshold:g}"
 
 
 def count_text(errors: int, warnings: int) -> str:

@@ -86,7 +86,7 @@ def root(tmp_path_factory):
 def check(root, text):
     path = root / "a.config"
     path.write_text(text, encoding="utf-8")
-    label_files = {split: root / ANNOTATIONS / f"{split}_labels.csv" for split in paths.SPLITS}
+    label_files = {split: [root / ANNOTATIONS / f"{split}_labels.csv"] for split in paths.SPLITS}
     return checks.check_config(path, label_files, root)
 
 
@@ -686,7 +686,7 @@ def test_more_products_in_a_test_image_than_detections(root, tmp_path):
     labels.write_labels(product_images("crowded", 1, 301), tmp_path / "test_labels.csv")
     path = root / "a.config"
     path.write_text(TEXT)
-    checked = checks.check_config(path, {"test": tmp_path / "test_labels.csv"}, root)
+    checked = checks.check_config(path, {"test": [tmp_path / "test_labels.csv"]}, root)
     found = findings_at(checked, NMS + ".max_total_detections")[0]
     assert found.write == "max_total_detections: 500"
 
@@ -696,7 +696,7 @@ def test_a_class_that_the_label_map_lacks(root, tmp_path):
     labels.write_labels([image], tmp_path / "train_labels.csv")
     path = root / "a.config"
     path.write_text(TEXT)
-    checked = checks.check_config(path, {"train": tmp_path / "train_labels.csv"}, root)
+    checked = checks.check_config(path, {"train": [tmp_path / "train_labels.csv"]}, root)
     assert "milk" in findings_at(checked, "class")[0].found
 
 
@@ -714,10 +714,85 @@ def test_the_label_files_beside_the_records_are_the_ones_to_check(root, tmp_path
     named = {"train": None, "val": tmp_path / "mine.csv", "test": None}
     found = checks.find_label_files(named, path)
     assert found == {
-        "train": root / ANNOTATIONS / "train_labels.csv",
-        "val": tmp_path / "mine.csv",
-        "test": root / ANNOTATIONS / "test_labels.csv",
+        "train": [root / ANNOTATIONS / "train_labels.csv"],
+        "val": [tmp_path / "mine.csv"],
+        "test": [root / ANNOTATIONS / "test_labels.csv"],
     }
+
+
+@pytest.fixture
+def second_dataset(root):
+    """A dataset in a folder of its own, whose images have the names of the first; the config."""
+    from shelfdet.data import examples, records
+
+    folder = root / ANNOTATIONS / "second"
+    folder.mkdir(exist_ok=True)
+    import tensorflow as tf
+
+    for split in paths.SPLITS:
+        labels.write_labels(product_images(split, 4), folder / f"{split}_labels.csv")
+        with tf.io.TFRecordWriter(str(folder / f"{split}.record")) as writer:
+            for image in product_images(split, 4):
+                example = examples.whole(image, "second")
+                proto = records.to_example(example, b"", image.size_wh, {"product": 1})
+                writer.write(proto.SerializeToString())
+    path = root / "both.config"
+    path.write_text(
+        re.sub(
+            r'( *)input_path: ".*annotations/(\w+).record"',
+            lambda line: (
+                f"{line.group()}\n{line.group(1)}input_path: "
+                f'"{ANNOTATIONS}/second/{line.group(2)}.record"'
+            ),
+            TEXT,
+        )
+    )
+    return path
+
+
+def check_both(root, path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", root)
+    label_files = checks.find_label_files(dict.fromkeys(paths.SPLITS), path)
+    return label_files, checks.check_config(path, label_files, root)
+
+
+def test_records_of_two_datasets_are_checked_each_and_together(root, second_dataset, monkeypatch):
+    label_files, checked = check_both(root, second_dataset, monkeypatch)
+    assert {split: len(found) for split, found in label_files.items()} == {
+        "train": 2,
+        "val": 2,
+        "test": 2,
+    }
+    assert not checked.findings.count(findings.ERROR), list(checked.findings)
+    first, second = checked.best_iou_by_record.values()
+    assert len(first) + len(second) == len(checked.coverage.best_iou)
+    # 24 and 4 images of the same boxes
+    assert len(first) == 6 * len(second)
+
+    folder = root / ANNOTATIONS / "second"
+    labels.write_labels(product_images("val", 3), folder / "val_labels.csv")
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    (found,) = findings_at(checked, EVAL_RECORDS)
+    assert "second/val_labels.csv was changed after the record was made" in found.found
+
+
+def test_two_datasets_whose_images_have_the_same_ids_are_an_error(
+    root, second_dataset, monkeypatch
+):
+    write_record(
+        root / ANNOTATIONS / "second" / "val.record", product_images("val", 4), {"product": 1}
+    )
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    (found,) = findings_at(checked, EVAL_RECORDS)
+    assert "4 images more than once" in found.found and "second/val.record" in found.found
+    assert "NAME=name" in found.write
+
+
+def test_a_second_validation_reader_is_reported(root):
+    block = re.search(r"eval_input_reader \{.*?\n\}", TEXT, re.DOTALL).group()
+    checked = check(root, f"{TEXT}\n{block}\n")
+    (found,) = findings_at(checked, "eval_input_reader", findings.WARNING)
+    assert "training uses the first alone" in found.found
 
 
 def check_validation_record(root, name):

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from shelfdet.config import content_checks, findings, record_checks
 from shelfdet.config.file_checks import EVAL_READER, TRAIN_READER
 from shelfdet.core import paths
 from shelfdet.data import examples, labels, records
-
-tf = pytest.importorskip("tensorflow")
 
 LABEL_MAP = {"product": 1, "milk": 2}
 TRAIN_RECORDS = "train_input_reader.tf_record_input_reader.input_path"
@@ -46,13 +45,13 @@ def folder(tmp_path):
 def check(folder):
     found = findings.Findings(folder / "a.config", "")
     label_files = {
-        split: record_checks.read_label_file(folder / f"{split}_labels.csv", LABEL_MAP, found)[0]
+        split: [record_checks.read_label_file(folder / f"{split}_labels.csv", LABEL_MAP, found)[0]]
         for split in paths.SPLITS
     }
     readers = {TRAIN_READER: "train", EVAL_READER: "val"}
     content_checks.check(
         {
-            key: record_checks.read_record(str(folder / f"{split}.record"), key, found)
+            key: [record_checks.read_record(str(folder / f"{split}.record"), key, found)]
             for key, split in readers.items()
         },
         label_files,
@@ -141,7 +140,7 @@ def test_the_label_file_of_another_dataset_is_a_warning(folder, tmp_path_factory
     record = record_checks.read_record(str(folder / "train.record"), TRAIN_READER, found)
     labels.write_labels([image("another.jpg")], other / "train_labels.csv")
     label_file, _ = record_checks.read_label_file(other / "train_labels.csv", LABEL_MAP, found)
-    content_checks.check({TRAIN_READER: record}, {"train": label_file}, found)
+    content_checks.check({TRAIN_READER: [record]}, {"train": [label_file]}, found)
     assert only(list(found)).severity == findings.WARNING
 
 
@@ -179,3 +178,53 @@ def test_an_image_without_boxes_among_others_is_accepted(folder):
     labels.write_labels(images, folder / "val_labels.csv")
     write_record(folder / "val.record", images)
     assert not check(folder)
+
+
+def divided(images, *counts):
+    tiling = examples.Tiling(counts)
+    return [example for one in images for example in examples.of_image(one, tiling)]
+
+
+def write_examples(path, found):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for one in found:
+            proto = records.to_example(one, b"no pixels", one.labelled.size_wh, LABEL_MAP)
+            writer.write(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("counts", [(2,), (1, 3)])
+def test_records_of_tiles_are_compared_tile_by_tile(folder, counts):
+    images = images_of("train")[:2] + [image("train2.jpg", [])]  # without products: no tile of it
+    labels.write_labels(images, folder / "train_labels.csv")
+    write_examples(folder / "train.record", divided(images, *counts))
+    assert not check(folder)
+
+
+def test_a_box_moved_after_the_tiles_were_written_is_found_in_its_tile(folder):
+    write_examples(folder / "train.record", divided(images_of("train"), 2))
+    moved = image("train1.jpg", BOXES + [[0, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]])
+    images = images_of("train")
+    images[1] = moved
+    labels.write_labels(images, folder / "train_labels.csv")
+    found = only(check(folder))
+    assert "train1.jpg [" in found.found and "with other boxes or classes" in found.found
+    assert found.write.endswith("with its --tiles or --product-scale")
+
+
+def test_a_product_added_where_no_tile_was_written_is_found(folder):
+    images = [image(f"train{number}.jpg", [(5, 5, 15, 15)]) for number in range(3)]
+    write_examples(folder / "train.record", divided(images, 2))
+    images[1] = image("train1.jpg", [(5, 5, 15, 15), (300, 200, 318, 230)])
+    labels.write_labels(images, folder / "train_labels.csv")
+    assert (
+        "1 image (train1.jpg [142,106,320,240]) in the label file alone"
+        in only(check(folder)).found
+    )
+
+
+def test_a_tile_of_a_training_image_in_the_validation_record_is_an_error(folder):
+    images = images_of("val") + images_of("train")[:1]
+    labels.write_labels(images, folder / "val_labels.csv")
+    write_examples(folder / "val.record", divided(images, 2))
+    found = only(check(folder))
+    assert found.found.startswith("1 of its 4 images is in the training record, too")

@@ -4,7 +4,9 @@ The checks of each subject are in a module of their own; ``check_config`` runs t
 """
 
 import pathlib
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
 
 from shelfdet import UserError
 from shelfdet.anchors import coverage as anchor_coverage
@@ -25,10 +27,6 @@ from shelfdet.config.record_checks import SplitSummary
 from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
 from shelfdet.core.text import read_text
-from shelfdet.data.labels import LabelledImage
-
-# What a label file holds: its summary, and its images with their boxes
-LabelFile = Tuple[SplitSummary, List[LabelledImage]]
 
 
 class CheckedConfig(NamedTuple):
@@ -36,18 +34,20 @@ class CheckedConfig(NamedTuple):
 
     findings: what is wrong. config: as ``pipeline.read`` returns it. network: None if it cannot be
     built. coverage: of the training boxes by the anchors; None without training boxes or if the
-    anchors are not one per cell.
+    anchors are not one per cell. best_iou_by_record: of several training records, the part of
+    coverage.best_iou that is of each.
     """
 
     findings: Findings
     config: pipeline.Config
     network: Optional[Network]
     coverage: Optional[anchor_coverage.Coverage]
+    best_iou_by_record: Dict[str, np.ndarray]
 
 
 def check_config(
     config_path: PathLike,
-    label_files: Dict[str, PathLike],
+    label_files: Dict[str, Sequence[PathLike]],
     root: Optional[PathLike] = None,
     start_from: Optional[PathLike] = None,
     run: Optional[PathLike] = None,
@@ -56,7 +56,7 @@ def check_config(
 
     Args:
       config_path: the config.
-      label_files: label file of each split that there is one of.
+      label_files: label files of each split that there are some of; one for each dataset.
       root: the folder that paths in the config are relative to; None is the repository.
       start_from: the weights that training will start from, as for ``pipeline.starting_from``.
       run: the folder that training will write.
@@ -78,19 +78,23 @@ def check_config(
     # Classes of label files and records are checked against the label map, so it comes first.
     label_map = file_checks.check_label_maps(config, root, findings)
     label_data = {
-        split: record_checks.read_label_file(path, label_map, findings)
-        for split, path in label_files.items()
+        split: [record_checks.read_label_file(path, label_map, findings)[0] for path in split_paths]
+        for split, split_paths in label_files.items()
     }
-    label_summaries = {split: summary for split, (summary, _) in label_data.items()}
     records = record_checks.read_records(config, root, label_map, findings)
-    content_checks.check(records, label_summaries, findings)
-    input_checks.check_limits(config, label_summaries, records, findings)
+    content_checks.check(records, label_data, findings)
+    together = {key: record_checks.joined(parts) for key, parts in records.items()}
+    input_checks.check_limits(config, label_data, together, findings)
     if file_checks.TRAIN_READER in records:
         input_size = network.image_wh if network else None
-        train = records[file_checks.TRAIN_READER]
+        train = together[file_checks.TRAIN_READER]
         input_checks.check_training_input(config, input_size, train, findings)
-    coverage = _check_anchors(config, network, label_data, findings)
-    return CheckedConfig(findings, config, network, coverage)
+    # The boxes as training reads them: in tiles, where the records hold tiles.
+    train_data = records.get(file_checks.TRAIN_READER) or label_data.get("train", [])
+    coverage = _check_anchors(config, network, train_data, findings)
+    return CheckedConfig(
+        findings, config, network, coverage, _coverage_of_each(coverage, train_data)
+    )
 
 
 def _check_fields(config: pipeline.Config, findings: Findings) -> Optional[Network]:
@@ -136,27 +140,43 @@ def _build(config: pipeline.Config, findings: Findings) -> Optional[Network]:
 def _check_anchors(
     config: pipeline.Config,
     network: Optional[Network],
-    label_data: Dict[str, LabelFile],
+    train_data: List[SplitSummary],
     findings: Findings,
 ) -> Optional[anchor_coverage.Coverage]:
     """Builds the anchors and checks their coverage of the training boxes."""
     if network is None:
         return None
     generated = anchor_checks.check_generated(config, network, findings)
-    if generated is None or "train" not in label_data:
+    if generated is None or not train_data:
         return None
-    _, images = label_data["train"]
+    images = record_checks.labelled_images(record_checks.joined(train_data))
     return anchor_checks.check_coverage(config, network, generated, images, findings)
+
+
+def _coverage_of_each(
+    coverage: Optional[anchor_coverage.Coverage], train_data: List[SplitSummary]
+) -> Dict[str, np.ndarray]:
+    """The best IoU of the boxes of each record, by its name; empty for a single record."""
+    if coverage is None or len(train_data) < 2:
+        return {}
+    found = {}
+    first = 0
+    for part in train_data:
+        end = first + len(part.names)
+        of_part = (coverage.image_index >= first) & (coverage.image_index < end)
+        found[paths.shown(part.path)] = coverage.best_iou[of_part]
+        first = end
+    return found
 
 
 def find_label_files(
     named: Dict[str, Optional[pathlib.Path]], config_path: PathLike
-) -> Dict[str, pathlib.Path]:
+) -> Dict[str, List[pathlib.Path]]:
     """The label files to check a config against.
 
     Args:
-      named: for each split the file that the user named, or None for the one beside the config's
-        records or, if there is none, of the workspace.
+      named: for each split the file that the user named, or None for the ones beside the config's
+        records or, if there are none, that of the workspace.
       config_path: the config.
 
     Returns:
@@ -173,18 +193,22 @@ def find_label_files(
                 f"--{split}-labels {path}: no such file; "
                 "expected a label file as step 02 writes it."
             )
-        path = path or beside.get(split) or paths.labels(split)
-        if path.is_file():
-            found[split] = path
+        candidates = [path] if path else beside.get(split) or [paths.labels(split)]
+        files = [candidate for candidate in candidates if candidate.is_file()]
+        if files:
+            found[split] = files
     return found
 
 
-def _label_files_beside(config: pipeline.Config) -> Dict[str, pathlib.Path]:
+def _label_files_beside(config: pipeline.Config) -> Dict[str, List[pathlib.Path]]:
     """The label files from which step 04 made the config's records, as far as they are there."""
-    found = {}
+    found: Dict[str, List[pathlib.Path]] = {split: [] for split in paths.SPLITS}
     for reader in file_checks.readers(config):
-        for record in reader.fields.tf_record_input_reader.input_path[:1]:
+        for record in reader.fields.tf_record_input_reader.input_path:
             path = record_checks.labels_beside(paths.ROOT / record)
-            found[reader.split] = path
-            found.setdefault("test", path.with_name(paths.labels("test").name))
-    return {split: path for split, path in found.items() if path.is_file()}
+            found[reader.split].append(path)
+            found["test"].append(path.with_name(paths.labels("test").name))
+    return {
+        split: [path for path in dict.fromkeys(split_paths) if path.is_file()]
+        for split, split_paths in found.items()
+    }

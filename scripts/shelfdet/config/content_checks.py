@@ -1,7 +1,8 @@
 """Checks of what the splits hold: some boxes, no image twice, records as their label files say."""
 
+import collections
 import pathlib
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -10,12 +11,15 @@ from shelfdet.config.findings import Findings
 from shelfdet.config.record_checks import (
     RECORD_LINES,
     SplitSummary,
+    joined,
+    labelled_images,
     labels_beside,
     read_record,
     record_of,
     remake,
 )
 from shelfdet.core import boxes, paths, text
+from shelfdet.data import examples
 from shelfdet.data.records import COORDINATE_TOLERANCE
 
 SHOWN_NAMES = 3  # images that a finding names
@@ -25,16 +29,19 @@ class LabelledBoxes(NamedTuple):
     """The boxes of one image, as they are compared.
 
     boxes_yxyx: (N, 4), normalised. classes: their names; empty where a record has none. size_wh: of
-    the image.
+    the image. ignored_yxyx: its ignored boxes (see ``data.examples``).
     """
 
     boxes_yxyx: np.ndarray
-    classes: List[str]
-    size_wh: List[int]
+    classes: Sequence[str]
+    size_wh: Tuple[int, int]
+    ignored_yxyx: np.ndarray
 
 
 def check(
-    records: Dict[str, SplitSummary], label_files: Dict[str, SplitSummary], findings: Findings
+    records: Dict[str, List[SplitSummary]],
+    label_files: Dict[str, List[SplitSummary]],
+    findings: Findings,
 ) -> None:
     """Checks the records against each other and against the label files they were made from.
 
@@ -45,15 +52,15 @@ def check(
     """
     _check_not_empty(records, label_files, findings)
     train = records.get(TRAIN_READER)
-    test = label_files.get("test")
-    for key, summary in records.items():
+    tests = label_files.get("test", [])
+    for key, parts in records.items():
         path_key = key + ".tf_record_input_reader.input_path"
         if key == TRAIN_READER:
-            _check_same_contents(path_key, summary, label_files.get("train"), findings)
+            _check_same_contents(path_key, parts, label_files.get("train", []), findings)
             continue
         if train is not None:
-            _check_no_train_images(path_key, summary, train, findings)
-        if test is not None and set(summary.names) & set(test.names):
+            _check_no_train_images(path_key, joined(parts), joined(train), findings)
+        if any(_shows_test_images(part, tests) for part in parts):
             findings.warning(
                 path_key,
                 found="test images: the best checkpoint would be chosen on them",
@@ -61,24 +68,40 @@ def check(
                 write=RECORD_LINES["val"],
             )
         else:
-            _check_same_contents(path_key, summary, label_files.get("val"), findings)
-    if test is not None:
+            _check_same_contents(path_key, parts, label_files.get("val", []), findings)
+    for test in tests:
         _check_test_record(test, findings)
 
 
+def _shows_test_images(part: SplitSummary, tests: List[SplitSummary]) -> bool:
+    """Whether a record has images of a test label file.
+
+    Images of one name in two datasets are different ones, so that the label file in the folder of
+    the record decides, if there is one.
+    """
+    folder = pathlib.Path(part.path).resolve().parent
+    beside = [test for test in tests if pathlib.Path(test.path).resolve().parent == folder]
+    return any(set(part.filenames) & set(test.filenames) for test in beside or tests)
+
+
 def _check_not_empty(
-    records: Dict[str, SplitSummary], label_files: Dict[str, SplitSummary], findings: Findings
+    records: Dict[str, List[SplitSummary]],
+    label_files: Dict[str, List[SplitSummary]],
+    findings: Findings,
 ) -> None:
     """Reports images without any box: nothing is learned from them, and AP is not defined."""
-    for key, summary in records.items():
-        if not sum(summary.product_counts):
-            effect = "nothing can be learned" if key == TRAIN_READER else "AP is not defined"
-            _report_empty(
-                key + ".tf_record_input_reader.input_path", summary, effect, findings.error
-            )
-    checked = {labels_beside(summary.path) for summary in records.values()}
-    for split, summary in label_files.items():
-        if not sum(summary.product_counts) and pathlib.Path(summary.path) not in checked:
+    for key, parts in records.items():
+        for part in parts:
+            if not sum(part.product_counts):
+                effect = "nothing can be learned" if key == TRAIN_READER else "AP is not defined"
+                _report_empty(
+                    key + ".tf_record_input_reader.input_path", part, effect, findings.error
+                )
+    checked = {labels_beside(part.path) for parts in records.values() for part in parts}
+    for split, summaries in label_files.items():
+        for summary in summaries:
+            if sum(summary.product_counts) or pathlib.Path(summary.path) in checked:
+                continue
             # Training does not need the test images.
             report = findings.warning if split == "test" else findings.error
             _report_empty(f"{split} label file", summary, "AP is not defined", report)
@@ -100,39 +123,64 @@ def _report_empty(
 def _check_no_train_images(
     key: str, summary: SplitSummary, train: SplitSummary, findings: Findings
 ) -> None:
-    shared = set(train.names) & set(summary.names)
+    shared = _images_of(train) & _images_of(summary)
     if shared:
         findings.error(
             key,
-            found=f"{len(shared)} of its {len(summary.names)} images are in the training record, "
-            f"too, such as {min(shared)}",
+            found=f"{len(shared)} of its {text.counted(len(_images_of(summary)), 'image')} "
+            f"{text.plural(len(shared), 'is', 'are')} in the training record, too, such as "
+            f"{min(shared)}",
             expected="images that training does not use",
             write=RECORD_LINES["val"],
         )
 
 
+def _images_of(summary: SplitSummary) -> Set[str]:
+    """The source_ids of the images, without their tiles."""
+    return {examples.image_of(name) for name in summary.names}
+
+
 def _check_same_contents(
-    key: str, record: SplitSummary, label_file: Optional[SplitSummary], findings: Findings
+    key: str, parts: List[SplitSummary], label_files: List[SplitSummary], findings: Findings
 ) -> None:
-    """Reports a record that does not hold what its label file says.
+    """Reports records that do not hold what their label files say.
 
     It is an error where the label file lies beside the record, which was then made from it. Another
-    label file may belong to another dataset.
+    label file may belong to another dataset; it is compared with the other records together.
     """
-    difference = "" if label_file is None else _difference(record, label_file)
-    if not difference:
+    by_path = {pathlib.Path(summary.path).resolve(): summary for summary in label_files}
+    others = []
+    for part in parts:
+        beside = by_path.pop(labels_beside(part.path).resolve(), None)
+        if beside is None:
+            others.append(part)
+            continue
+        difference = _difference(part, beside)
+        if difference:
+            findings.error(
+                key,
+                found=f"{difference}. {paths.shown(beside.path)} was changed after the record was "
+                "made, or belongs to another",
+                expected=f"the images and boxes of {paths.shown(beside.path)}",
+                write=_remake(part),
+            )
+    if not others or not by_path:
         return
-    beside = labels_beside(record.path).resolve() == pathlib.Path(label_file.path).resolve()
-    report = findings.error if beside else findings.warning
-    report(
-        key,
-        found=f"{difference}. {paths.shown(label_file.path)} was changed after the record was "
-        "made, or belongs to another"
-        if beside
-        else difference,
-        expected=f"the images and boxes of {paths.shown(label_file.path)}",
-        write=remake(record.path),
-    )
+    named = joined(list(by_path.values()))
+    difference = _difference(joined(others), named)
+    if difference:
+        findings.warning(
+            key,
+            found=difference,
+            expected=f"the images and boxes of {paths.shown(named.path)}",
+            write=_remake(others[0]),
+        )
+
+
+def _remake(record: SplitSummary) -> str:
+    if record.is_divided:
+        return f"{remake(record.path)}, with its --tiles or --product-scale"
+    return remake(record.path)
 
 
 def _check_test_record(test: SplitSummary, findings: Findings) -> None:
@@ -156,7 +204,7 @@ def _check_test_record(test: SplitSummary, findings: Findings) -> None:
 def _difference(record: SplitSummary, label_file: SplitSummary) -> str:
     """How a record differs from its label file, in words; empty where it does not."""
     in_record = _by_name(record)
-    in_labels = _by_name(label_file)
+    in_labels = _expected(record, label_file)
     only_record = sorted(set(in_record) - set(in_labels))
     only_labels = sorted(set(in_labels) - set(in_record))
     where = paths.shown(record.path)
@@ -179,13 +227,48 @@ def _difference(record: SplitSummary, label_file: SplitSummary) -> str:
     return f"{where}: {_images(changed)} with other boxes or classes; {example}"
 
 
+def _expected(record: SplitSummary, label_file: SplitSummary) -> Dict[str, LabelledBoxes]:
+    """What a record of these images, divided as it is, would hold according to a label file.
+
+    Returns:
+      by source_id, or by file name for images that the record does not have.
+    """
+    ids: Dict[str, List[str]] = collections.defaultdict(list)
+    for name, filename in zip(record.names, record.filenames):
+        ids[filename].append(name)
+    expected = {}
+    for image in labelled_images(label_file):
+        if image.filename not in ids:
+            # Tiles without any product may be left out; whole images without one are there.
+            if image.classes or not record.is_divided:
+                expected[image.filename] = _labelled_boxes(examples.whole(image))
+            continue
+        present = ids[image.filename]
+        for example in examples.divided_like(image, present):
+            # Tiles without any product may be there or not.
+            if example.labelled.classes or example.source_id in present:
+                expected[example.source_id] = _labelled_boxes(example)
+    return expected
+
+
+def _labelled_boxes(example: examples.Example) -> LabelledBoxes:
+    labelled, ignored = example.labelled, example.ignored
+    return LabelledBoxes(
+        boxes.to_normalised_yxyx(labelled.boxes_xyxy, labelled.size_wh),
+        labelled.classes,
+        labelled.size_wh,
+        boxes.to_normalised_yxyx([] if ignored is None else ignored.boxes_xyxy, labelled.size_wh),
+    )
+
+
 def _images(names: List[str]) -> str:
-    plural = "" if len(names) == 1 else "s"
-    return f"{len(names)} image{plural} ({text.listed(names, SHOWN_NAMES)})"
+    return f"{text.counted(len(names), 'image')} ({text.listed(names, SHOWN_NAMES)})"
 
 
 def _by_name(summary: SplitSummary) -> Dict[str, LabelledBoxes]:
-    images = zip(summary.boxes_yxyx, summary.classes_by_image, summary.sizes_wh)
+    images = zip(
+        summary.boxes_yxyx, summary.classes_by_image, summary.sizes_wh, summary.ignored_yxyx
+    )
     return dict(zip(summary.names, (LabelledBoxes(*image) for image in images)))
 
 
@@ -199,8 +282,13 @@ def _boxes_differ(record: LabelledBoxes, labelled: LabelledBoxes) -> str:
     """
     if len(record.boxes_yxyx) != len(labelled.boxes_yxyx):
         return (
-            f"{len(record.boxes_yxyx)} boxes in the record and {len(labelled.boxes_yxyx)} in the "
-            "label file"
+            f"{text.counted(len(record.boxes_yxyx), 'box')} in the record and "
+            f"{len(labelled.boxes_yxyx)} in the label file"
+        )
+    if len(record.ignored_yxyx) != len(labelled.ignored_yxyx):
+        return (
+            f"{text.counted(len(record.ignored_yxyx), 'ignored box')} in the record and "
+            f"{len(labelled.ignored_yxyx)} according to the label file"
         )
     distances = np.abs(record.boxes_yxyx[:, None] - labelled.boxes_yxyx[None]).max(axis=2)
     same = distances <= COORDINATE_TOLERANCE  # (boxes of the record, boxes of the label file)

@@ -1,12 +1,13 @@
 """Checks of a training config against its data: limits, batches, memory, size of the images."""
 
 import collections
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from shelfdet.config import pipeline
 from shelfdet.config.file_checks import TRAIN_READER, readers
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
 from shelfdet.config.record_checks import STEP_04, SplitSummary
+from shelfdet.core.text import counted
 
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 COCO_MAX_DETECTIONS = 100  # pycocotools' largest maxDets, which validation during training uses
@@ -61,7 +62,7 @@ def check_counts(config: pipeline.Config, findings: Findings) -> None:
 
 def check_limits(
     config: pipeline.Config,
-    label_files: Dict[str, SplitSummary],
+    label_files: Dict[str, List[SplitSummary]],
     records: Dict[str, SplitSummary],
     findings: Findings,
 ) -> None:
@@ -70,7 +71,7 @@ def check_limits(
     Args:
       config: as ``pipeline.read`` returns it.
       label_files: by split.
-      records: by key of the reader.
+      records: by key of the reader, of several records together.
       findings: for the problems.
     """
     fullest = _fullest_images(label_files, records)
@@ -86,7 +87,7 @@ def check_limits(
             findings.error(
                 f"{NMS}.{name}",
                 found=field_text(suppression, name),
-                expected=f"more than the {most.products} products in {most.name}",
+                expected=f"more than the {counted(most.products, 'product')} in {most.name}",
                 write=f"{name}: {_with_margin(most.products, DETECTIONS_MARGIN)}",
             )
     if "val" in fullest:
@@ -94,20 +95,24 @@ def check_limits(
 
 
 def _fullest_images(
-    label_files: Dict[str, SplitSummary], records: Dict[str, SplitSummary]
+    label_files: Dict[str, List[SplitSummary]], records: Dict[str, SplitSummary]
 ) -> Dict[str, FullestImage]:
-    """The image with the most products in the label file or the records of each split."""
+    """The image with the most products in the label files or the records of each split.
+
+    A tile has fewer products than its image in the label file, but ignored boxes, too.
+    """
     by_split = collections.defaultdict(list)
-    for split, summary in label_files.items():
-        by_split[split].append(summary)
     for key, summary in records.items():
         by_split["train" if key == TRAIN_READER else "val"].append(summary)
+    for split, summaries in label_files.items():
+        if not any(summary.is_divided for summary in by_split[split]):
+            by_split[split] += summaries
     fullest = {}
     for split, summaries in by_split.items():
         fullest[split] = max(
             FullestImage(count, name)
             for summary in summaries
-            for count, name in zip(summary.product_counts, summary.names)
+            for count, name in zip(summary.box_counts, summary.names)
         )
     return fullest
 
@@ -136,7 +141,7 @@ def _check_validation_limits(eval_config: Any, fullest: FullestImage, findings: 
     if fullest.products > COCO_MAX_DETECTIONS:
         findings.note(
             "eval_config.metrics_set",
-            found=f"{fullest.products} products in {fullest.name}",
+            found=f"{counted(fullest.products, 'product')} in {fullest.name}",
             expected="no change, only note: COCO's AP during training counts the "
             f"{COCO_MAX_DETECTIONS} best detections of an image; step 09 counts all",
         )
@@ -167,7 +172,7 @@ def check_training_input(
     if batch_size > images:
         findings.warning(
             "train_config.batch_size",
-            found=f"{batch_size}, more than the {images} images",
+            found=f"{batch_size}, more than the {counted(images, 'image')}",
             expected="fewer than there are images",
             write=f"batch_size: {max(1, images // 4)}",
         )
@@ -175,7 +180,8 @@ def check_training_input(
         steps = reader.num_epochs * images // max(1, batch_size)
         findings.warning(
             TRAIN_READER + ".num_epochs",
-            found=f"{reader.num_epochs}: training ends after {steps} steps, whatever num_steps is",
+            found=f"{reader.num_epochs}: training ends after {counted(steps, 'step')}, whatever "
+            "num_steps is",
             expected="nothing: num_steps ends the training",
             write=DELETE_LINE,
         )

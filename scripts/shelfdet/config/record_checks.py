@@ -14,7 +14,7 @@ from shelfdet.config.file_checks import PLACEHOLDER, LabelMap, Reader, readers, 
 from shelfdet.config.findings import Findings
 from shelfdet.core import boxes, paths, tensorflow1, text
 from shelfdet.core.files import PathLike
-from shelfdet.data import labels
+from shelfdet.data import examples, labels
 
 RECORD_LINES = {
     split: f'input_path: "{paths.shown(paths.record(split))}"' for split in ("train", "val")
@@ -26,12 +26,16 @@ SHOWN_CLASSES = 5  # unknown classes that a finding names
 
 
 class SplitSummary(NamedTuple):
-    """What a label file or the records of a reader hold.
+    """What a label file, a record or the records of a reader hold.
 
-    path: the file, of several records the first. names: of the images. boxes_yxyx: boxes of each
-    image, (N, 4), normalised, as object_detection has them. classes_by_image: names of the classes
-    of these boxes. class_ids: empty for a label file. sizes_wh: of the images as stored.
-    record_bytes: size of the records, 0 for a label file.
+    An image is one example of a record, which may be a tile of an image (see ``data.examples``).
+
+    path: the file, of several records the first. names: the source_id of each image, in a label
+    file its file name. boxes_yxyx: boxes of each image, (N, 4), normalised, as object_detection has
+    them. ignored_yxyx: the same of its ignored boxes. classes_by_image: names of the classes of the
+    boxes, without ignored ones. class_ids: empty for a label file. sizes_wh: of the images as
+    stored. record_bytes: size of the records, 0 for a label file. filenames: file name of each
+    image.
     """
 
     path: PathLike
@@ -41,11 +45,26 @@ class SplitSummary(NamedTuple):
     class_ids: Set[int]
     sizes_wh: List[Tuple[int, int]]
     record_bytes: int
+    ignored_yxyx: List[np.ndarray]
+    filenames: List[str]
 
     @property
     def product_counts(self) -> List[int]:
         """Number of products in each image."""
         return [len(boxes_yxyx) for boxes_yxyx in self.boxes_yxyx]
+
+    @property
+    def box_counts(self) -> List[int]:
+        """Number of boxes in each image, with ignored ones."""
+        return [
+            len(boxes_yxyx) + len(ignored)
+            for boxes_yxyx, ignored in zip(self.boxes_yxyx, self.ignored_yxyx)
+        ]
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether any of the images is a tile."""
+        return any(examples.tile_of(name) for name in self.names)
 
     @property
     def classes(self) -> Set[str]:
@@ -66,10 +85,14 @@ def remake(record: PathLike) -> str:
     by hand.
     """
     folder = os.path.dirname(os.path.abspath(str(record)))
-    is_workspace = os.path.realpath(folder) == os.path.realpath(str(paths.ANNOTATIONS))
+    dataset = paths.dataset_of(pathlib.Path(folder))
     has_labels = labels_beside(record).is_file()
-    if is_workspace:
+    if dataset == paths.DEFAULT_DATASET:
         return f"run {STEP_04}" if has_labels else "run `make data`"
+    if dataset is not None:
+        return (
+            f"run {STEP_04} --name {dataset}" if has_labels else f"run `make data NAME={dataset}`"
+        )
     step_02 = "" if has_labels else f"step 02 with --out {shlex.quote(folder)}, then "
     return (
         f"run {step_02}{STEP_04} --annotations {shlex.quote(folder)} --images FOLDER-OF-THE-IMAGES"
@@ -93,6 +116,8 @@ def read_label_file(
         class_ids=set(),
         sizes_wh=[image.size_wh for image in images],
         record_bytes=0,
+        ignored_yxyx=[np.zeros((0, 4))] * len(images),
+        filenames=[image.filename for image in images],
     )
     _check_classes(summary, label_map, findings)
     return summary, images
@@ -100,45 +125,60 @@ def read_label_file(
 
 def read_records(
     config: pipeline.Config, root: PathLike, label_map: LabelMap, findings: Findings
-) -> Dict[str, SplitSummary]:
+) -> Dict[str, List[SplitSummary]]:
     """Reads the records of all readers to their ends and checks them.
 
     Returns:
-      Summaries by the keys of the readers; a reader whose records cannot be read is left out.
+      A summary of each record by the key of the reader; a reader whose records cannot be read is
+      left out.
     """
     summaries = {}
     for reader in readers(config):
-        summary = _read_reader(reader, root, label_map, findings)
-        if summary is not None:
-            summaries[reader.key] = summary
+        parts = _read_reader(reader, root, label_map, findings)
+        if parts:
+            summaries[reader.key] = parts
     return summaries
 
 
 def _read_reader(
     reader: Reader, root: PathLike, label_map: LabelMap, findings: Findings
-) -> Optional[SplitSummary]:
+) -> List[SplitSummary]:
     parts = []
     for path in record_files(reader, root, findings):
         part = read_record(path, reader.path_key, findings)
         if part is not None:
             parts.append(part)
-    if not parts:
-        return None
-    summary = _joined(parts)
-    _check_classes(summary, label_map, findings)
-    _check_class_ids(summary, label_map, findings)
-    repeated = [name for name, count in collections.Counter(summary.names).items() if count > 1]
-    if repeated:
-        findings.error(
-            reader.path_key,
-            found=f"{len(repeated)} images that occur more than once, such as {repeated[0]}",
-            expected="each image/source_id once: evaluation skips or refuses the others",
-            write=remake(summary.path),
+    for part in parts:
+        _check_classes(part, label_map, findings)
+        _check_class_ids(part, label_map, findings)
+    _check_names(parts, reader, findings)
+    return parts
+
+
+def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) -> None:
+    """Reports images that occur twice in the records of a reader."""
+    counts = collections.Counter(name for part in parts for name in part.names)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if not repeated:
+        return
+    places = [part.path for part in parts if repeated[0] in part.names]
+    write = remake(places[0])
+    if len(places) > 1:
+        write = (
+            "one of the records, if it is there twice; if they are of two datasets, the records of "
+            "one again with a name of its own: make data FROM=folder NAME=name"
         )
-    return summary
+    findings.error(
+        reader.path_key,
+        found=f"{text.counted(len(repeated), 'image')} more than once, such as {repeated[0]} in "
+        f"{text.listed(map(paths.shown, places))}",
+        expected="each image/source_id once: evaluation skips or refuses the others",
+        write=write,
+    )
 
 
-def _joined(parts: List[SplitSummary]) -> SplitSummary:
+def joined(parts: List[SplitSummary]) -> SplitSummary:
+    """What several records hold together."""
     return SplitSummary(
         path=parts[0].path,
         names=[name for part in parts for name in part.names],
@@ -147,7 +187,21 @@ def _joined(parts: List[SplitSummary]) -> SplitSummary:
         class_ids=set().union(*(part.class_ids for part in parts)),
         sizes_wh=[size_wh for part in parts for size_wh in part.sizes_wh],
         record_bytes=sum(part.record_bytes for part in parts),
+        ignored_yxyx=[ignored for part in parts for ignored in part.ignored_yxyx],
+        filenames=[name for part in parts for name in part.filenames],
     )
+
+
+def labelled_images(summary: SplitSummary) -> List[labels.LabelledImage]:
+    """The images of a summary, with boxes in the pixels of the images as stored."""
+    return [
+        labels.LabelledImage(
+            filename, size_wh, boxes.from_normalised_yxyx(boxes_yxyx, size_wh), classes
+        )
+        for filename, size_wh, boxes_yxyx, classes in zip(
+            summary.filenames, summary.sizes_wh, summary.boxes_yxyx, summary.classes_by_image
+        )
+    ]
 
 
 def record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str]:
@@ -187,7 +241,7 @@ def read_record(path: str, key: str, findings: Findings) -> Optional[SplitSummar
     tf = tensorflow1.load()
     from google.protobuf import message
 
-    summary = SplitSummary(path, [], [], [], set(), [], os.path.getsize(path))
+    summary = SplitSummary(path, [], [], [], set(), [], os.path.getsize(path), [], [])
     try:
         for data in tf.compat.v1.io.tf_record_iterator(path):
             _add_example(tf.train.Example.FromString(data), summary)
@@ -195,7 +249,8 @@ def read_record(path: str, key: str, findings: Findings) -> Optional[SplitSummar
         reason = str(getattr(error, "message", error)).splitlines()
         findings.error(
             key,
-            found=f"{paths.shown(path)}: fails after {len(summary.sizes_wh)} images "
+            found=f"{paths.shown(path)}: fails after "
+            f"{text.counted(len(summary.sizes_wh), 'image')} "
             f"({reason[0] if reason else 'no tf.Example'})",
             expected="a complete record of tf.Examples",
             write=remake(path),
@@ -225,11 +280,22 @@ def _add_example(example: Any, summary: SplitSummary) -> None:
     name = features["image/source_id"].bytes_list.value[0]
     width = features["image/width"].int64_list.value[0]
     height = features["image/height"].int64_list.value[0]
+    filename = features["image/filename"].bytes_list.value or [name]
     summary.names.append(name.decode("utf-8", "replace"))
+    summary.filenames.append(filename[0].decode("utf-8", "replace"))
     sides = [features[f"image/object/bbox/{side}"].float_list.value for side in SIDES]
-    summary.boxes_yxyx.append(np.array(sides, dtype=np.float64).T)
-    class_names = features["image/object/class/text"].bytes_list.value
-    summary.classes_by_image.append(tuple(name.decode("utf-8", "replace") for name in class_names))
+    boxes_yxyx = np.array(sides, dtype=np.float64).T
+    weights = np.array(features["image/object/weight"].float_list.value or [1] * len(boxes_yxyx))
+    counted = weights > 0
+    summary.boxes_yxyx.append(boxes_yxyx[counted])
+    summary.ignored_yxyx.append(boxes_yxyx[~counted])
+    class_names = [
+        name.decode("utf-8", "replace")
+        for name in features["image/object/class/text"].bytes_list.value
+    ]
+    if len(class_names) == len(counted):  # a record of another program may have ids alone
+        class_names = [name for name, counts in zip(class_names, counted) if counts]
+    summary.classes_by_image.append(tuple(class_names))
     summary.class_ids.update(features["image/object/class/label"].int64_list.value)
     summary.sizes_wh.append((width, height))
 

@@ -7,6 +7,7 @@ from shelfdet.config import pipeline
 from shelfdet.config.file_checks import LABEL_MAP_LINE
 from shelfdet.config.findings import DELETE_LINE, Findings
 from shelfdet.config.record_checks import RECORD_LINES
+from shelfdet.core.text import counted
 
 EXTRACTOR = "model.ssd.feature_extractor"
 POST_PROCESSING = "model.ssd.post_processing"
@@ -153,7 +154,8 @@ def _check_cosine(fields: Any, num_steps: int, key: str, findings: Findings) -> 
     if fields.total_steps > steps:
         effect = "the learning rate is still high when training ends"
     else:
-        effect = f"the learning rate is 0 for the last {steps - fields.total_steps} steps"
+        last = counted(steps - fields.total_steps, "step")
+        effect = f"the learning rate is 0 for the last {last}"
     if fields.total_steps != steps:
         findings.error(
             key + ".total_steps",
@@ -182,7 +184,8 @@ def _check_warmup(fields: Any, steps: int, key: str, findings: Findings) -> None
         findings.error(
             key + ".warmup_steps",
             found=f"{fields.warmup_steps}, with hold_base_rate_steps "
-            f"{fields.hold_base_rate_steps}, of {steps} steps: none are left for the decay",
+            f"{fields.hold_base_rate_steps}, of {counted(steps, 'step')}: none are left for the "
+            "decay",
             expected="a small part of the steps",
             write=write,
         )
@@ -195,8 +198,8 @@ def _check_warmup_share(key: str, warmup_steps: int, steps: int, findings: Findi
     if warmup_steps > steps * LONG_WARMUP:
         findings.warning(
             key,
-            found=f"{warmup_steps} of {steps} steps, {warmup_steps / steps:.0%}, in which the "
-            "learning rate has not reached its base",
+            found=f"{warmup_steps} of {counted(steps, 'step')}, {warmup_steps / steps:.0%}, in "
+            "which the learning rate has not reached its base",
             expected=f"at most {LONG_WARMUP:.0%} of the steps, usually {USUAL_WARMUP:.0%}",
             write=f"{key.rpartition('.')[2]}: {int(steps * USUAL_WARMUP)}",
         )
@@ -266,6 +269,13 @@ def _check_evaluation(config: pipeline.Config, findings: Findings) -> None:
             write=f"eval_input_reader {{\n  {LABEL_MAP_LINE}\n"
             f"  tf_record_input_reader {{ {RECORD_LINES['val']} }}\n}}",
         )
+    if len(config.eval_input_reader) > 1:
+        findings.warning(
+            "eval_input_reader",
+            found=f"{len(config.eval_input_reader)} of them: training uses the first alone",
+            expected="one, with an input_path line for the validation record of each dataset",
+            write="one eval_input_reader with the input_path lines of all",
+        )
     metrics = list(config.eval_config.metrics_set)
     unknown = [name for name in metrics if name not in METRICS]
     coco_line = 'metrics_set: "coco_detection_metrics"'
@@ -304,9 +314,10 @@ def _check_batch_norm(config: pipeline.Config, findings: Findings) -> None:
     elif from_scratch and decay**num_steps > STALE_STATISTICS:
         findings.warning(
             BATCH_NORM_DECAY,
-            found=f"{decay:g}: after {num_steps} steps from scratch {decay**num_steps:.0%} of the "
-            "statistics used in evaluation are still the initial values",
-            expected=f"at most {highest:g}, so that after {num_steps} steps less than "
+            found=f"{decay:g}: after {counted(num_steps, 'step')} from scratch "
+            f"{decay**num_steps:.0%} of the statistics used in evaluation are still the initial "
+            "values",
+            expected=f"at most {highest:g}, so that after {counted(num_steps, 'step')} less than "
             f"{STALE_STATISTICS:.0%} are; or more steps",
             write=f"decay: {min(USUAL_DECAY, highest):g}",
         )

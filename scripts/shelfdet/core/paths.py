@@ -1,7 +1,7 @@
 """Every path of the workspace, from the repository root, whatever the working directory is."""
 
 import pathlib
-from typing import Union
+from typing import Optional, Union
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -13,6 +13,9 @@ WORKSPACE = ROOT / "workspace" / "training_demo"
 IMAGES = WORKSPACE / "images"  # step 01 puts ShelfImages/{train,test} and annotations.csv here
 SHELF_IMAGES = IMAGES / "ShelfImages"
 ANNOTATIONS = WORKSPACE / "annotations"
+# The name of the dataset that is directly in IMAGES and ANNOTATIONS. One of another name is in the
+# folders of that name in them.
+DEFAULT_DATASET = "default"
 SPLITS = ("train", "val", "test")  # each has a label file and a TFRecord
 LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"
 PRETRAINED = WORKSPACE / "pre-trained-model"
@@ -48,14 +51,32 @@ def default_graph() -> pathlib.Path:
     return SHIPPED_GRAPH
 
 
-def labels(split: str) -> pathlib.Path:
+def dataset_images(dataset: str) -> pathlib.Path:
+    """Where step 01 puts the images and annotations of a dataset."""
+    return IMAGES if dataset == DEFAULT_DATASET else IMAGES / dataset
+
+
+def dataset_annotations(dataset: str) -> pathlib.Path:
+    """Where the label files and records of a dataset are."""
+    return ANNOTATIONS if dataset == DEFAULT_DATASET else ANNOTATIONS / dataset
+
+
+def dataset_of(folder: pathlib.Path) -> Optional[str]:
+    """The dataset whose label files and records are in ``folder``; None for other folders."""
+    folder = folder.resolve()
+    if folder == ANNOTATIONS.resolve():
+        return DEFAULT_DATASET
+    return folder.name if folder.parent == ANNOTATIONS.resolve() else None
+
+
+def labels(split: str, dataset: str = DEFAULT_DATASET) -> pathlib.Path:
     """The label file of ``split``, one of SPLITS."""
-    return ANNOTATIONS / f"{split}_labels.csv"
+    return dataset_annotations(dataset) / f"{split}_labels.csv"
 
 
-def record(split: str) -> pathlib.Path:
+def record(split: str, dataset: str = DEFAULT_DATASET) -> pathlib.Path:
     """The TFRecord of ``split``, one of SPLITS."""
-    return ANNOTATIONS / f"{split}.record"
+    return dataset_annotations(dataset) / f"{split}.record"
 
 
 def shown(path: Union[str, pathlib.Path]) -> str:

@@ -30,9 +30,16 @@ def share(count: int) -> float:
 
 def grid(size_wh: Size, count: int) -> List[Tile]:
     """The ``count`` x ``count`` tiles of an image, row by row; 1 gives the whole image."""
-    lefts, width = _spans(size_wh[0], count)
-    tops, height = _spans(size_wh[1], count)
+    width, height = size(size_wh, count)
+    lefts = _starts(size_wh[0], width, count)
+    tops = _starts(size_wh[1], height, count)
     return [(left, top, left + width, top + height) for top in tops for left in lefts]
+
+
+def size(size_wh: Size, count: int) -> Size:
+    """(width, height) of each of the ``count`` x ``count`` tiles of an image."""
+    width, height = (min(side, int(np.ceil(side / _lengths_of_side(count)))) for side in size_wh)
+    return width, height
 
 
 def product_scale(boxes_xyxy: np.ndarray, size_wh: Size) -> float:
@@ -66,11 +73,9 @@ def visible_shares(boxes_xyxy: np.ndarray, tile: Sequence[float]) -> np.ndarray:
     return boxes.intersections(boxes_xyxy, [tile])[:, 0] / boxes.areas(boxes_xyxy)
 
 
-def _spans(side: int, count: int) -> Tuple[List[int], int]:
-    """(start of each tile, length of a tile) along an image's side, all in pixels."""
-    length = min(side, int(np.ceil(side / _lengths_of_side(count))))
-    starts = np.linspace(0, side - length, count).round().astype(int).tolist()
-    return starts, length
+def _starts(side: int, length: int, count: int) -> List[int]:
+    """Where the tiles of a length start along an image's side, all in pixels."""
+    return np.linspace(0, side - length, count).round().astype(int).tolist()
 
 
 def _lengths_of_side(count: int) -> float:

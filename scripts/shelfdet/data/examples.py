@@ -91,6 +91,32 @@ def _counts(image: LabelledImage, tiling: Tiling) -> Sequence[int]:
     return (tiles.count_for(scale, tiling.product_scale),)
 
 
+def divided_like(image: LabelledImage, source_ids: Sequence[str]) -> List[Example]:
+    """The examples of an image that is divided as the ones with these source_ids are.
+
+    Tiles without any product are among them.
+
+    Args:
+      image: with boxes in its own pixels.
+      source_ids: of all examples of the image.
+    """
+    width, height = image.size_wh
+    dataset = image_of(source_ids[0])[: -len(image.filename)].rstrip("/")
+    sizes = set()
+    for source_id in source_ids:
+        left, top, right, bottom = tile_of(source_id) or (0, 0, width, height)
+        sizes.add((right - left, bottom - top))
+    counts = []
+    for count in range(1, max(width, height) + 1):
+        size_wh = tiles.size(image.size_wh, count)
+        if size_wh in sizes:
+            counts.append(count)
+            sizes.remove(size_wh)
+        if not sizes:
+            break
+    return of_image(image, Tiling(tuple(counts), keep_empty=True), dataset)
+
+
 def whole(image: LabelledImage, dataset: str = "") -> Example:
     """The example of an image that is not divided."""
     return Example(_source_id(image.filename, dataset), image)
