@@ -35,6 +35,7 @@ from typing import Any, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
+from shelfdet.core.text import counted, plural
 
 # (field of Registered, how it is printed)
 FITS = (("mapped_xyxy", "fitted to all boxes"), ("leave_one_out_xyxy", "leave-one-out"))
@@ -68,8 +69,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     products = sum(len(pair.registered.second_xyxy) for pair in pairs)
     print(
-        f"{count} pairs of images of one shelf; {len(pairs)} of them have the same number of boxes "
-        f"and could be registered: {products:,} products with two labels"
+        f"{counted(count, 'pair')} of images of one shelf; {len(pairs)} of them "
+        f"{plural(len(pairs), 'has', 'have')} the same number of boxes and could be registered: "
+        f"{products:,} {plural(products, 'product')} with two labels"
     )
     for field, fit in FITS:
         print_differences(label_agreement.differences(pairs, field), fit)

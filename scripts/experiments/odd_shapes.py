@@ -24,6 +24,7 @@ from typing import Any, Dict, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths, steps
+from shelfdet.core.text import counted
 
 # (name of the files, how it is printed, images, further options of step 08)
 CASES = (
@@ -85,7 +86,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     labels.write_labels(turned, args.output / "turned_labels.csv")
     labels.write_labels(strips, args.output / "strips_labels.csv")
-    print(f"{len(turned)} images turned, {len(strips)} strips: {paths.shown(args.output)}\n")
+    counts = f"{counted(len(turned), 'image')} turned, {counted(len(strips), 'strip')}"
+    print(f"{counts}: {paths.shown(args.output)}\n")
     print("| images | AP at IoU 0.5 | precision | recall |")
     print("|---|---|---|---|")
     for name, description, source, options in CASES:

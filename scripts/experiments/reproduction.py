@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, steps
+from shelfdet.core.text import counted
 from shelfdet.data import labels
 
 Figures = Dict[str, Any]  # what step 09 writes to metrics.json
@@ -90,7 +91,7 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
 
 def _other_images(path: pathlib.Path, split: str, found: int, expected: int) -> UserError:
     return UserError(
-        f"{path}: {found} images, which are not the {expected} that the shipped graph had for "
+        f"{path}: {counted(found, 'image')}, not the {expected} that the shipped graph had for "
         f"{split}; expected the same. Run `make data` without SEED and VAL_SHARE, or name a fold "
         "with --fold."
     )

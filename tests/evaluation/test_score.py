@@ -219,7 +219,7 @@ def test_no_true_positive_on_validation(shelf):
 @pytest.mark.parametrize("split", ["test", "val"])
 def test_ground_truth_without_any_box_is_refused(shelf, split):
     write_split(shelf, split, [(f"{split}.JPG", [], [(0.7, BOX)])])
-    message = rf"{split}_labels\.csv: none of its 1 images has a box; expected ground-truth boxes"
+    message = rf"{split}_labels\.csv: no box in its 1 image; expected ground-truth boxes"
     with pytest.raises(UserError, match=message):
         evaluate(shelf)
 
@@ -228,7 +228,7 @@ def test_detections_without_any_box_give_an_ap_of_0_and_a_warning(shelf, capsys)
     write_split(shelf, "test", [(FIRST, [BOX], [])])
     figures = evaluate(shelf, threshold=0.5)
     assert (figures["mAP"], figures["FN"]) == (0, 1)
-    assert "holds no detection in its 1 images" in capsys.readouterr().err
+    assert "holds no detection in its 1 image" in capsys.readouterr().err
 
 
 def test_a_threshold_of_few_images_gives_a_warning(shelf, capsys):

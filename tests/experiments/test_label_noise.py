@@ -38,7 +38,7 @@ def printed(tmp_path, capsys, second_xyxy):
 def test_equal_labels_allow_everything(tmp_path, capsys):
     figures, lines = printed(tmp_path, capsys, shelf())
     assert figures == [[1.0] * 4] * 4
-    assert lines[0].startswith("1 pairs of images of one shelf; 1 of them")
+    assert lines[0].startswith("1 pair of images of one shelf; 1 of them has")
     assert "27 products with two labels" in lines[0]
 
 

@@ -117,9 +117,9 @@ def test_missing_data_is_refused(called, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "split, names, message",
     [
-        ("train", ["b.JPG"], "1 images, which are not the 1 that .* had for train"),
-        ("val", ["b.JPG"], "1 images, which are not the 1 that .* had for val"),
-        ("test", ["a.JPG", "b.JPG"], "2 images, which are not the 1 that .* had for test"),
+        ("train", ["b.JPG"], "1 image, not the 1 that .* had for train"),
+        ("val", ["b.JPG"], "1 image, not the 1 that .* had for val"),
+        ("test", ["a.JPG", "b.JPG"], "2 images, not the 1 that .* had for test"),
     ],
 )
 def test_other_images_than_the_shipped_graphs_are_refused(

@@ -192,7 +192,7 @@ def test_exif_is_ignored_unless_asked_and_reported_either_way(detect, tmp_path):
     expected = [300 - ymax, xmin, 300 - ymin, xmax]
     np.testing.assert_allclose(turned.boxes_xyxy[0], expected, atol=1.01)
     assert "those of the turned images" in predict.exif_report(results, "apply")
-    assert predict.exif_report(results[:1], "apply") == "no image carries an EXIF orientation"
+    assert predict.exif_report(results[:1], "apply") == "no image has an EXIF orientation"
 
 
 def test_with_tiles_the_network_runs_on_the_image_and_each_tile(detect, network, tmp_path):

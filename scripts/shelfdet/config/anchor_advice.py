@@ -14,6 +14,7 @@ from shelfdet.config import network as networks
 from shelfdet.config import pipeline
 from shelfdet.core import boxes, paths
 from shelfdet.core.progress import progress
+from shelfdet.core.text import counted, plural
 from shelfdet.data import labels
 
 SizeWH = Tuple[int, int]
@@ -83,7 +84,7 @@ def measure(
         config, images, repeats, seed, lambda items: progress(items, "random crops", unit="images")
     )
 
-    def measure_boxes(boxes_by_image):
+    def measure_boxes(boxes_by_image: Sequence[np.ndarray]) -> coverage.Coverage:
         return coverage.measure(
             boxes_by_image,
             generated.anchors_xyxy,
@@ -203,9 +204,10 @@ def _boxes_line(measurement, images):
     raw_width, raw_height = _sizes(np.concatenate([image.boxes_xyxy for image in images])).T
     input_width, input_height = measurement.network.image_wh
     return (
-        f"{len(width):,} boxes in {len(images)} images, resized to {input_width} x {input_height} "
-        f"px: median {np.median(width):.0f} x {np.median(height):.0f} px, width/height {ratio:.2f} "
-        f"(5-95 %: {low:.2f}-{high:.2f}; before resizing {np.median(raw_width / raw_height):.2f})"
+        f"{len(width):,} {plural(len(width), 'box')} in {counted(len(images), 'image')}, resized "
+        f"to {input_width} x {input_height} px: median {np.median(width):.0f} x "
+        f"{np.median(height):.0f} px, width/height {ratio:.2f} (5-95 %: {low:.2f}-{high:.2f}; "
+        f"before resizing {np.median(raw_width / raw_height):.2f})"
     )
 
 
@@ -269,8 +271,7 @@ def _table_order(candidate):
 def advice_lines(candidate: Candidate) -> List[str]:
     """The lines to write into the config, with a sentence that says where."""
     width, height = candidate.network.image_wh
-    count = len(candidate.network.grids_wh)
-    maps = "1 feature map" if count == 1 else f"{count} feature maps"
+    maps = counted(len(candidate.network.grids_wh), "feature map")
     return [
         "",
         f"Lines for {width} x {height} px and {maps}. Write "

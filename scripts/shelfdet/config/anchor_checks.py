@@ -10,6 +10,7 @@ from shelfdet.anchors import coverage as anchor_coverage
 from shelfdet.config import pipeline
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
 from shelfdet.config.network import GeneratedAnchors, Network, generate_anchors
+from shelfdet.core.text import counted
 from shelfdet.data.labels import LabelledImage
 
 GENERATOR = "model.ssd.anchor_generator"
@@ -130,7 +131,8 @@ def _check_scales(fields: Any, num_layers: int, findings: Findings) -> None:
         kept = _positive_scales(fields.scales, num_layers)
         findings.error(
             SSD + ".scales",
-            found=f"{len(scales)} scales ({', '.join(scales)}) for {num_layers} layers{ignored}",
+            found=f"{counted(len(scales), 'scale')} ({', '.join(scales)}) for "
+            f"{counted(num_layers, 'layer')}{ignored}",
             expected="one for each layer",
             write="\n".join(f"scales: {scale:g}" for scale in kept),
         )
@@ -308,8 +310,8 @@ def check_coverage(
     if share < best_share - POOR_GAP:
         findings.warning(
             GENERATOR,
-            found=f"anchor coverage {share:.2f} of {len(coverage.best_iou)} train boxes at "
-            f"IoU >= {threshold:g}; {coverage.forced_only.mean():.2f} of the boxes are matched "
+            found=f"anchor coverage {share:.2f} of {counted(len(coverage.best_iou), 'train box')} "
+            f"at IoU >= {threshold:g}; {coverage.forced_only.mean():.2f} of the boxes are matched "
             f"only by force_match_for_each_row, {coverage.unmatched.mean():.2f} to no anchor",
             expected=f"{best_share:.2f}, which one anchor per cell reaches on these feature maps",
             write="\n".join(search.generator_lines(best)),
@@ -349,7 +351,7 @@ def _values_text(values: Sequence[float]) -> str:
     """A repeated field for a finding: "2 values: 0.5, 1"."""
     if not values:
         return "none"
-    return f"{len(values)} values: {', '.join(f'{value:g}' for value in values)}"
+    return f"{counted(len(values), 'value')}: {', '.join(f'{value:g}' for value in values)}"
 
 
 def _first_positive(values: Sequence[float], default: float) -> float:

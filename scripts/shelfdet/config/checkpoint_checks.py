@@ -125,8 +125,8 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
     part = "network" if load_all else "feature extractor"
     report(
         CHECKPOINT,
-        found=f"{len(fitting)} of the {part}'s {len(restored)} variables are in it with this shape"
-        f"{example}",
+        found=f"{len(fitting)} of the {part}'s {text.counted(len(restored), 'variable')} "
+        f"{text.plural(len(fitting), 'is', 'are')} in it with this shape{example}",
         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers"
         + (", and num_classes" if load_all else ""),
         write="the model block of the config that the checkpoint was trained with, most often the "

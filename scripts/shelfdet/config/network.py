@@ -12,6 +12,7 @@ from shelfdet import UserError
 from shelfdet.anchors import anchors
 from shelfdet.config import pipeline
 from shelfdet.core import boxes, tensorflow1
+from shelfdet.core.text import counted
 from shelfdet.data import labels
 
 Size = Tuple[int, int]
@@ -238,7 +239,7 @@ def generate_anchors(
         except (ValueError, ZeroDivisionError, TypeError, IndexError) as error:
             raise UserError(
                 "model.ssd.anchor_generator: object_detection cannot build it for "
-                f"{len(grids_wh)} feature maps: {error}"
+                f"{counted(len(grids_wh), 'feature map')}: {error}"
             ) from error
         with tf.compat.v1.Session() as session:
             by_layer = session.run([grid.get() for grid in grids])

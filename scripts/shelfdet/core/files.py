@@ -141,7 +141,7 @@ def locked(path: PathLike) -> Iterator[None]:
 
 
 def _try_to_lock(lock):
-    """The open descriptor of the lock file, or None where somebody else holds the lock."""
+    """The open descriptor of the lock file, or None where another process holds it."""
     if lock in _held:
         return None
     descriptor = os.open(str(lock), os.O_RDWR | os.O_CREAT, 0o666)
@@ -254,7 +254,7 @@ def writing_failed(path: PathLike, error: OSError) -> str:
 
 
 def _written_path(path):
-    """What a user knows a partial file as: the target."""
+    """The path for messages: of a partial file, that of its target."""
     path = pathlib.Path(path)
     # A loop: ``write_text`` to a partial file makes a partial file of the partial file.
     while path.name.startswith(".") and path.name.endswith(".partial"):

@@ -8,6 +8,7 @@ import numpy
 import PIL
 
 from shelfdet.core import parallel
+from shelfdet.core.text import counted
 
 CPU_INFO = "/proc/cpuinfo"
 TENSORFLOW_BUILDS = ("tensorflow", "intel-tensorflow")
@@ -16,8 +17,9 @@ TENSORFLOW_BUILDS = ("tensorflow", "intel-tensorflow")
 def described() -> str:
     """Such as "AMD EPYC 7B13, 2 cores; Python 3.7.16, tensorflow 1.15.5, NumPy 1.18.5, ..."."""
     return (
-        f"{_processor()}, {parallel.workers()} cores; Python {platform.python_version()}, "
-        f"{_tensorflow()}, NumPy {numpy.__version__}, Pillow {PIL.__version__}"
+        f"{_processor()}, {counted(parallel.workers(), 'core')}; Python "
+        f"{platform.python_version()}, {_tensorflow()}, NumPy {numpy.__version__}, Pillow "
+        f"{PIL.__version__}"
     )
 
 

@@ -38,7 +38,7 @@ class BoxChecker:
         """The valid boxes of one image as (class, box), inside it; notes the others."""
         kept = collections.OrderedDict()
         for row in rows:
-            # A region of many products, learned as one product, would teach a wrong size.
+            # Training would take a region of many products for one large product.
             if row.crowd:
                 self._counts["crowd"] += 1
                 continue
@@ -165,7 +165,7 @@ def _described(box_xyxy: Sequence[float]) -> str:
 
 
 def report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) -> None:
-    """Reports images in which a product seems to have two boxes, which only a person can tell."""
+    """Reports images in which a product seems to have two boxes, which only a person can decide."""
     counts = {
         image.filename: int(boxes.duplicates(image.boxes_xyxy, image.classes).sum())
         for image in labelled

@@ -23,7 +23,7 @@ from shelfdet.core import files
 # Attempts in a row that bring no byte before giving up; one that brings some starts the count
 # again.
 ATTEMPTS = 6
-FIRST_PAUSE_SECONDS = 1.0  # doubled after every fruitless attempt: 31 s in all before giving up
+FIRST_PAUSE_SECONDS = 1.0  # doubled after every failed attempt: 31 s in all before giving up
 TIMEOUT_SECONDS = 30.0
 BLOCK = 1 << 16  # bytes read and written at a time
 # HTTP status codes of a server that is busy or briefly broken, and not of a wrong address.
@@ -94,23 +94,23 @@ def fetch(
 
 
 def _attempt_until_complete(url, partial, pause, timeout):
-    fruitless = 0
+    failures = 0
     while True:
         size_before = _size(partial)
         try:
             _attempt(url, partial, timeout)
             return
         except _Interrupted as interruption:
-            fruitless += 1
+            failures += 1
             if _size(partial) > size_before:
-                fruitless = 1
-            if fruitless >= ATTEMPTS:
+                failures = 1
+            if failures >= ATTEMPTS:
                 raise UserError(
-                    f"{url}: {interruption} after {fruitless} attempts, {_size(partial)} bytes so "
+                    f"{url}: {interruption} after {failures} attempts, {_size(partial)} bytes so "
                     "far. Check the connection and start the same command again (it resumes from "
                     "here), or fetch the file by hand."
                 ) from interruption
-            time.sleep(pause * 2 ** (fruitless - 1))
+            time.sleep(pause * 2 ** (failures - 1))
 
 
 def _attempt(url, partial, timeout):

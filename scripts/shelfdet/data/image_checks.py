@@ -15,7 +15,7 @@ from shelfdet.data import images, names
 from shelfdet.data.box_checks import Report, Size
 from shelfdet.data.formats import ImagesByName
 
-FEW_IMAGES = 8  # decoded in this process; more are worth starting others
+FEW_IMAGES = 8  # decoded in this process, because starting others would take longer
 
 
 class InspectedImages(NamedTuple):

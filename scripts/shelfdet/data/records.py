@@ -301,13 +301,13 @@ def to_example(example: Example, encoded: bytes, stored_wh: Size, label_map: Dic
     ymin, xmin, ymax, xmax = boxes_yxyx.T
     digest = hashlib.sha256(encoded).hexdigest()
 
-    def bytes_feature(values):
+    def bytes_feature(values: Iterable[bytes]) -> Any:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
-    def int_feature(values):
+    def int_feature(values: Iterable[int]) -> Any:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    def float_feature(values):
+    def float_feature(values: Iterable[float]) -> Any:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
     feature = {

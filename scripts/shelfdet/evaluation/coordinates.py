@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from shelfdet.core import boxes
+from shelfdet.core.text import counted, plural
 from shelfdet.data import box_units
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation.matching import PASCAL_IOU
@@ -338,7 +339,8 @@ def _text(reading: _Reading, expected: str, possible: int, as_read: int) -> str:
     if reading.order != expected:
         remedies.append(f"Write the numbers of a box in the order {expected}.")
     return (
-        f"{as_read} of {possible} boxes match (IoU {PASCAL_IOU:g}) as they are read, and "
-        f"{reading.matched} if they are {reading.order} in {reading.frame.name}; expected "
-        f"{expected} in pixels of the image on disk. {' '.join(remedies)}"
+        f"{as_read} of {counted(possible, 'box')} {plural(as_read, 'matches', 'match')} (IoU "
+        f"{PASCAL_IOU:g}) as read, and {reading.matched} if they are {reading.order} in "
+        f"{reading.frame.name}; expected {expected} in pixels of the image on disk. "
+        f"{' '.join(remedies)}"
     )

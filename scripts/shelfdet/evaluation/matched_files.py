@@ -47,7 +47,7 @@ def read(sides: Sides) -> List[Matches]:
         _check_truth(sides, truth)
         matches = _match(sides, truth, found)
     except UserError as error:
-        # Where all boxes are wrong for one reason, it is worth more than the list of them.
+        # Where all boxes are wrong for one reason, that reason replaces the list of them.
         reason = _reason_of_refusal(sides)
         if reason is None:
             raise
@@ -91,9 +91,9 @@ def _read_both(sides: Sides, check_boxes: bool = True) -> Tuple[List[Detections]
 def _check_truth(sides: Sides, truth: Sequence[Detections]) -> None:
     if not any(len(image.boxes_xyxy) for image in truth):
         raise UserError(
-            f"{sides.truth}: none of its {len(truth)} images has a box; expected ground-truth "
-            "boxes, without which precision, recall and AP are not defined. Check the path, or "
-            "the annotations from which the file was made."
+            f"{sides.truth}: no box in its {text.counted(len(truth), 'image')}; expected "
+            "ground-truth boxes, without which precision, recall and AP are not defined. Check the "
+            "path, or the annotations from which the file was made."
         )
 
 
@@ -118,20 +118,20 @@ def _check_matches(sides: Sides, matches: Sequence[Matches]) -> None:
         if explanation.share >= MOST_MISREAD:
             raise UserError(message)
         filenames = explanation.filenames
-        warn(f"in {len(filenames)} images ({text.listed(filenames)}): {message}")
+        warn(f"in {text.counted(len(filenames), 'image')} ({text.listed(filenames)}): {message}")
         return
     count = sum(len(image.scores) for image in matches)
     if not count:
         warn(
-            f"{sides.found}: holds no detection in its {len(matches)} images, so that every "
-            "ground-truth box is a false negative."
+            f"{sides.found}: holds no detection in its {text.counted(len(matches), 'image')}, so "
+            "that every ground-truth box is a false negative."
         )
     elif coordinates.matched_share(pairs) < coordinates.NEARLY_NONE:
         warn(
-            f"{sides.found}: nearly none of its {count} detections of any score matches a "
-            f"ground-truth box of {sides.truth}; expected more of a trained detector. Swapped "
-            "axes, other units, and resized or turned images do not explain it: check that both "
-            "are of the same images, and draw some of the boxes."
+            f"{sides.found}: nearly none of its {text.counted(count, 'detection')} of any score "
+            f"matches a ground-truth box of {sides.truth}; expected more of a trained detector. "
+            "Swapped axes, other units, and resized or turned images do not explain it: check that "
+            "both are of the same images, and draw some of the boxes."
         )
 
 

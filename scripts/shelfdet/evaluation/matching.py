@@ -237,8 +237,8 @@ def _check_same_images(labelled: Iterable[str], found: Iterable[str]) -> None:
     if problems:
         raise UserError(
             f"ground truth and detections are not of the same images: {'; '.join(problems)}. "
-            f"Expected the same {len(labelled)} images in both: detect on exactly the labelled "
-            "ones; an image without boxes must be listed too."
+            f"Expected the same {text.counted(len(labelled), 'image')} in both: detect on exactly "
+            "the labelled ones; an image without boxes must be listed too."
         )
 
 
@@ -264,7 +264,8 @@ def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Dete
             "detect in the images as they are labelled (step 08: --exif ignore or --exif apply)."
         )
     raise UserError(
-        f"{len(other_sizes)} of {len(truth)} images have another size in the detections than in "
+        f"{len(other_sizes)} of {text.counted(len(truth), 'image')} "
+        f"{text.plural(len(other_sizes), 'has', 'have')} another size in the detections than in "
         f"the ground truth ({text.listed(other_sizes, 3)}). Expected boxes in pixels of the same "
         f"image. {remedy}"
     )

@@ -8,6 +8,7 @@ import numpy as np
 from shelfdet.anchors import anchors, coverage
 from shelfdet.config import network, pipeline
 from shelfdet.core import boxes, drawing
+from shelfdet.core.text import counted, plural
 from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
 from shelfdet.evaluation import matching, scored_graph
@@ -92,7 +93,10 @@ def page_data(
     }
     return {
         "title": f"Evaluation of {name}",
-        "about": f"{len(matches)} images with {products:,} labelled products ({label_file.name})",
+        "about": (
+            f"{counted(len(matches), 'image')} with {products:,} "
+            f"{plural(products, 'labelled product')} ({label_file.name})"
+        ),
         "threshold": scored["threshold"],
         "thresholdOrigin": (
             "given" if scored.get("threshold_from") == "given" else "chosen on validation images"
@@ -270,11 +274,11 @@ def anchor_coverage(config_path: pathlib.Path, truth: Sequence[LabelledImage]) -
     # The same measure as step 03 prints, at more IoUs for a smooth curve.
     share = coverage.shares(np.concatenate(best), COVERAGE_IOUS)
     per_cell = sorted(set(generated.per_cell))
-    plural = "" if per_cell == [1] else "s"
+    anchor_word = "anchor" if per_cell == [1] else "anchors"
     at_half = share[COVERAGE_IOUS.index(0.5)]
     note = (
-        f"{len(generated.per_cell)} feature maps, {'/'.join(map(str, per_cell))} anchor{plural} a "
-        f"cell, {len(generated.anchors_xyxy):,} anchors in all. At IoU 0.5 the anchors cover "
-        f"{at_half:.1%} of these products."
+        f"{counted(len(generated.per_cell), 'feature map')}, {'/'.join(map(str, per_cell))} "
+        f"{anchor_word} a cell, {len(generated.anchors_xyxy):,} anchors in all. At IoU 0.5 the "
+        f"anchors cover {at_half:.1%} of these products."
     )
     return {"iou": COVERAGE_IOUS, "share": share, "note": note}

@@ -226,11 +226,11 @@ def _choose_threshold(
         )
     if len(validation) < FEW_IMAGES:
         warn(
-            f"the threshold is chosen on {len(validation)} images; expected at least "
-            f"{FEW_IMAGES} for one that is reliable. Set more aside for validation "
+            f"the threshold is chosen on {text.counted(len(validation), 'image')}; expected at "
+            f"least {FEW_IMAGES} for one that is reliable. Set more aside for validation "
             "(make data VAL_SHARE=0.3)."
         )
     return Threshold(
         threshold,
-        f"highest score that maximises F1 on {path.name}, {len(validation)} images",
+        f"highest score that maximises F1 on {path.name}, {text.counted(len(validation), 'image')}",
     )

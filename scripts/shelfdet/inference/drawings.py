@@ -1,6 +1,6 @@
 """Images with detected boxes drawn on them, and counts.csv, the number of products in each.
 
-Drawings carry a mark in their EXIF block, by which a later run knows that it may replace them.
+Drawings have a mark in their EXIF block. A later run replaces only images that have it.
 """
 
 import csv
@@ -13,6 +13,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import drawing, files, paths
+from shelfdet.core.text import counted
 from shelfdet.data import images
 from shelfdet.data.detections import Detections
 
@@ -112,7 +113,8 @@ def counts_report(counts: Counts) -> str:
     """The total, the average, and whether the folder holds other images."""
     average = counts.products / counts.images
     report = (
-        f"{paths.shown(counts.path)}: {counts.products} products in {counts.images} images "
+        f"{paths.shown(counts.path)}: {counted(counts.products, 'product')} in "
+        f"{counted(counts.images, 'image')} "
         f"({average:.1f} an image); the drawings are beside it"
     )
     if counts.other_drawings:

@@ -248,9 +248,9 @@ def check_graph(graph: pathlib.Path) -> None:
     same_length = len(boxes_yxyx) == len(scores) == len(class_ids)
     if not same_length or not all(np.isfinite(value).all() for value in values):
         raise UserError(
-            f"{graph.name}: runs, but gives {len(boxes_yxyx)} boxes, {len(scores)} scores and "
-            f"{len(class_ids)} classes; expected as many of each, all finite. Were the losses in "
-            "train.log finite to the end?"
+            f"{graph.name}: runs, but gives {text.counted(len(boxes_yxyx), 'box')}, "
+            f"{text.counted(len(scores), 'score')} and {text.counted(len(class_ids), 'class')}; "
+            "expected as many of each, all finite. Were the losses in train.log finite to the end?"
         )
 
 

@@ -71,7 +71,7 @@ def fold(definition: GraphDef) -> GraphDef:
                 graph.node.remove(nodes[before.input[1]])
                 graph.node.remove(before)
         elif _is_fixed_norm(node, readers):
-            # fold_batch_norms knows only this name. V3 differs from it by one attribute.
+            # fold_batch_norms finds only this name. V3 differs from it by one attribute.
             node.op = "FusedBatchNorm"
             del node.attr["U"]
     return optimize_for_inference_lib.fold_batch_norms(graph)

@@ -326,8 +326,8 @@ def successful(results: List[ImageResult], source: pathlib.Path) -> List[Detecti
     found = [result.detections for result in results if result.detections is not None]
     if not found:
         raise UserError(
-            f"{source}: none of its {count_images(results)} can be read; expected one at least. "
-            f"The first: {results[0].problem}"
+            f"{source}: none of its {text.counted(len(results), 'image')} can be read; expected "
+            f"one at least. The first: {results[0].problem}"
         )
     return found
 
@@ -349,14 +349,14 @@ def outcomes(results: List[ImageResult]) -> Dict[str, Any]:
 
 
 def exif_report(results: List[ImageResult], exif: str) -> str:
-    """Which images carry an EXIF orientation, and whether it was applied."""
+    """Which images have an EXIF orientation, and whether it was applied."""
     flagged = [
         f"{result.filename} ({result.orientation})"
         for result in results
         if result.orientation > images.UPRIGHT
     ]
     if not flagged:
-        return "no image carries an EXIF orientation"
+        return "no image has an EXIF orientation"
     if exif == "apply":
         effect = "turned: boxes and sizes are those of the turned images"
     else:
@@ -364,7 +364,8 @@ def exif_report(results: List[ImageResult], exif: str) -> str:
             "not turned: boxes are those of the raw pixels. If drawings are sideways or upside "
             "down, use --exif apply"
         )
-    return f"{count_images(flagged)} with an EXIF orientation: {text.listed(flagged)}\n  {effect}"
+    count = text.counted(len(flagged), "image")
+    return f"{count} with an EXIF orientation: {text.listed(flagged)}\n  {effect}"
 
 
 def strip_report(results: List[ImageResult]) -> str:
@@ -377,8 +378,8 @@ def strip_report(results: List[ImageResult]) -> str:
     if not strips:
         return ""
     return (
-        f"{count_images(strips)} more than twice as wide as high, or as high as wide: "
-        f"{text.listed(strips)}\n"
+        f"{text.counted(len(strips), 'image')} more than twice as wide as high, or as high as "
+        f"wide: {text.listed(strips)}\n"
         "  a graph that was trained on images of ordinary shape finds little there; --pad-strips "
         "(`make predict PAD=1`) adds margins"
     )
@@ -390,13 +391,9 @@ def skipped_report(results: List[ImageResult]) -> str:
     if not problems:
         return ""
     lines = [f"skipped: {problem}" for problem in problems[: text.SHOWN_PROBLEMS]]
-    lines.append(f'skipped {count_images(problems)}; all are listed in the output\'s "info"')
+    count = text.counted(len(problems), "image")
+    lines.append(f'skipped {count}; all are listed in the output\'s "info"')
     return "\n".join(lines)
-
-
-def count_images(items: List[Any]) -> str:
-    """The number of ``items``, as "1 image" or "2 images"."""
-    return "1 image" if len(items) == 1 else f"{len(items)} images"
 
 
 def _prepare(path: pathlib.Path, settings: Settings) -> _Prepared:

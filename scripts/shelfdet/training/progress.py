@@ -102,7 +102,7 @@ class CrashReport:
         shown = "".join(self.traceback or self.tail).rstrip()
         advice = self._advice(status, shown)
         if self.traceback and advice != OTHER_ADVICE:
-            # The cause is known: the lines of code that led to it tell a user nothing more.
+            # The cause is known: the lines of code that led to it do not help a user.
             shown = self._exception()
         return (
             f"{log_path}: model_main.py ended with status {status}. {advice}\n\n{shown}\n\n{kept}"
@@ -165,7 +165,7 @@ class Progress:
         self._bar.close()
 
     def read(self, line: str) -> None:
-        """Takes the next line of the log, and shows it if it tells of progress."""
+        """Takes the next line of the log, and shows it if it states progress."""
         loss = LOSS_LINE.search(line)
         state = STATE_LINE.search(line)
         evaluation = EVALUATION_LINE.search(line)

@@ -70,8 +70,9 @@ def check_same_variables(
     ]
     reason = f" ({pipeline.listed(changed)})" if changed else ""
     raise UserError(
-        f"{prefix}: holds {len(needed) - len(missing)} of the {len(needed)} variables of the "
-        f"training that {config_path} describes now{reason}; not there, or of another shape, are "
+        f"{prefix}: holds {len(needed) - len(missing)} of the "
+        f"{text.counted(len(needed), 'variable')} of the training that {config_path} describes "
+        f"now{reason}; not there, or of another shape, are "
         f"{text.listed(missing, SHOWN_VARIABLES)}. Expected all: the same network and the same "
         f"optimizer. {NEW_RUN}, or undo the change of the config."
     )
