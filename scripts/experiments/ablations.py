@@ -58,13 +58,7 @@ COLUMNS = (
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="CHOICE", help="only these (default: all)")
-    parser.add_argument(
-        "--steps",
-        type=command_line.positive,
-        default=STEPS,
-        metavar="N",
-        help="of the base's training (default: %(default)s)",
-    )
+    command_line.add_positive(parser, "--steps", STEPS, "of the base's training")
     parser.add_argument(
         "--jobs",
         type=command_line.positive,

@@ -70,20 +70,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         default=list(paths.SHIPPED_GRAPHS),
         help="of frozen graphs (default: the shipped ones)",
     )
-    parser.add_argument(
-        "--count",
-        type=command_line.positive,
-        default=300,
-        metavar="N",
-        help="images of a run (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scored",
-        type=command_line.positive,
-        default=10000,
-        metavar="N",
-        help="images to score, with 50 boxes each (default: %(default)s)",
-    )
+    command_line.add_positive(parser, "--count", 300, "images of a run")
+    command_line.add_positive(parser, "--scored", 10000, "images to score, with 50 boxes each")
     parser.add_argument(
         "--only",
         nargs="+",

@@ -34,14 +34,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         default=paths.WORKSPACE / "demo" / "shelves",
         help="folder to draw into (default: %(default)s)",
     )
-    for option, kind, number in (("--train", "training", 60), ("--test", "test", 16)):
-        parser.add_argument(
-            option,
-            type=command_line.positive,
-            default=number,
-            metavar="N",
-            help=f"number of {kind} images (default: %(default)s)",
-        )
+    command_line.add_positive(parser, "--train", 60, "number of training images")
+    command_line.add_positive(parser, "--test", 16, "number of test images")
     command_line.add_seed(parser, "another seed draws other shelves")
     return parser.parse_args(argv)
 

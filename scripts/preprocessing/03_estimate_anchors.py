@@ -93,13 +93,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "training sees after random flips and crops",
     )
     parser.add_argument("--no-table", action="store_true", help="leave out the other input sizes")
-    parser.add_argument(
-        "--repeats",
-        type=command_line.positive,
-        default=4,
-        metavar="N",
-        help="random crops of each image (default: %(default)s)",
-    )
+    command_line.add_positive(parser, "--repeats", 4, "random crops of each image")
     command_line.add_seed(parser, "of the search and the crops")
 
 

@@ -32,13 +32,7 @@ from shelfdet.training import best_checkpoint, options
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
     options.add_launcher_options(parser)
-    parser.add_argument(
-        "--log-steps",
-        type=command_line.positive,
-        default=10,
-        metavar="N",
-        help="between lines with the loss (default: %(default)s)",
-    )
+    command_line.add_positive(parser, "--log-steps", 10, "between lines with the loss")
     parser.add_argument(
         "--parent",
         type=int,

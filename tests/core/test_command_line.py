@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -132,11 +133,17 @@ def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(cap
     parser = command_line.make_parser("First line.\n\n    an indented line")
     parser.add_argument("--run-dir", **command_line.FOLDER)
     command_line.add_seed(parser, "of the search")
+    command_line.add_positive(parser, "--wait-seconds", 3, "before the next try", unit="S")
     assert parser.parse_args(["--run-dir", "a"]).run_dir == pathlib.Path("a")
-    assert parser.parse_args([]).seed == 0
+    assert (parser.parse_args([]).seed, parser.parse_args([]).wait_seconds) == (0, 3)
     assert "First line.\n\n    an indented line\n" in parser.format_help()
     assert "--run-dir FOLDER" in parser.format_help()
     assert "of the search (default: 0)" in parser.format_help()
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--run", "a"])
-    assert "unrecognized arguments: --run a" in capsys.readouterr().err
+    assert re.search(r"--wait-seconds S +before the next try \(default: 3\)", parser.format_help())
+    for options, message in (
+        (["--run", "a"], "unrecognized arguments: --run a"),
+        (["--wait-seconds", "0"], f"--wait-seconds: found '0', {NUMBER} 1"),
+    ):
+        with pytest.raises(SystemExit):
+            parser.parse_args(options)
+        assert message in capsys.readouterr().err

@@ -152,6 +152,15 @@ def add_seed(parser: argparse.ArgumentParser, use: str) -> None:
     parser.add_argument("--seed", type=int, default=0, help=f"{use} (default: %(default)s)")
 
 
+def add_positive(
+    parser: argparse.ArgumentParser, option: str, default: int, use: str, unit: str = "N"
+) -> None:
+    """Adds an option for a whole number of at least 1. ``unit``: of the number, in the help."""
+    parser.add_argument(
+        option, type=positive, default=default, metavar=unit, help=f"{use} (default: %(default)s)"
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, as the ``type`` of an argparse option."""
     return _at_least(1, text)

@@ -41,20 +41,15 @@ def run_folder(run_dir: Optional[pathlib.Path], config: pathlib.Path) -> pathlib
 
 def add_launcher_options(parser: argparse.ArgumentParser) -> None:
     """What step 06 passes on to launcher.py."""
-    parser.add_argument(
+    command_line.add_positive(
+        parser,
         "--save-seconds",
-        type=command_line.positive,
-        default=300,
-        metavar="S",
-        help="between checkpoints: as much work is lost if the process is killed "
-        "(default: %(default)s)",
+        300,
+        "between checkpoints: as much work is lost if the process is killed",
+        unit="S",
     )
-    parser.add_argument(
-        "--eval-seconds",
-        type=command_line.positive,
-        default=600,
-        metavar="S",
-        help="at least, between evaluations on validation (default: %(default)s)",
+    command_line.add_positive(
+        parser, "--eval-seconds", 600, "at least, between evaluations on validation", unit="S"
     )
     command_line.add_seed(
         parser,

@@ -78,13 +78,12 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help="give images more than twice as wide as high (or as high as wide) grey margins, to "
         "4:3, before the network runs; for graphs trained on images of ordinary shape",
     )
-    parser.add_argument(
+    command_line.add_positive(
+        parser,
         "--tiles",
-        type=command_line.positive,
-        default=1,
-        metavar="N",
-        help="run the network on N x N overlapping parts of each image, too, for products smaller "
-        "than those that the graph was trained on (default: %(default)s)",
+        1,
+        "run the network on N x N overlapping parts of each image, too, for products smaller than "
+        "those that the graph was trained on",
     )
     parser.add_argument(
         "--skip-bad",
