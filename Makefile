@@ -1,5 +1,6 @@
 # The pipeline in its order; `make` alone lists the targets. Options are given as `make train CONFIG=mine`. Their names are
-# in scripts/variables.mk. Values are used as typed; those that are 1 here (PAD=1) are off with 0, no, false or off.
+# in scripts/variables.mk. Values are used as typed; those that are 1 here (PAD=1) are off with 0, no, false or off. One
+# that no target asked for uses is refused.
 # Every step is a script that also runs by itself: .venv/bin/python scripts/.../NN_step.py --help
 #
 # CONFIG is the name of a config in training/, or the path of one. training/NAME.config trains into training/NAME/, is
@@ -35,9 +36,10 @@ TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,
     $(call option,--start-from,$(START_FOLDER))
 EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(GRAPH_NAME)) \
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
-DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF))
+DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
+    $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips)
 PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
-    $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips) $(if $(SKIP_BAD),--skip-bad)
+    $(if $(SKIP_BAD),--skip-bad)
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 # --logdir is a list: NAME:FOLDER,FOLDER
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
@@ -72,7 +74,8 @@ lint: setup  ## check the format and the style of the code
 	$(RUN_PYTHON) -m ruff check .
 
 test: setup  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those that need the real photographs)
-	$(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
+	$(call environment,SHELF_DATA) $(call environment,SHELF_DATA_ORIGINAL) \
+	    $(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
 
 # Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
@@ -95,7 +98,7 @@ export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folde
 pretrained: setup  ## download the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
 
-eval: setup  ## steps 08, 09: detect and score, into metrics.json, image2products.json (CONFIG=name GRAPH=name EXIF=apply)
+eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name GRAPH=name EXIF=apply TILES=2 PAD=1)
 	$(EVALUATION)/08_detect.py --labels $(LABELS)/val_labels.csv $(DETECT_OPTIONS)
 	$(EVALUATION)/08_detect.py --labels $(LABELS)/test_labels.csv $(DETECT_OPTIONS)
 	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
@@ -122,7 +125,7 @@ label-noise: setup  ## how much the labels of repeated photographs differ, and s
 	$(EXPERIMENTS)/label_noise.py
 
 bench: setup  ## images/s and memory of steps 04, 08, 09 (SHELF_DATA=folder SHELF_DATA_ORIGINAL=folder: real photographs)
-	$(EXPERIMENTS)/benchmarks.py
+	$(call environment,SHELF_DATA) $(call environment,SHELF_DATA_ORIGINAL) $(EXPERIMENTS)/benchmarks.py
 
 clean:  ## remove what is made again in minutes: labels, records, results, the demo; never images, runs or graphs
 	rm -rf $(WORKSPACE)/demo $(RESULTS) .pytest_cache .hypothesis .ruff_cache

@@ -1,5 +1,6 @@
 # The variables that can be given to make, as `make train CONFIG=mine` or in the environment. Their values are used as they
-# were typed: neither make nor a shell interprets anything in them. The Makefile includes this file.
+# were typed: neither make nor a shell interprets anything in them. One that is given to make has to be used by a target
+# that is asked for; one in the environment may be meant for another program. The Makefile includes this file.
 
 VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME \
     OUT_OF_IMAGE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS TEST_SHARE THRESHOLD \
@@ -15,6 +16,9 @@ quoted = '$(subst ','\'',$(1))'
 # $(call option,--name,TEXT): the option with its value, if there is one. With =, because a value may begin with -.
 option = $(if $(2),$(1)=$(call quoted,$(2)))
 
+# $(call environment,NAME): for the front of a command that reads the variable NAME from its environment
+environment = $(if $($(1)),$(1)=$(call quoted,$($(1))))
+
 # --- names ---
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -26,6 +30,18 @@ advice = $(if $(1),did you mean $(1)=? )`make` lists the targets with their vari
 $(foreach name,$(filter-out $(VALUES) $(FLAGS),$(GIVEN)),\
     $(error $(name)= is not a variable of this Makefile; $(call advice,$(call similar,$(name)))))
 
+# TARGET:VARIABLE, which target uses which variable, and TARGET: for each target; as the Makefile's recipes say
+USES := $(shell awk -f scripts/variables.awk Makefile)
+GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
+USED := $(foreach goal,$(GOALS),$(patsubst $(goal):%,%,$(filter $(goal):%,$(USES))))
+# $(call users,NAME): the targets that use a variable
+users = $(sort $(patsubst %:$(1),%,$(filter %:$(1),$(USES))))
+unused = $(error $(1)= has no effect on `make $(GOALS)`; expected with: $(call users,$(1)). Leave it out)
+# Of a target that does not exist, make says so itself.
+ifeq ($(filter-out $(USES),$(GOALS:%=%:)),)
+  $(foreach name,$(filter-out $(USED),$(GIVEN)),$(call unused,$(name)))
+endif
+
 # --- values ---
 
 define LINE_BREAK
@@ -33,13 +49,16 @@ define LINE_BREAK
 
 endef
 
+is_used = $(filter $(1),$(USED))
 # A variable defined by `make NAME=...` expands the $ in its value at each use and each export to a command.
-# $(value NAME) is the value before that, and := keeps it. `export` is for the tests and benchmarks, which read SHELF_DATA.
+# $(value NAME) is the value before that, and := keeps it.
 define keep_value
+  $(if $(is_used),$(check_value))
+  override $(1) := $$(value $(1))
+endef
+define check_value
   $(if $(findstring $(LINE_BREAK),$(value $(1))),$(error $(1)= has a line break in its value; expected one line))
   $(if $(value $(1)),,$(if $(filter $(1),$(GIVEN)),$(error $(1)= has no value; give it one, or leave out $(1)=)))
-  override $(1) := $$(value $(1))
-  export $(1)
 endef
 
 lower = $(shell printf %s $(call quoted,$(1)) | tr '[:upper:]' '[:lower:]')
@@ -47,8 +66,7 @@ lower = $(shell printf %s $(call quoted,$(1)) | tr '[:upper:]' '[:lower:]')
 on = $(if $(filter $(ON:%=[%]),[$(2)]),1,$(if $(filter $(OFF:%=[%]) [],[$(2)]),,$(call refuse_flag,$(1))))
 refuse_flag = $(error $(1)=$(value $(1)) is neither on ($(ON)) nor off ($(OFF), or nothing); expected one of these)
 define keep_flag
-  override $(1) := $(call on,$(1),$(call lower,$(value $(1))))
-  export $(1)
+  override $(1) := $(if $(is_used),$(call on,$(1),$(call lower,$(value $(1)))),$$(value $(1)))
 endef
 
 is_defined = $(filter-out undefined,$(origin $(1)))

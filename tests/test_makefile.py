@@ -17,11 +17,13 @@ GRAPHS = f"{TRAINING_DEMO}/trained-inference-graphs"
 # What make hands on to a make that it starts; the tests must not depend on how they were started.
 FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 
+# Given in the environment, where a target may leave some of them unused.
 EVERY_VARIABLE = (
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
     "VAL_SHARE=0.1 TEST_SHARE=0.2 EXIF=x DRAW=x ANNOTATIONS=x FORMAT=x ALLOW_MISSING=1 "
     "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1"
-).split()
+)
+EVERY_VARIABLE = dict(word.split("=") for word in EVERY_VARIABLE.split())
 
 
 def run_make(*arguments, folder=ROOT, **environment):
@@ -77,7 +79,7 @@ def known_options(path):
 
 @pytest.mark.parametrize("target", targets())
 def test_every_file_that_make_runs_is_there_and_knows_its_options(target):
-    commands = make("--dry-run", target, *EVERY_VARIABLE).replace("\\\n", " ")
+    commands = make("--dry-run", target, **EVERY_VARIABLE).replace("\\\n", " ")
     for script, options in re.findall(
         r"^(?:\S*/python|@?.*\bbash) (\S+\.(?:py|sh))(.*)$", commands, re.MULTILINE
     ):
@@ -100,7 +102,7 @@ def test_a_config_or_run_of_ones_own_leaves_the_shipped_graph_alone(options, gra
     folder = f"{GRAPHS}/{graph}"
     exported = make("--dry-run", "export", *options)
     used = "".join(
-        make("--dry-run", target, "IMAGES=x", *options) for target in ("eval", "report", "predict")
+        make("--dry-run", target, *options, IMAGES="x") for target in ("eval", "report", "predict")
     )
     if graph is None:
         assert "--name" not in exported and "trained-inference-graphs" not in used
@@ -133,7 +135,7 @@ def test_config_is_a_name_or_a_path(given, file):
 
 def test_without_config_the_scripts_defaults_are_used():
     for target in ("anchors", "check", "train", "export", "eval", "report", "predict"):
-        commands = make("--dry-run", target, "IMAGES=x")
+        commands = make("--dry-run", target, IMAGES="x")
         assert not re.search("--(config|run-dir|name|graph|graph-dir)=", commands)
 
 
@@ -182,7 +184,7 @@ class Copy:
         self.root = folder
         self.recorded = folder / "recorded"
         (folder / "scripts").mkdir(parents=True)
-        for name in ("Makefile", "scripts/variables.mk"):
+        for name in ("Makefile", "scripts/variables.mk", "scripts/variables.awk"):
             shutil.copy2(str(ROOT / name), str(folder / name))
         (folder / "scripts" / "setup.sh").write_text(
             """printf '%s\\n' "$CPU" "$PYTHON" >settings\n"""
@@ -244,7 +246,7 @@ def test_clean_removes_only_what_the_steps_make():
 
 def test_every_target_sets_up_first():
     for target in set(targets()) - {"help", "clean"}:
-        assert "scripts/setup.sh" in make("--dry-run", target, "IMAGES=x")
+        assert "scripts/setup.sh" in make("--dry-run", target, IMAGES="x")
 
 
 # What a name can hold that a shell or make itself would interpret
@@ -386,17 +388,79 @@ def test_every_flag_of_the_makefile_is_tested():
 def test_a_flag_is_read_by_its_value(flag):
     target, option = FLAGS[flag]
     for value in ("1", "yes", "true", "on", "YES", "True", "oN"):
-        assert option in make("-n", target, "IMAGES=x", f"{flag}={value}"), value
-        assert option in make("-n", target, "IMAGES=x", **{flag: value}), value
+        assert option in make("-n", target, f"{flag}={value}", IMAGES="x"), value
+        assert option in make("-n", target, IMAGES="x", **{flag: value}), value
     for value in ("0", "no", "false", "off", "NO", "False", "oFF", ""):
-        assert option not in make("-n", target, "IMAGES=x", f"{flag}={value}"), value
-        assert option not in make("-n", target, "IMAGES=x", **{flag: value}), value
+        assert option not in make("-n", target, f"{flag}={value}", IMAGES="x"), value
+        assert option not in make("-n", target, IMAGES="x", **{flag: value}), value
     for value in ("2", "maybe", "01", "yes no", "1 1", "y", "%", "$(shell echo 1)", "`echo 1`"):
         for message in (
             refused(target, f"{flag}={value}"),
             refused(target, **{flag: value}),
         ):
             assert f"{flag}={value} is neither on (1 yes true on) nor off" in message
+
+
+@pytest.mark.parametrize(
+    "target, variable, users",
+    [
+        ("eval", "FROM", "data"),
+        ("predict", "FROM", "data"),
+        ("anchors", "PAD", "eval predict"),
+        ("data", "PAD", "eval predict"),
+        ("eval", "THRESHOLD", "predict"),
+        ("export", "START", "check train"),
+        ("clean", "CONFIG", "anchors check eval export predict report tensorboard train"),
+        ("lint", "TESTS", "test"),
+        ("train", "SHELF_DATA", "bench test"),
+    ],
+)
+def test_a_variable_that_the_target_does_not_use_is_refused(target, variable, users):
+    message = refused(target, f"{variable}=x")
+    assert f"{variable}= has no effect on `make {target}`; expected with: {users}. Leave" in message
+    assert f"{variable}= has no effect" in refused(target, f"{variable}=")
+    for user in users.split():
+        make("-n", target, user, f"{variable}=1", IMAGES="x")
+
+
+def test_without_a_target_every_variable_is_refused():
+    assert "CONFIG= has no effect on `make help`" in refused("CONFIG=x")
+
+
+def test_a_target_that_does_not_exist_is_named_before_its_variables():
+    assert "No rule to make target 'tran'" in refused("tran", "CONFIG=x")
+
+
+@pytest.mark.parametrize("target", targets())
+def test_the_variables_of_a_target_are_those_that_change_its_commands(target):
+    """What variables.awk reads in the Makefile, against what make makes of each variable."""
+    alone = make("-n", target, IMAGES="x")
+    known = (ROOT / "scripts" / "variables.mk").read_text().split("\nON :=")[0]
+    for variable in set(re.findall(r"\b[A-Z_]{3,}\b", known.split(" := ", 1)[1])) - {
+        "FLAGS",
+        "KMP_BLOCKTIME",  # exported to every command
+        "NAME",  # not read from the environment
+    }:
+        value = {"IMAGES": "other"}.get(variable, "1")
+        changed = make("-n", target, **{"IMAGES": "x", variable: value}) != alone
+        accepted = run_make("-n", target, f"{variable}={value}", IMAGES="x").returncode == 0
+        assert changed == accepted, variable
+
+
+def test_the_environment_of_other_programs_does_not_matter():
+    for target in ("clean", "anchors"):
+        alone = make("-n", target)
+        others = {"PAD": "a4", "IMAGES": "a\nb", "FORMAT": "$(shell touch executed)", "FROM": "x"}
+        assert make("-n", target, **others) == alone
+    assert "PAD=a4 is neither on" in refused("eval", PAD="a4")
+
+
+def test_evaluation_detects_as_prediction_does(copy):
+    options = ("TILES=2", "PAD=1")
+    *detections, score = copy.commands("eval", *options)
+    assert [words[-2:] for words in detections] == [["--tiles=2", "--pad-strips"]] * 2
+    (predict,) = copy.commands("predict", "IMAGES=x", *options)
+    assert {"--tiles=2", "--pad-strips"} <= set(predict)
 
 
 def test_an_unknown_variable_is_refused_and_a_similar_one_named():

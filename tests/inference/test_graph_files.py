@@ -82,6 +82,10 @@ def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
     assert graph_files.choose_threshold(0.0, [path], "this")[:2] == (0.0, "from --threshold")
     source = graph_files.choose_threshold(None, [path], "this", tiles=2).source
     assert source == f"from {path}, chosen on whole images"
+    path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1, "tiles": 2}))
+    assert graph_files.choose_threshold(None, [path], "this", tiles=2).source == f"from {path}"
+    source = graph_files.choose_threshold(None, [path], "this").source
+    assert source == f"from {path}, chosen with 2 x 2 tiles"
 
 
 def test_a_broken_config_is_refused(tmp_path):

@@ -171,6 +171,8 @@ def _describe_inputs(inputs: Inputs, detector: Detector) -> Dict[str, Any]:
         "labels": inputs.ground_truth.name,
         "labels_sha256": labels_sha256,
     }
+    # Step 08 writes these where they differ from its defaults.
+    description.update({key: info[key] for key in ("tiles", "pad_strips") if info.get(key)})
     if detector.seen:
         description["seen_in_training"] = detector.seen
     return description

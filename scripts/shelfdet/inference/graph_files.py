@@ -50,7 +50,7 @@ def choose_threshold(
       given: what the user asked for, which wins; or None.
       metrics_files: as step 09 writes them. The first that is of the graph counts.
       graph_sha256: of the graph's file.
-      tiles: as in Settings, for the note that step 09 has chosen its threshold on whole images.
+      tiles: as in Settings, for the note that step 09 has chosen its threshold with other tiles.
     """
     if given is not None:
         return Choice(given, "from --threshold")
@@ -61,7 +61,7 @@ def choose_threshold(
             if metrics["graph_sha256"] == graph_sha256:
                 threshold = text.parse_number(metrics["threshold"])
                 if threshold is not None:
-                    note = ", chosen on whole images" if tiles > 1 else ""
+                    note = _note_on_tiles(metrics.get("tiles", 1), tiles)
                     return Choice(threshold, f"from {paths.shown(path)}{note}")
                 reason = f"has the threshold {text.shown(metrics['threshold'])}, no number"
             else:
@@ -79,6 +79,12 @@ def choose_threshold(
         "(`make predict THRESHOLD=`)",
         is_default=True,
     )
+
+
+def _note_on_tiles(scored: int, tiles: int) -> str:
+    if scored == tiles:
+        return ""
+    return f", chosen with {scored} x {scored} tiles" if scored > 1 else ", chosen on whole images"
 
 
 def seen_in_training(graph: pathlib.Path, filenames: Iterable[str]) -> Dict[str, List[str]]:
