@@ -27,7 +27,7 @@ import sys
 import tempfile
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
-# scripts/, where shelfdet and experiments are
+# scripts/ holds shelfdet and experiments
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet.core import command_line, paths
 

@@ -20,7 +20,7 @@ import pathlib
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
-# scripts/, where shelfdet and experiments are
+# scripts/ holds shelfdet and experiments
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths, steps

@@ -14,8 +14,7 @@ import sys
 import tempfile
 from typing import List, Optional
 
-# scripts/, where shelfdet is
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, files, paths, steps
 
 FIGURE = paths.ROOT / "docs" / "figures" / "detections.png"

@@ -20,8 +20,7 @@ import pathlib
 import sys
 from typing import Optional, Sequence
 
-# The package shelfdet is in scripts/.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 from shelfdet.core.text import counted
 

@@ -29,8 +29,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
-# The package shelfdet is in scripts/.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
 from shelfdet.core.text import counted, plural

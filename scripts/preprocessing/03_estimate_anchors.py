@@ -24,8 +24,7 @@ import re
 import sys
 from typing import List, Optional, Tuple
 
-# scripts/, where shelfdet is
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths
 from shelfdet.training import options

@@ -21,7 +21,7 @@ import pathlib
 import sys
 from typing import Any, Optional, Sequence
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/, for shelfdet
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 from shelfdet.core.text import counted
 from shelfdet.training import options

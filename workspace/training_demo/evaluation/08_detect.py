@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Any, List, Optional, Sequence, TextIO
 
-# scripts/, which holds shelfdet
+# scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
 from shelfdet.core.text import counted

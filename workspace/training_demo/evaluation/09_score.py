@@ -28,7 +28,7 @@ import pathlib
 import sys
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-# Where shelfdet is.
+# scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths

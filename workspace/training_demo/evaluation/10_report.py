@@ -16,7 +16,7 @@ import pathlib
 import sys
 from typing import List, Optional
 
-# Where shelfdet is.
+# scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, files, paths
 from shelfdet.core.text import counted
