@@ -108,6 +108,14 @@ def test_written_file_is_coco_and_the_same_each_time(tmp_path):
     ]
 
 
+def test_categories_have_the_ids_of_the_label_map(tmp_path):
+    found = [detected("a.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.25], ["10", "2"])]
+    detections.write_detections(found, tmp_path / "a.json", label_map={"2": 2, "10": 10})
+    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert content["categories"] == [{"id": 2, "name": "2"}, {"id": 10, "name": "10"}]
+    assert [entry["category_id"] for entry in content["annotations"]] == [10, 2]
+
+
 def test_every_format_gives_the_same(tmp_path):
     expected = [
         detected("a.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.25], ["big box", "tin"]),

@@ -25,6 +25,7 @@ from shelfdet.core.text import Problems
 from shelfdet.data import formats
 from shelfdet.data.formats import BoxRow, ImageBoxes, labels_csv
 from shelfdet.data.formats import coco as coco_format
+from shelfdet.data.formats import voc as voc_format
 
 FOLDER_SUFFIXES = {"voc": ".xml", "text": ".txt"}
 GROCERY = "a.jpg,1,2,30,40,7\n"
@@ -243,7 +244,51 @@ def test_bad_grocery_rows(source, rows, expected):
         assert part in message
 
 
+def test_scores_in_the_grocery_csv_are_refused(source):
+    path = source("grocery", "filename,xmin,ymin,xmax,ymax,brand,score\na.jpg,1,2,3,4,0,0.5\n")
+    assert "1 box has a score ('0.5' in line 2), so these are detections" in message_of(
+        path, "grocery"
+    )
+
+
+def test_the_text_file_of_the_grocery_dataset(tmp_path):
+    """A line an image: its name, the number of boxes, and x, y, width, height, brand of each."""
+    path = write_file(tmp_path / "annotation.txt", "b.jpg 2 1 2 29 38 7 5 6 10 20 0\n\na.jpg 0\n")
+    first, second = read(path, "grocery")
+    assert (first.filename, second.filename, second.rows) == ("b.jpg", "a.jpg", [])
+    assert [row.box_xyxy for row in first.rows] == [(1, 2, 30, 40), (5, 6, 15, 26)]
+    assert [row.label for row in read(path, "grocery", brand_is_class=True)[0].rows] == ["7", "0"]
+    assert first.rows[1].place == "line 1" and first.rows[0].label is None
+
+
+@pytest.mark.parametrize("line", ["a.jpg 2 1 2 29 38 7", "a.jpg 1 1 2 x 38 7", "a.jpg", "a.jpg x"])
+def test_bad_lines_of_that_file(tmp_path, line):
+    path = write_file(tmp_path / "annotation.txt", f"b.jpg 0\n{line}\nb.jpg 0\n")
+    message = message_of(path, "grocery")
+    assert f"line 2: is '{line}'; expected a file name, the number of boxes, and 5" in message
+    assert "line 3: image 'b.jpg' is also in line 1" in message
+
+
 # --- the workspace's CSV ------------------------------------------------------------------------
+
+
+def test_a_csv_of_keras_retinanet_has_no_header(source):
+    """Columns path,x1,y1,x2,y2,class; empty ones state an image without boxes."""
+    content = "shop/a.jpg,1,2,30,40,cola\nshop/a.jpg,5,6,7,8,fanta\nshop/b.jpg,,,,,\n"
+    first, second = read(source("csv", content), "csv")
+    assert [(row.label, row.box_xyxy) for row in first.rows] == [
+        ("cola", (1, 2, 30, 40)),
+        ("fanta", (5, 6, 7, 8)),
+    ]
+    assert (second.filename, second.rows, second.size_wh) == ("b.jpg", [], None)
+    assert "line 2: xmax is 'x'" in message_of(source("csv", content.replace("7,8", "x,8")), "csv")
+    assert "expected the header" in message_of(source("csv", content), "csv", scored=True)
+
+
+def test_a_csv_of_vott(source):
+    content = '"image","xmin","ymin","xmax","ymax","label"\n"a.jpg",1.5,2,30,40,"cola"\n'
+    (image,) = read(source("csv", content), "csv")
+    assert image.rows[0].box_xyxy == (1.5, 2, 30, 40) and image.rows[0].label == "cola"
 
 
 @pytest.mark.parametrize(
@@ -560,6 +605,36 @@ def test_bad_coco(source, content, expected):
     assert expected in message_of(source("coco", content), "coco")
 
 
+def test_coco_without_bbox_has_polygons_or_masks(source):
+    polygons = [[1, 2, 30, 2, 30, 20], [5, 5, 9, 40.5, 7, 7]]
+    (image, _) = read(source("coco", coco_with(bbox=[], segmentation=polygons)), "coco")
+    assert image.rows[0].box_xyxy == (1, 2, 30, 40.5)
+    mask = {"counts": "abc", "size": [80, 100]}
+    (image, _) = read(source("coco", coco_with(bbox=None, segmentation=mask)), "coco")
+    assert image.rows[0].left_out == "masks without a bbox (RLE)"
+    (image, _) = read(source("coco", coco_with(segmentation=mask)), "coco")
+    assert image.rows[0].box_xyxy == (1, 2, 30, 40.5)
+    for wrong in ([[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], ["abc"], "abc"):
+        message = message_of(source("coco", coco_with(bbox=[], segmentation=wrong)), "coco")
+        assert "there is no bbox, and segmentation has" in message
+
+
+def test_written_categories_are_those_of_the_label_map(tmp_path):
+    rows = [BoxRow("", label, (1, 2, 3, 4)) for label in ("10", "2", "other")]
+    path = tmp_path / "a.json"
+    label_map = {"2": 3, "unused": 1, "10": 11}
+    coco_format.write([ImageBoxes("a.jpg", "", (9, 9), rows)], path, label_map=label_map)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["categories"] == [
+        {"id": 1, "name": "unused"},
+        {"id": 3, "name": "2"},
+        {"id": 11, "name": "10"},
+        {"id": 12, "name": "other"},
+    ]
+    assert [entry["category_id"] for entry in content["annotations"]] == [11, 3, 12]
+    assert [row.label for row in read(path, "coco")[0].rows] == ["10", "2", "other"]
+
+
 @pytest.mark.parametrize(
     "score, expected",
     [
@@ -673,7 +748,7 @@ def without_places(images):
     ]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.data_too_large])
 @given(images=images_to_write(scored=False))
 def test_labels_csv_is_read_as_it_was_written(tmp_path_factory, images):
     path = tmp_path_factory.mktemp("written") / "labels.csv"
@@ -681,7 +756,7 @@ def test_labels_csv_is_read_as_it_was_written(tmp_path_factory, images):
     assert without_places(read(path, "csv")) == images
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.data_too_large])
 @given(data=st.data(), scored=st.booleans())
 def test_coco_is_read_as_it_was_written(tmp_path_factory, data, scored):
     images = data.draw(images_to_write(scored))
@@ -696,6 +771,50 @@ def test_coco_is_read_as_it_was_written(tmp_path_factory, data, scored):
             assert row.box_xyxy == pytest.approx(written_row.box_xyxy, abs=1e-9)
             assert row._replace(box_xyxy=()) == written_row._replace(box_xyxy=())
     assert coco_format.read_info(path) == {"graph": "g"}
+
+
+WRITTEN = [
+    ImageBoxes(
+        "käse & 1.jpg",
+        "",
+        (640, 481),
+        [
+            BoxRow("", "a<b", (1.25, 2.0, 30.0, 40.123456789)),
+            BoxRow("", "cola", (0.0, 0.0, 640.0, 481.0), difficult=True),
+            BoxRow("", "cola", (0, 0, 0, 0), left_out="lines"),
+        ],
+    ),
+    ImageBoxes("c.jpg", "", (100, 80), []),
+]
+
+
+def test_voc_is_read_as_it_was_written(tmp_path):
+    voc_format.write(WRITTEN, tmp_path / "new" / "xml")
+    images = read(tmp_path / "new" / "xml", "voc")
+    expected = [image._replace(rows=image.rows[:2]) for image in WRITTEN]
+    assert sorted(without_places(images)) == sorted(expected)
+    scored = [WRITTEN[0]._replace(rows=[WRITTEN[0].rows[0]._replace(score=0.25)])]
+    voc_format.write(scored, tmp_path / "scored")
+    assert without_places(read(tmp_path / "scored", "voc", scored=True)) == scored
+
+
+def test_written_voc_is_what_labelimg_writes(tmp_path):
+    image = ImageBoxes("a.jpg", "", (100, 80), [BoxRow("", "b", (1, 2, 3, 4.5))])
+    voc_format.write([image], tmp_path)
+    lines = (tmp_path / "a.xml").read_text(encoding="utf-8").split()
+    assert "".join(lines) == (
+        "<annotation><filename>a.jpg</filename><size><width>100</width><height>80</height>"
+        "<depth>3</depth></size><segmented>0</segmented><object><name>b</name>"
+        "<pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult><bndbox>"
+        "<xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4.5</ymax></bndbox></object></annotation>"
+    )
+
+
+def test_two_images_of_one_xml_file_are_not_written(tmp_path):
+    images = [ImageBoxes(name, "", (9, 9), []) for name in ("a.jpg", "A.png")]
+    with pytest.raises(UserError, match="a.jpg and A.png differ in their suffix alone"):
+        voc_format.write(images, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_coco_keeps_crowds(tmp_path):
@@ -808,6 +927,12 @@ def test_every_format_has_a_title_and_a_use():
         ("a.csv", LABELS.replace("class,", "brand,"), "grocery"),
         ("a.csv", "filename,xmin,ymin,xmax,ymax,brand\n", "grocery"),
         ("a.csv", LABELS.replace(",", ";"), "csv"),
+        ("a.tsv", LABELS.replace(",", "\t"), "csv"),
+        ("a.csv", "shop/a.jpg,1,2,30,40,cola\n", "csv"),
+        ("a.csv", "shop/a.jpg,,,,,\nb.jpg,1,2,30,40,cola\n", "csv"),
+        ("a.csv", "a.jpg,1,2,30,40,object,100,80\n", "sku110k"),
+        ("annotation.txt", "a.jpg 1 1 2 29 38 7\n", "grocery"),
+        ("annotation.txt", "a.jpg 0\n", "grocery"),
         ("a.csv", "Image\tXMin\tYMin\tXMax\tYMax\tLabel\n", "csv"),
         ("a.json", coco(), "coco"),
         ("a.json", "{}", "coco"),
@@ -822,8 +947,8 @@ def test_a_folder_is_recognised_as_voc(tmp_path):
 
 
 def test_a_format_that_is_not_recognised(tmp_path):
-    with pytest.raises(UserError, match=r"a .txt file; expected .csv, .*.json.*--format"):
-        formats.recognise(write_file(tmp_path / "a.txt", LABELS))
+    with pytest.raises(UserError, match=r"a .doc file; expected .csv, .*.json.*--format"):
+        formats.recognise(write_file(tmp_path / "a.doc", LABELS))
     with pytest.raises(UserError, match="a file without a suffix"):
         formats.recognise(write_file(tmp_path / "a", LABELS))
 

@@ -338,9 +338,9 @@ class TestScript:
             run()
         with pytest.raises(UserError, match="gone.csv: no such file"):
             run("--annotations", str(shelf_folder / "gone.csv"))
-        (shelf_folder / "a.txt").write_text("x")
-        with pytest.raises(UserError, match="a .txt file; expected .csv, .json"):
-            run("--annotations", str(shelf_folder / "a.txt"))
+        (shelf_folder / "a.doc").write_text("x")
+        with pytest.raises(UserError, match="a .doc file; expected .csv, .tsv, .json"):
+            run("--annotations", str(shelf_folder / "a.doc"))
 
     def test_names_outside_the_scheme(self, run, shelf_folder):
         old = shelf_folder / "ShelfImages" / "train" / NAME.format(1, 1, 1, 1)

@@ -98,9 +98,7 @@ def test_images_are_sorted_and_boxes_keep_the_order_of_the_file(write, photos, g
 def test_boxes_are_clipped_and_counted_or_refused(write, photos, grocery):
     path = write("a.csv", "a.jpg,-3,2,30,90.5,0\nb.jpg,1,1,2,2,0\n")
     np.testing.assert_array_equal(grocery(path, photos)[0].boxes_xyxy, [[0, 2, 30, 80]])
-    assert grocery.lines == [
-        "1 box reached outside its image and was clipped, by at most 10.5 px"
-    ]
+    assert grocery.lines == ["1 box reached outside its image and was clipped, by at most 10.5 px"]
     message = grocery.message(path, photos, out_of_image="refuse")
     assert "line 1: box -3,2,30,90.5 reaches outside the image, 100 x 80" in message
     assert "--out-of-image clip" in message

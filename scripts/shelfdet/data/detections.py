@@ -4,7 +4,7 @@ A format is always named, never guessed; ``formats`` describes them. With ``scor
 holds ground truth, which has no scores. This workspace writes COCO's JSON.
 """
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -39,7 +39,10 @@ class Detections(NamedTuple):
 
 
 def write_detections(
-    detections: Iterable[Detections], path: PathLike, info: Optional[Dict[str, Any]] = None
+    detections: Iterable[Detections],
+    path: PathLike,
+    info: Optional[Dict[str, Any]] = None,
+    label_map: Optional[Mapping[str, int]] = None,
 ) -> None:
     """Writes COCO's JSON, one annotation a line, completely or not at all.
 
@@ -48,8 +51,9 @@ def write_detections(
         box without area, which no matching rule counts, is left out.
       path: target file.
       info: how the detections were made; kept under "info".
+      label_map: class name to id, which become the categories of the file.
     """
-    coco.write([_image_boxes(image) for image in detections], path, info)
+    coco.write([_image_boxes(image) for image in detections], path, info, label_map)
 
 
 def read_info(path: PathLike) -> Dict[str, Any]:

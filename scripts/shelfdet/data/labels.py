@@ -14,7 +14,7 @@ from shelfdet import UserError
 from shelfdet.core.text import PathLike, Problems
 from shelfdet.data import box_units
 from shelfdet.data.formats import labels_csv
-from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
+from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, number_text
 
 
 class LabelledImage(NamedTuple):
@@ -100,7 +100,7 @@ def _checked_rows(image: ImageBoxes, problems: Problems) -> List[Tuple[str, Sequ
             continue
         problems.add(
             row.place,
-            f"box {','.join(labels_csv.number_text(side) for side in row.box_xyxy)}; expected "
+            f"box {','.join(number_text(side) for side in row.box_xyxy)}; expected "
             f"0 <= xmin < xmax <= {image.size_wh[0]} and 0 <= ymin < ymax <= {image.size_wh[1]}, "
             "inside the image. Correct the row, or write the file from the annotations with "
             "`make data`, which clips or refuses it.",

@@ -185,7 +185,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     seconds = max(time.time() - began, 1e-9)
     found = predict.successful(results, args.labels or args.images)
     info.update(predict.outcomes(results))
-    detections.write_detections(found, args.output, info)
+    label_map = {name: class_id for class_id, name in class_names.by_id.items()}
+    detections.write_detections(found, args.output, info, label_map)
     boxes = sum(len(image.scores) for image in found)
     print(
         f"{paths.shown(args.output)}: {counted(boxes, 'box')} of any score in "

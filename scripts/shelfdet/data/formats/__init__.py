@@ -13,6 +13,7 @@ from shelfdet.core.text import PathLike, Problems, listed
 from shelfdet.data.formats import (
     coco,
     cvat,
+    datumaro,
     grocery,
     json_kinds,
     labels_csv,
@@ -20,6 +21,7 @@ from shelfdet.data.formats import (
     recognition,
     sku110k,
     text,
+    via,
     voc,
 )
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName, read_json
@@ -55,18 +57,30 @@ class Format(NamedTuple):
 
 FORMATS = collections.OrderedDict(
     [
-        ("grocery", Format("Grocery Dataset CSV", grocery.read, (".csv",))),
+        ("grocery", Format("Grocery Dataset CSV", grocery.read, (".csv", ".txt"))),
         ("sku110k", Format("SKU-110K CSV", sku110k.read, (".csv",))),
         ("csv", Format("CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"))),
         ("voc", Format("Pascal VOC XML", voc.read, (".xml",), is_one_file_an_image=True)),
         ("coco", Format("COCO JSON", coco.read, (".json",))),
         ("cvat", Format("CVAT for images XML", cvat.read, (".xml",))),
         ("labelstudio", Format("Label Studio JSON", labelstudio.read, (".json",))),
+        ("datumaro", Format("Datumaro JSON", datumaro.read, (".json",))),
+        ("via", Format("VGG Image Annotator (VIA)", via.read, (".csv", ".json"))),
         ("text", Format("text files of boxes", text.read, (".txt",), is_one_file_an_image=True)),
     ]
 )
 # Of steps 01 and 02.
-ANNOTATION_FORMATS = ("grocery", "sku110k", "csv", "voc", "coco", "cvat", "labelstudio")
+ANNOTATION_FORMATS = (
+    "grocery",
+    "sku110k",
+    "csv",
+    "voc",
+    "coco",
+    "cvat",
+    "labelstudio",
+    "datumaro",
+    "via",
+)
 DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground truth's
 
 

@@ -7,12 +7,12 @@ the ground truth's JSON. See https://cocodataset.org/#format-data and #format-re
 
 import collections
 import json
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files
 from shelfdet.core.text import PathLike, Problems, parse_number, read_number, shown
-from shelfdet.data.formats import json_kinds
+from shelfdet.data.formats import json_kinds, shapes
 from shelfdet.data.formats.image_boxes import (
     BoxRow,
     ImageBoxes,
@@ -100,18 +100,27 @@ def read_info(path: PathLike) -> Dict[str, Any]:
 
 
 def write(
-    images: Iterable[ImageBoxes], path: PathLike, info: Optional[Dict[str, Any]] = None
+    images: Iterable[ImageBoxes],
+    path: PathLike,
+    info: Optional[Dict[str, Any]] = None,
+    label_map: Optional[Mapping[str, int]] = None,
 ) -> None:
-    """Writes images with sizes and their boxes, one entry a line; categories are sorted by name.
+    """Writes images with sizes and their boxes, one entry a line.
 
     Args:
-      images: what to write. Rows may have scores.
+      images: what to write. Rows may have scores; rows that are no boxes are left out.
       path: target file, written completely or not at all.
       info: kept under "info".
+      label_map: class name to id, which become the categories, also those without a box. Classes
+        that it does not have get the ids after its last, by name.
     """
-    images = list(images)
-    labels = sorted({row.label for image in images for row in image.rows})
-    category_ids = {label: number for number, label in enumerate(labels, start=1)}
+    images = [
+        image._replace(rows=[row for row in image.rows if not row.left_out]) for image in images
+    ]
+    category_ids = dict(label_map or {})
+    for label in sorted({row.label for image in images for row in image.rows}):
+        category_ids.setdefault(label, max(category_ids.values(), default=0) + 1)
+    labels = sorted(category_ids, key=category_ids.__getitem__)
     image_entries = []
     annotations = []
     for image_id, image in enumerate(images, start=1):
@@ -293,7 +302,7 @@ def _read_annotation(
                 f"{key} is {_found(entry.get(key))}, which no entry of {section} has; "
                 f"expected the id of one. Add it to {section}, or correct the annotation.",
             )
-    bbox_xywh = _read_bbox(entry.get("bbox"), place, problems)
+    bbox_xywh, left_out = _read_bbox(entry, place, problems)
     score = read_number(entry.get("score"), "score", place, problems) if scored else None
     crowd = read_flag(entry.get("iscrowd"), "iscrowd", place, problems)
     if len(known) < 2 or None in known or None in (bbox_xywh, crowd) or (scored and score is None):
@@ -301,22 +310,60 @@ def _read_annotation(
     name, label = known
     x, y, width, height = bbox_xywh
     row = BoxRow(
-        place, label, (x, y, x + width, y + height), score, crowd=crowd, bbox_xywh=bbox_xywh
+        place,
+        label,
+        (x, y, x + width, y + height),
+        score,
+        crowd=crowd,
+        bbox_xywh=bbox_xywh,
+        left_out=left_out,
     )
     declared.images[name].rows.append(row)
 
 
 def _read_bbox(
-    bbox: Any, place: str, problems: Problems
-) -> Optional[Tuple[float, float, float, float]]:
-    """A bbox [x, y, width, height]; None after noting a problem."""
+    entry: Entry, place: str, problems: Problems
+) -> Tuple[Optional[Tuple[float, float, float, float]], str]:
+    """The bbox [x, y, width, height] of an annotation, or that of its polygons.
+
+    Returns:
+      (bbox, left_out): bbox is None after noting a problem; left_out is as in ``BoxRow``.
+    """
+    bbox = entry.get("bbox")
+    segmentation = entry.get("segmentation")
+    if not bbox and isinstance(segmentation, dict):
+        return (0, 0, 0, 0), "masks without a bbox (RLE)"
+    if not bbox and segmentation:
+        return _around_polygons(segmentation, place, problems), ""
     if not isinstance(bbox, list) or len(bbox) != 4:
         problems.add(
             place,
             f"bbox is {_found(bbox)}; expected [x, y, width, height]. Correct the annotation.",
         )
-        return None
+        return None, ""
     values = [
         read_number(value, f"bbox[{index}]", place, problems) for index, value in enumerate(bbox)
     ]
-    return None if None in values else tuple(values)
+    return None if None in values else tuple(values), ""
+
+
+def _around_polygons(
+    segmentation: Any, place: str, problems: Problems
+) -> Optional[Tuple[float, float, float, float]]:
+    """The bbox around polygons [x1, y1, x2, y2, ...]; None after noting a problem."""
+    polygons = segmentation if isinstance(segmentation, list) else [None]
+    points = []
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            problems.add(
+                place,
+                f"there is no bbox, and segmentation has {shown(polygon)}; expected polygons of "
+                "at least 3 points, x and y of each. Correct the annotation.",
+            )
+            return None
+        values = [read_number(value, "segmentation", place, problems) for value in polygon]
+        if None in values:
+            return None
+        points += zip(values[::2], values[1::2])
+    xmin, ymin, xmax, ymax = shapes.around(points)
+    return xmin, ymin, xmax - xmin, ymax - ymin

@@ -24,6 +24,7 @@ from shelfdet.data.formats.image_boxes import (
     read_name,
     read_stated_size,
 )
+from shelfdet.data.formats.xml_writing import add_element, xml_text
 from shelfdet.data.split_names import split_of_name
 
 Element = xml.etree.ElementTree.Element
@@ -76,11 +77,11 @@ def write(images: Iterable[ImageBoxes], path: PathLike, by_hand: bool = False) -
     """
     images = list(images)
     root = xml.etree.ElementTree.Element(ROOT)
-    _add(root, "version", text="1.1")
+    add_element(root, "version", text="1.1")
     _write_meta(root, images)
     for number, image in enumerate(images):
         width, height = image.size_wh
-        element = _add(
+        element = add_element(
             root,
             "image",
             id=str(number),
@@ -91,9 +92,7 @@ def write(images: Iterable[ImageBoxes], path: PathLike, by_hand: bool = False) -
         for row in image.rows:
             if not row.left_out:
                 _write_box(element, row, "manual" if by_hand else "auto")
-    _indent(root)
-    content = xml.etree.ElementTree.tostring(root, encoding="unicode")
-    files.write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{content}\n')
+    files.write_text(path, xml_text(root))
 
 
 def _read_root(path: PathLike) -> Element:
@@ -217,20 +216,20 @@ BOXES_OF_SHAPES: Dict[str, Callable[..., Optional[shapes.Box]]] = {
 
 def _write_meta(root: Element, images: List[ImageBoxes]) -> None:
     """The task with its labels, which readers need before the images."""
-    task = _add(_add(root, "meta"), "task")
-    _add(task, "size", text=str(len(images)))
-    _add(task, "mode", text="annotation")
-    labels = _add(task, "labels")
+    task = add_element(add_element(root, "meta"), "task")
+    add_element(task, "size", text=str(len(images)))
+    add_element(task, "mode", text="annotation")
+    labels = add_element(task, "labels")
     names = {row.label for image in images for row in image.rows if not row.left_out}
     for name in sorted(names):
-        label = _add(labels, "label")
-        _add(label, "name", text=name)
-        _add(label, "attributes", text="")
+        label = add_element(labels, "label")
+        add_element(label, "name", text=name)
+        add_element(label, "attributes", text="")
 
 
 def _write_box(element: Element, row: BoxRow, source: str) -> None:
     sides: Tuple[Tuple[str, float], ...] = tuple(zip(SIDES, row.box_xyxy))
-    _add(
+    add_element(
         element,
         "box",
         label=row.label,
@@ -239,19 +238,3 @@ def _write_box(element: Element, row: BoxRow, source: str) -> None:
         **{name: repr(float(side)) for name, side in sides},
         z_order="0",
     )
-
-
-def _add(parent: Element, tag: str, text: Optional[str] = None, **attributes: str) -> Element:
-    element = xml.etree.ElementTree.SubElement(parent, tag, attributes)
-    element.text = text
-    return element
-
-
-def _indent(element: Element, depth: int = 0) -> None:
-    """Puts every element on a line of its own; Python 3.7 has no ElementTree.indent."""
-    children = list(element)
-    if children:
-        element.text = "\n" + "  " * (depth + 1)
-    for child in children:
-        _indent(child, depth + 1)
-        child.tail = "\n" + "  " * (depth + 1 if child is not children[-1] else depth)

@@ -1,15 +1,17 @@
 """The Grocery Dataset's annotations.csv: rows of ``filename,xmin,ymin,xmax,ymax,brand``.
 
 One row a box, no image size, no scores; an image without boxes cannot be in it. The dataset's own
-file has no header; with one, columns are found by their names.
+file has no header; with one, columns are found by their names. The same boxes are in the dataset's
+annotation.txt, a line an image: ``filename n x1 y1 w1 h1 brand1 x2 ...``, of n boxes.
 Source: Varol and Kuzu, "Toward retail product recognition on grocery shelves", ICGIP 2014.
 """
 
 import collections
-from typing import Dict, Iterable
+import pathlib
+from typing import Dict, Iterable, List
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, read_number, shown
+from shelfdet.core.text import PathLike, Problems, parse_number, read_number, read_text, shown
 from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
@@ -17,9 +19,13 @@ from shelfdet.data.formats.image_boxes import (
     ImageBoxes,
     ImagesByName,
     RowNames,
+    ScoresInGroundTruth,
+    add_image,
+    read_name,
 )
 
 COLUMNS = ("filename",) + BOX_COLUMNS + ("brand",)
+FIELDS_OF_A_BOX = 5  # in annotation.txt: x, y, width, height, brand
 HEADER_NAMES = (
     "filename, class, xmin, ymin, xmax, ymax, and width and height where they are there (other "
     "columns may have any name)"
@@ -33,10 +39,10 @@ def read(
     image_names: Iterable[str] = (),
     brand_is_class: bool = False,
 ) -> ImagesByName:
-    """Reads the CSV; see ``formats.read``.
+    """Reads the CSV, or the text file; see ``formats.read``.
 
     Args:
-      path: the CSV file.
+      path: the CSV file, or one with the suffix .txt as annotation.txt.
       problems: collects what is wrong, by line.
       scored: must be False: the format has no scores.
       image_names: unused.
@@ -44,11 +50,15 @@ def read(
         brand, 0 for most, and no class is read (``label`` is None).
     """
     assert not scored, "the Grocery Dataset's CSV has no scores"
+    if pathlib.Path(path).suffix.lower() == ".txt":
+        return _read_lines(path, problems, brand_is_class)
     images: ImagesByName = collections.OrderedDict()
     names = RowNames(problems)
+    scores = ScoresInGroundTruth(problems)
     table = tables.open_table(path)
     columns = _columns(table)
     for place, row in tables.rows(table, columns, problems):
+        scores.note(row.pop("score", None), place)
         if list(row.values()) == [str(index) for index in range(len(COLUMNS))]:
             continue  # pandas numbers the columns of a file that it read without a header
         name = names.read(row["filename"], place)
@@ -60,7 +70,47 @@ def read(
         if None not in box:
             label = row["brand"].strip() if brand_is_class else None
             image.rows.append(BoxRow(place, label, box))
+    scores.finish()
     return images
+
+
+def is_line(line: str) -> bool:
+    """Whether a line is one of annotation.txt."""
+    fields = line.split()
+    counts = [parse_number(field) for field in fields[1:]]
+    return bool(counts) and None not in counts and len(counts) == 1 + FIELDS_OF_A_BOX * counts[0]
+
+
+def _read_lines(path: PathLike, problems: Problems, brand_is_class: bool) -> ImagesByName:
+    """Reads annotation.txt."""
+    images: ImagesByName = collections.OrderedDict()
+    content = read_text(path, "the Grocery Dataset's annotation.txt")
+    for number, line in enumerate(content.splitlines(), start=1):
+        place = f"line {number}"
+        fields = line.split()
+        if not fields:
+            continue
+        if not is_line(line):
+            problems.add(
+                place,
+                f"is {shown(line)}; expected a file name, the number of boxes, and "
+                f"{FIELDS_OF_A_BOX} numbers for each: x y width height brand. Correct it.",
+            )
+            continue
+        name = read_name(fields[0], place, problems)
+        if name is None or not add_image(images, name, place, None, problems):
+            continue
+        for start in range(2, len(fields), FIELDS_OF_A_BOX):
+            box = fields[start : start + FIELDS_OF_A_BOX]
+            images[name].rows.append(_row_of_line(box, place, brand_is_class))
+    return images
+
+
+def _row_of_line(fields: List[str], place: str, brand_is_class: bool) -> BoxRow:
+    """The row of x, y, width, height and brand."""
+    x, y, width, height = map(float, fields[:4])
+    label = fields[4] if brand_is_class else None
+    return BoxRow(place, label, (x, y, x + width, y + height))
 
 
 def is_of(table: tables.Table) -> bool:
@@ -98,4 +148,4 @@ def _columns(table: tables.Table) -> Dict[str, int]:
             f"{tables.found_names(table)}; expected the columns {','.join(COLUMNS)}, in any order. "
             "Name the columns so, or add them."
         )
-    return {name: columns[name] for name in COLUMNS}
+    return {name: columns[name] for name in COLUMNS + ("score",) if name in columns}

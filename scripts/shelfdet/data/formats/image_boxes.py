@@ -186,8 +186,9 @@ class ScoresInGroundTruth:
         self._problems.add(
             "",
             f"{boxes} ({shown(self._first)} in {self._places[0]}), so these are detections; "
-            "expected ground-truth boxes, which have none. Name the annotations."
-            f"{self._more_advice}",
+            "expected ground-truth boxes, which have none. Name the annotations; boxes that a "
+            "detector drew are ground truth only after a person has corrected those above a score "
+            f"threshold.{self._more_advice}",
         )
 
 
@@ -213,6 +214,11 @@ class RowNames:
             "image under one name (images in different folders need different names). Rename one.",
         )
         return None
+
+
+def number_text(number: float) -> str:
+    """The shortest text that is read as the same float; "7" instead of "7.0"."""
+    return str(int(number)) if number == int(number) else repr(float(number))
 
 
 def read_stated_size(

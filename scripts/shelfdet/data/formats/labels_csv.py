@@ -29,6 +29,7 @@ from shelfdet.data.formats.image_boxes import (
     ImagesByName,
     RowNames,
     ScoresInGroundTruth,
+    number_text,
     read_stated_size,
 )
 
@@ -114,11 +115,6 @@ def write(images: Iterable[ImageBoxes], path: PathLike) -> None:
             # Without this row the image would not be learned as background.
             writer.writerow(head + [""] * 5)
     files.write_text(path, content.getvalue())
-
-
-def number_text(number: float) -> str:
-    """The shortest text that is read as the same float; "7" instead of "7.0"."""
-    return str(int(number)) if number == int(number) else repr(float(number))
 
 
 def _check_columns(table: tables.Table, scored: bool, needs_sizes: bool) -> None:

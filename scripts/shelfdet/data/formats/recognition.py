@@ -5,11 +5,21 @@ A folder of a dataset also holds other files (a list of classes, a README, resul
 
 import pathlib
 import xml.etree.ElementTree
-from typing import Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike
-from shelfdet.data.formats import coco, cvat, grocery, json_kinds, labels_csv, labelstudio, sku110k
+from shelfdet.core.text import PathLike, read_text
+from shelfdet.data.formats import (
+    coco,
+    cvat,
+    datumaro,
+    grocery,
+    json_kinds,
+    labels_csv,
+    labelstudio,
+    sku110k,
+    via,
+)
 from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import read_json
 
@@ -24,6 +34,15 @@ def recognise(path: PathLike) -> Optional[str]:
     return by_content(path) if by_content else None
 
 
+# Format to whether the content of a JSON file is of it.
+JSON_KINDS: Dict[str, Callable[[Any], bool]] = {
+    "coco": coco.is_of,
+    "labelstudio": labelstudio.is_of,
+    "datumaro": datumaro.is_of,
+    "via": via.is_json,
+}
+
+
 def _of_table(path: PathLike) -> Optional[str]:
     """The format of a CSV: by the names of its header or, without one, by its first row."""
     table = tables.open_table(path)
@@ -33,6 +52,8 @@ def _of_table(path: PathLike) -> Optional[str]:
         if labels_csv.is_without_header(table):
             return "grocery" if grocery.is_of(table) else "csv"
         return None
+    if via.is_table(table):
+        return "via"
     if not set(labels_csv.BOX_COLUMNS) < set(table.columns):
         return None
     return "grocery" if "brand" in table.columns and "class" not in table.columns else "csv"
@@ -40,12 +61,13 @@ def _of_table(path: PathLike) -> Optional[str]:
 
 def _of_json(path: PathLike) -> Optional[str]:
     content = read_json(path, "JSON")
-    if labelstudio.is_of(content):
-        return "labelstudio"
+    for format, is_of in JSON_KINDS.items():
+        if is_of(content):
+            return format
     kind = json_kinds.recognise(content)
     if kind is not None:
         raise UserError(f"{path}: is {kind.title}, which is not read. {kind.advice}")
-    return "coco" if coco.is_of(content) else None
+    return None
 
 
 def _of_xml(path: PathLike) -> Optional[str]:
@@ -59,6 +81,12 @@ def _of_xml(path: PathLike) -> Optional[str]:
     return {"annotation": "voc", cvat.ROOT: "cvat"}.get(root.tag)
 
 
+def _of_text(path: PathLike) -> Optional[str]:
+    """The format of a text file, by its first line."""
+    lines = read_text(path, "text").splitlines()
+    return "grocery" if lines and grocery.is_line(lines[0]) else None
+
+
 # Suffix in lower case to the function that looks into files of that suffix. A new format is one
 # more answer of such a function, or one more suffix.
 BY_SUFFIX: Dict[str, Callable[[PathLike], Optional[str]]] = {
@@ -66,4 +94,5 @@ BY_SUFFIX: Dict[str, Callable[[PathLike], Optional[str]]] = {
     ".tsv": _of_table,
     ".json": _of_json,
     ".xml": _of_xml,
+    ".txt": _of_text,
 }

@@ -27,8 +27,11 @@ NAMES = {
     "xmax": ("xmax", "x2", "right"),
     "ymax": ("ymax", "y2", "bottom"),
     "score": ("score", "confidence", "conf"),
+    # JSON, of the VGG Image Annotator.
+    "shape": ("regionshapeattributes",),
+    "attributes": ("regionattributes",),
 }
-TEXT_COLUMNS = ("filename", "class", "brand")
+TEXT_COLUMNS = ("filename", "class", "brand", "shape", "attributes")
 
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n")  # Excel's own, before the header
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*$", re.ASCII)
@@ -116,6 +119,11 @@ def rows(
 def looks_like_header(table: Table) -> bool:
     """Whether the first line has several fields, of which none is a number."""
     return len(table.first) > 1 and all(parse_number(field) is None for field in table.first)
+
+
+def is_name_of(name: str, column: str) -> bool:
+    """Whether a file may call a column so."""
+    return _key(name) in NAMES[column]
 
 
 def found_names(table: Table) -> str:

@@ -6,20 +6,25 @@ The encoding is the one that the XML declares. Detections have a <score> in each
 import collections
 import pathlib
 import xml.etree.ElementTree
-from typing import Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
+from shelfdet import UserError
+from shelfdet.core import files
 from shelfdet.core.text import PathLike, Problems, read_number
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
+    ImageBoxes,
     ImagesByName,
     NamesOfFiles,
     ScoresInGroundTruth,
     add_image,
     files_in,
+    number_text,
     read_flag,
     read_stated_size,
 )
+from shelfdet.data.formats.xml_writing import add_element, xml_text
 
 Element = xml.etree.ElementTree.Element
 
@@ -60,6 +65,55 @@ def read(
     names.finish("<filename>", problems)
     scores.finish()
     return images
+
+
+def write(images: Iterable[ImageBoxes], folder: PathLike) -> None:
+    """Writes images with sizes and their boxes, one .xml file an image, as LabelImg writes them.
+
+    Args:
+      images: what to write; rows that are no boxes are left out. Rows with scores get a <score>.
+      folder: target, which need not exist. Each file is written completely or not at all.
+
+    Raises:
+      UserError: two images differ in their suffix alone, so that their files have one name.
+    """
+    folder = pathlib.Path(folder)
+    images = list(images)
+    first: Dict[str, str] = {}
+    for image in images:
+        stem = pathlib.PurePath(image.filename).stem
+        other = first.setdefault(stem.lower(), image.filename)
+        if other != image.filename:
+            raise UserError(
+                f"{folder}: {other} and {image.filename} differ in their suffix alone; expected "
+                "different names without it, because each image has one .xml file. Rename one."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        root = xml.etree.ElementTree.Element("annotation")
+        add_element(root, "filename", image.filename)
+        size = add_element(root, "size")
+        for name, side in zip(("width", "height", "depth"), tuple(image.size_wh) + (3,)):
+            add_element(size, name, str(int(side)))
+        add_element(root, "segmented", "0")
+        for row in image.rows:
+            if not row.left_out:
+                _write_object(root, row)
+        stem = pathlib.PurePath(image.filename).stem
+        files.write_text(folder / f"{stem}.xml", xml_text(root, declaration=False))
+
+
+def _write_object(root: Element, row: BoxRow) -> None:
+    element = add_element(root, "object")
+    add_element(element, "name", row.label)
+    if row.score is not None:
+        add_element(element, "score", repr(float(row.score)))
+    add_element(element, "pose", "Unspecified")
+    add_element(element, "truncated", "0")
+    add_element(element, "difficult", str(int(row.difficult)))
+    box = add_element(element, "bndbox")
+    for name, side in zip(BOX_COLUMNS, row.box_xyxy):
+        add_element(box, name, number_text(side))
 
 
 def _read_xml(file: pathlib.Path, problems: Problems) -> Optional[Element]:
