@@ -322,7 +322,7 @@ def test_empty_images_are_put_in_place_where_they_are_kept(fetch, tmp_path, caps
     Image.new("RGB", (9, 9)).save(str(source / "ShelfImages" / "train" / "bare.png"))
     assert listing(fetch("--from", source, "--empty-images", "leave-out")) == PLACED
     with pytest.raises(
-        UserError, match="val: 1 images without any box .bare.png.; .*another --seed"
+        UserError, match="val: 1 image without any box .bare.png.; .*another --seed"
     ):
         fetch("--from", source, "--empty-images", "keep")
     for options in (), ("--allow-missing",):

@@ -114,7 +114,7 @@ def test_images_with_a_version_on_the_other_side():
     split = {"train": ["a.jpg", "b.jpg"], "val": ["x.jpg"], "test": ["a_aug_1.jpg", "y.jpg"]}
     (line,) = splits.shared_report(split, found)
     assert line.startswith(
-        "of 2 test images, 1 are versions of an image in train and val, or ident"
+        "of 2 test images, 1 is a version of an image in train and val, or ident"
     )
     assert "a_aug_1.jpg (of a.jpg)" in line
     assert splits.shared_report(dict(split, test=["y.jpg"]), found) == []

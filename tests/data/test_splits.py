@@ -143,7 +143,7 @@ class TestRules:
 
     def test_refuses(self):
         with pytest.raises(
-            UserError, match="2 of 97 images have names that do not state their planogram: a.jpg, b"
+            UserError, match="2 of 97 images have names that do not state the planogram: a.jpg, b"
         ):
             splits.grouped(shelves()[:-1] + ["a.jpg", "b.jpg"], 0, 0.1, 0)
         with pytest.raises(UserError, match="validation would take them all"):
@@ -348,7 +348,7 @@ class TestScript:
         text = (shelf_folder / "annotations.csv").read_text()
         (shelf_folder / "annotations.csv").write_text(text.replace(old.name, "my shelf.JPG"))
         assert "of 12 test images" in run()
-        with pytest.raises(UserError, match="do not state their planogram: my shelf.JPG"):
+        with pytest.raises(UserError, match="does not state the planogram: my shelf.JPG"):
             run("--split", "grouped", "--fold", "0")
 
 

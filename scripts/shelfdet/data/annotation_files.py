@@ -7,7 +7,7 @@ import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet import UserError
-from shelfdet.core.text import Problems, listed
+from shelfdet.core.text import Problems, counted, listed
 from shelfdet.data import formats, layout, split_names
 from shelfdet.data.formats import recognition
 
@@ -61,12 +61,12 @@ class Annotations(NamedTuple):
         if not self.is_one_file_an_image():
             if len(self.files) == 1:
                 return f"{self.files[0]} ({title})"
-            return f"{len(self.files)} files ({title}): {listed(map(str, self.files))}"
+            return f"{counted(len(self.files), 'file')} ({title}): {listed(map(str, self.files))}"
         counts = collections.Counter(path.parent for path in self.files)
         if len(counts) == 1:
-            return f"{len(self.files)} files of {title} in {self.files[0].parent}"
+            return f"{counted(len(self.files), 'file')} of {title} in {self.files[0].parent}"
         places = listed(f"{counts[folder]} in {folder}" for folder in self.places())
-        return f"{len(self.files)} files of {title}: {places}"
+        return f"{counted(len(self.files), 'file')} of {title}: {places}"
 
     def placed_name(self) -> str:
         """Their name in the folder of a dataset that step 01 has put in place."""
@@ -102,12 +102,10 @@ def find(folder: pathlib.Path, image_folders: Iterable[pathlib.Path] = ()) -> An
     """
     folder = pathlib.Path(folder)
     image_folders = list(image_folders)
-    homes = [folder]
+    seen = _look_into([folder] + _annotation_folders(folder))
     # A user may name the folder of the images: its parent then holds the annotations.
-    if layout.is_folder_of_images(folder.name):
-        homes.append(folder.parent)
-    near = homes + [below for home in homes for below in _annotation_folders(home)]
-    seen = _look_into(near)
+    if not seen.by_format and layout.is_folder_of_images(folder.name):
+        seen.add(_look_into([folder.parent] + _annotation_folders(folder.parent)))
     seen.add(_look_into(image_folders), only_one_file_an_image=True)
     if not seen.by_format:
         seen.add(_look_into(image_folders))
@@ -400,6 +398,7 @@ def _all_folders(folder: pathlib.Path) -> List[pathlib.Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if layout.SHELF_IMAGES in subfolders and pathlib.Path(place) == folder:
             subfolders[:] = [name for name in subfolders if name != layout.DOWNLOAD]
+        subfolders[:] = layout.without_datasets(pathlib.Path(place), subfolders)
         found.append(pathlib.Path(place))
         searched += len(names)
         if searched > layout.SEARCHED_FILES:

@@ -425,7 +425,7 @@ def _compare(path, example, stored_wh, label_map, decoded):
     if decoded["image"].shape != expected_shape:
         differences.append(f"pixels of shape {decoded['image'].shape}, expected {expected_shape}")
     if len(found) != len(expected):
-        differences.append(f"{len(found)} boxes, expected {len(expected)}")
+        differences.append(f"{counted(len(found), 'box')}, expected {len(expected)}")
     elif not np.allclose(found, expected, rtol=0, atol=COORDINATE_TOLERANCE):
         distance = np.abs(found - expected).max()
         differences.append(f"boxes off by up to {distance:.2g} of the image")

@@ -110,10 +110,10 @@ def hold_out(
     """
     train, test = _take_groups(names, group_of, share, f"test {seed} ")
     if not train:
-        count = len({group_of(name) for name in names})
-        shelves = "1 shelf" if count == 1 else f"{count} shelves"
+        shelves = text.counted(len({group_of(name) for name in names}), "shelf", "shelves")
+        shown = text.counted(len(names), "image shows", "images show")
         raise UserError(
-            f"{len(names)} images show {shelves}; expected enough shelves to train on some and "
+            f"{shown} {shelves}; expected enough shelves to train on some and "
             f"test on others. {_COUNTED_ONCE} Add images, lower --test-share, or divide the images "
             "by hand into train/ and test/."
         )
@@ -204,7 +204,9 @@ def grouped(names: Sequence[str], fold: int, val_share: float, seed: int) -> Spl
     outside = [name for name in names if scene(name) is None]
     if outside:
         raise UserError(
-            f"{len(outside)} of {len(names)} images have names that do not state their planogram: "
+            f"{len(outside)} of {text.counted(len(names), 'image')} "
+            f"{text.plural(len(outside), 'has a name that does', 'have names that do')} not state "
+            "the planogram: "
             f"{text.listed(outside)}; expected names such as C1_P03_N1_S2_1.JPG (camera, "
             "planogram, shelf rank, shelves, copy). Use --split official."
         )
@@ -253,8 +255,9 @@ def refuse_without_boxes(
         if name == "val" and chosen:
             remedy = "give another --seed or a larger --val-share, which choose other images"
         raise UserError(
-            f"{name}: {len(names)} images without any box ({text.listed(names)}); expected at "
-            f"least one ground-truth box to {uses[name]}. Annotate products in them, or {remedy}."
+            f"{name}: {text.counted(len(names), 'image')} without any box ({text.listed(names)}); "
+            f"expected at least one ground-truth box to {uses[name]}. Annotate products in them, "
+            f"or {remedy}."
         )
 
 
@@ -270,9 +273,10 @@ def shared_report(split: Split, image_groups: groups.Groups) -> List[str]:
         if related:
             pairs = text.listed((f"{image} (of {other})" for image, other in related.items()), 3)
             lines.append(
-                f"of {len(split[name])} {name} images, {len(related)} are versions of an image in "
-                f"{others}, or identical to one: {pairs}. Scores on them are too high: put such "
-                "images into one split."
+                f"of {text.counted(len(split[name]), f'{name} image')}, {len(related)} "
+                f"{text.plural(len(related), 'is a version', 'are versions')} of an image in "
+                f"{others}, or identical to one: {pairs}. Scores on such images are too high: put "
+                "them into one split."
             )
     return lines
 
@@ -347,12 +351,13 @@ def _take_groups(
 def _take_validation(names, group_of, val_share, seed, group_name):
     train, val = _take_groups(names, group_of, val_share, f"{seed}:")
     if val and not train:
-        count = len({group_of(name) for name in names})
-        found = f"1 {group_name}" if count == 1 else f"{count} {_PLURALS[group_name]}"
+        found = text.counted(
+            len({group_of(name) for name in names}), group_name, _PLURALS[group_name]
+        )
         raise UserError(
-            f"the {len(names)} training images show {found}, and validation "
-            f"would take them all; expected some to remain for training. {_COUNTED_ONCE} Lower "
-            "--val-share, add images, or put validation images into val/."
+            f"the {text.counted(len(names), 'training image shows', 'training images show')} "
+            f"{found}, and validation would take them all; expected some to remain for training. "
+            f"{_COUNTED_ONCE} Lower --val-share, add images, or put validation images into val/."
         )
     return train, val
 

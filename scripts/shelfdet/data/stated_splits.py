@@ -75,8 +75,9 @@ def _refuse_names_in_two_lists(
     if doubled:
         folder = next(iter(annotation_folders)).parent / _LISTS
         raise UserError(
-            f"{folder}: {len(doubled)} images are in two lists: {listed(doubled)}. Expected each "
-            "in one: a detector is scored on images that it was not trained on. Correct the lists."
+            f"{folder}: {text.counted(len(doubled), 'image is', 'images are')} in two lists: "
+            f"{listed(doubled)}. Expected each in one: a detector is scored on images that it was "
+            "not trained on. Correct the lists."
         )
 
 
@@ -108,17 +109,21 @@ def by_lists(
     lists = ", ".join(f"{len(by_split[split])} {split}" for split in by_split if by_split[split])
     if not by_split["train"]:
         raise UserError(
-            f"{_LISTS}: lists {len(set(split_of))} images for {', '.join(image_sets)}, as "
-            f"{shown(next(iter(split_of)))}, of which none for training exists; expected names of "
-            "images without their suffix. Correct the lists, or remove ImageSets/."
+            f"{_LISTS}: lists {text.counted(len(set(split_of)), 'image')} for "
+            f"{', '.join(image_sets)}, as {shown(next(iter(split_of)))}, of which none for "
+            "training exists; expected names of images without their suffix. Correct the lists, or "
+            "remove ImageSets/."
         )
     report(f"divided by the lists in {_LISTS}/: {lists}")
     for split, names in image_sets.items():
         missing = len(set(names)) - len(by_split[split])
         if missing:
-            report(f"{missing} of {len(set(names))} names in the list {split} have no image")
+            listed_names = text.counted(len(set(names)), "name")
+            has = text.plural(missing, "has", "have")
+            report(f"{missing} of {listed_names} in the list {split} {has} no image")
     if unlisted:
-        report(f"{len(unlisted)} images are in no list and are not used: {listed(unlisted)}")
+        number = text.counted(len(unlisted), "image is", "images are")
+        report(f"{number} in no list and not used: {listed(unlisted)}")
     return {split: paths for split, paths in by_split.items() if paths}
 
 
@@ -154,8 +159,8 @@ def by_annotations(
     unknown = [name for name in image_paths if name not in split_of]
     if unknown:
         report(
-            f"{len(unknown)} images are in no split of the annotations and count as train: "
-            f"{listed(unknown)}"
+            f"{text.counted(len(unknown), 'image is', 'images are')} in no split of the "
+            f"annotations, so used for training: {listed(unknown)}"
         )
     return by_split
 
@@ -172,6 +177,6 @@ def report_other_splits(
     ]
     if others:
         report(
-            f"{len(others)} images are of another split in the annotations than their folder is: "
-            f"{listed(others)}. The folder decides."
+            f"{text.counted(len(others), 'image is', 'images are')} of another split in the "
+            f"annotations than by folder: {listed(others)}. The folder decides."
         )

@@ -3,7 +3,7 @@
 One row a box, no image size, no scores; an image without boxes cannot be in it. The dataset's own
 file has no header; with one, columns are found by their names. The same boxes are in the dataset's
 annotation.txt, a line an image: ``filename n x1 y1 w1 h1 brand1 x2 ...``, of n boxes.
-Source: Varol and Kuzu, "Toward retail product recognition on grocery shelves", ICGIP 2014.
+Source: Varol and Kuzu, "Toward Retail Product Recognition on Grocery Shelves", ICIVC 2014.
 """
 
 import collections
@@ -11,7 +11,15 @@ import pathlib
 from typing import Dict, Iterable, List
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, parse_number, read_number, read_text, shown
+from shelfdet.core.text import (
+    PathLike,
+    Problems,
+    counted,
+    parse_number,
+    read_number,
+    read_text,
+    shown,
+)
 from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
@@ -132,9 +140,8 @@ def _columns(table: tables.Table) -> Dict[str, int]:
                 f"{table.path}: line {table.first_line}: found the names "
                 f"{tables.found_names(table)}; expected {HEADER_NAMES}. Name the columns so."
             )
-        plural = "" if len(table.first) == 1 else "s"
         raise UserError(
-            f"{table.path}: line {table.first_line}: found {len(table.first)} column{plural} "
+            f"{table.path}: line {table.first_line}: found {counted(len(table.first), 'column')} "
             f"({shown(table.separator.join(table.first))}) and no header that names them; expected "
             f"{len(COLUMNS)} without a header: {','.join(COLUMNS)}. Write a header above the first "
             f"row that names its columns, in their order, with the names {HEADER_NAMES}."

@@ -15,6 +15,7 @@ from shelfdet import UserError
 from shelfdet.core.text import (
     PathLike,
     Problems,
+    counted,
     listed,
     name_problem,
     parse_number,
@@ -181,8 +182,7 @@ class ScoresInGroundTruth:
         """Notes one problem where boxes had scores."""
         if not self._places:
             return
-        count = len(self._places)
-        boxes = "1 box has a score" if count == 1 else f"{count} boxes have scores"
+        boxes = counted(len(self._places), "box has a score", "boxes have scores")
         self._problems.add(
             "",
             f"{boxes} ({shown(self._first)} in {self._places[0]}), so these are detections; "
@@ -333,9 +333,8 @@ class NamesOfFiles:
           title: of what states the image's name in a file.
           problems: as in ``choose``.
         """
-        count = len(self._contradictions)
-        if count:
-            files = "1 file is" if count == 1 else f"{count} files are"
+        if self._contradictions:
+            files = counted(len(self._contradictions), "file is", "files are")
             problems.add(
                 "",
                 f"{files} named like one image and of another by {title}, and both exist: "

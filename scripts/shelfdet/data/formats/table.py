@@ -10,7 +10,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, listed, parse_number, read_text, shown
+from shelfdet.core.text import PathLike, Problems, counted, listed, parse_number, read_text, shown
 
 SEPARATORS = ",;\t|"  # the first of several that fit equally well is taken
 
@@ -142,10 +142,9 @@ def _value(name: str, field: str, table: Table) -> str:
 
 
 def _wrong_count(fields: Sequence[str], table: Table) -> str:
-    plural = "" if len(fields) == 1 else "s"
     separator = {"\t": "tab"}.get(table.separator, f"'{table.separator}'")
     return (
-        f"found {len(fields)} column{plural} ({shown(table.separator.join(fields))}); expected "
+        f"found {counted(len(fields), 'column')} ({shown(table.separator.join(fields))}); expected "
         f"{len(table.first)}, as in line {table.first_line}, separated by {separator}. Correct the "
         "row: a value that contains the separator, as a decimal comma does, has to be in quotes."
     )
