@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, shown
@@ -130,8 +130,8 @@ def check(
         column).
       problems: what is wrong already; everything else is added, and raised.
       out_of_image: "clip" clips boxes that reach outside the image, "refuse" makes them an error.
-      bad_boxes: inverted boxes, boxes without area and boxes wholly outside: "refuse" makes them an
-        error, "drop" leaves them out.
+      bad_boxes: boxes that are inverted, without area, wholly outside or too far outside to be
+        clipped: "refuse" makes them an error, "drop" leaves them out.
       allow_missing: leave out images that do not exist, are broken or have no box, instead of an
         error.
       empty_images: images without a box, annotated or not: "refuse", "leave-out", or "keep" (they
@@ -167,12 +167,8 @@ def check(
         labels.labelled(image.filename, image.size_wh, checker.check(image.rows, image.size_wh))
         for image in sorted(sized, key=lambda image: image.filename)
     ]
-    empty = set(image_paths).difference(decoded_names)
-    empty.update(
-        image.filename
-        for image in labelled
-        if not image.classes and _has_no_product(annotated.get(image.filename), bad_boxes)
-    )
+    empty = _without_box(labelled, annotated, bad_boxes)
+    empty |= set(image_paths).difference(decoded_names)
     empty -= wrong_rows
     image_checks.check_empty(sorted(empty), len(image_paths), empty_images, problems, report)
     checker.note_unknown_classes()
@@ -197,8 +193,13 @@ def _rows(annotated: ImagesByName, name: str) -> Sequence[BoxRow]:
     return annotated[name].rows if name in annotated else []
 
 
-def _has_no_product(image: Optional[ImageBoxes], bad_boxes: str) -> bool:
-    """Whether an image has no box that is noted as a problem: none at all, or all left out."""
-    if image is None:
-        return True
-    return bad_boxes == "drop" or all(row.crowd for row in image.rows)
+def _without_box(
+    labelled: Iterable[labels.LabelledImage], annotated: ImagesByName, bad_boxes: str
+) -> Set[str]:
+    """The names of the images that are left without a box, none of theirs being a problem."""
+    return {
+        image.filename
+        for image in labelled
+        if not image.classes
+        and (bad_boxes == "drop" or all(row.crowd for row in _rows(annotated, image.filename)))
+    }
