@@ -118,7 +118,7 @@ tensorboard: setup  ## show the curves of all runs in the browser, or of one (CO
 reproduce: setup  ## train the shipped detector again and compare the figures (FOLD=0..3: on held-out planograms)
 	$(EXPERIMENTS)/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
 
-ablations: setup  ## two dozen short trainings, each with one choice of the recipe changed; hours, and it can be resumed
+ablations: setup  ## short trainings, each with one choice of the recipe changed; hours, and it can be resumed
 	$(EXPERIMENTS)/ablations.py
 
 label-noise: setup  ## how much the labels of repeated photographs differ, and so which AP they allow

@@ -37,7 +37,8 @@ def test_metrics_are_of_the_shipped_graph_and_config(name):
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_the_shipped_graph_is_folded(name):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     definition = tf.compat.v1.GraphDef()
     definition.ParseFromString((GRAPHS[name] / paths.GRAPH_FILE).read_bytes())
     operations = {node.op for node in definition.node}
@@ -112,7 +113,6 @@ def test_the_documents_quote_the_threshold_and_the_errors():
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_scored_again_the_figures_hold(name, shelf_data, tmp_path):
-    pytest.importorskip("tensorflow")
     load_script("02_split_annotations").main([f"--images={shelf_data}", f"--out={tmp_path}"])
     for split in ("val", "test"):
         load_script("08_detect").main(

@@ -5,12 +5,11 @@ The network is an SSD with one anchor per cell, 8 x 8 cells of 16 px, anchors of
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from shelfdet.config import pipeline
 from shelfdet.core import boxes, paths
 from shelfdet.data import examples, labels, records
-
-tf = pytest.importorskip("tensorflow")
 
 SIDE = 128
 ANCHOR = 48

@@ -101,7 +101,8 @@ KINDS = [
 @pytest.fixture(scope="module")
 def tensorflow_pixels():
     """path -> uint8 (height, width, 3), as tf.image.decode_image decodes; a GIF's first frame."""
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         data = tf.compat.v1.placeholder(tf.string)
         decoded = tf.image.decode_image(data, channels=3)
@@ -127,7 +128,8 @@ def test_pixels_equal_tensorflows(kind, tmp_path, tensorflow_pixels):
 
 def test_bmp_pixels_equal_tensorflows(tmp_path):
     # decode_image fails on colour BMP in this version of TensorFlow, decode_bmp does not.
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     path = saved(tmp_path / "a.bmp", Image.fromarray(RGB))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         np.testing.assert_array_equal(

@@ -29,7 +29,8 @@ def test_items_are_read_in_order(tmp_path, content, expected):
 
 
 def test_object_detection_reads_the_same(tmp_path):
-    label_map_util = pytest.importorskip("object_detection.utils.label_map_util")
+    from object_detection.utils import label_map_util
+
     path = write_file(
         tmp_path / "m.pbtxt",
         "# c\nitem {\n id: 2\n name: 'b'\n display_name: 'B' }\nitem { name: 'a' id: 1 }\n",

@@ -44,7 +44,8 @@ def test_a_plain_jpeg_is_stored_byte_for_byte(tmp_path):
     "mode, kind", [("CMYK", "JPEG"), ("RGBA", "PNG"), ("P", "PNG"), ("RGB", "BMP"), ("P", "GIF")]
 )
 def test_any_other_image_becomes_an_rgb_jpeg(tmp_path, mode, kind):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     path = draw_image(tmp_path / "named.JPG", mode=mode, format=kind)
     ((data, stored_wh),) = records.encode_parts(path, (40, 30), [None], 1024, "ignore")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -121,7 +122,7 @@ def test_step_04_writes_what_object_detection_reads(annotated, script, capsys):
         "3 images (3 shrunk to 100 px), 3 boxes, at most 2 an image; read back and equal"
         in capsys.readouterr().out
     )
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
     from object_detection.core import standard_fields as fields
     from object_detection.data_decoders import tf_example_decoder
 
@@ -260,7 +261,7 @@ def tiled(tmp_path):
 
 
 def decoded_examples(record):
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
     from object_detection.data_decoders import tf_example_decoder
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:

@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import toy_graph
 from conftest import load_script
@@ -14,7 +15,6 @@ from shelfdet import UserError
 from shelfdet.core import paths
 from shelfdet.inference import export, folding
 
-tf = pytest.importorskip("tensorflow")
 GRAPH = paths.SHIPPED_GRAPH / paths.GRAPH_FILE
 CONFIG = paths.SHIPPED_GRAPH / paths.CONFIG_FILE
 

@@ -4,10 +4,10 @@ import collections
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from shelfdet.inference import folding
 
-tf = pytest.importorskip("tensorflow")
 RANDOM = np.random.RandomState(0)
 # (batch, height, width, channels). With a stride of 2, an even side is padded differently at its
 # two ends, an odd one equally.

@@ -68,7 +68,8 @@ def test_an_ap_that_was_not_measured_is_never_the_best(tmp_path, average_precisi
 
 def test_a_kill_while_the_best_checkpoint_is_replaced_loses_none(tmp_path):
     best_checkpoint.keep_best(tmp_path, make_checkpoint(tmp_path, 10), evaluation(10, 0.5))
-    # Replacing a folder moves the old one away first: this is its name until the new one is there.
+    # Where a file system cannot swap two folders, the old one is moved away first and has this name
+    # until the new one is in its place.
     (tmp_path / "best").rename(tmp_path / ".best.old")
     best_checkpoint.keep_best(tmp_path, make_checkpoint(tmp_path, 20), evaluation(20, 0.4))
     assert json.loads((tmp_path / "best" / "evaluation.json").read_text())["step"] == 10

@@ -11,12 +11,11 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
+import tensorflow as tf
 
 from shelfdet.core import paths
 from shelfdet.data import examples, labels, records
 
-tf = pytest.importorskip("tensorflow")
 STEP_06 = paths.ROOT / "scripts" / "training" / "06_train.py"
 CONFIG = paths.TRAINING / "ssd_inception_v2_coco.config"
 GRAPH = paths.SHIPPED_GRAPH

@@ -145,7 +145,7 @@ def _check_same_contents(
 ) -> None:
     """Reports records that do not hold what their label files say.
 
-    It is an error where the label file lies beside the record, which was then made from it. Another
+    It is an error where the label file is beside the record, which was then made from it. Another
     label file may belong to another dataset; it is compared with the other records together.
     """
     by_path = {pathlib.Path(summary.path).resolve(): summary for summary in label_files}

@@ -65,7 +65,7 @@ def _postponed(number, frame):
     """Sends the signal once more a moment later if Python would ignore an exception in ``frame``.
 
     It prints and ignores exceptions in a ``__del__``, and in what it calls when an object is gone:
-    the program would go on.
+    the program would not stop.
     """
     while frame is not None:
         module = os.path.basename(frame.f_code.co_filename)

@@ -10,7 +10,7 @@ from shelfdet.evaluation.matching import Matches
 LEVEL = 95  # percent of an interval
 RESAMPLES = 1000
 MOST_WORK = 10**8  # detections x resamples: about a minute on one core
-FEWEST_RESAMPLES = 200  # the ends of a 95 % interval are then each the mean of about five draws
+FEWEST_RESAMPLES = 200  # five draws are then beyond each end of a 95 % interval
 
 Interval = Tuple[float, float]  # low, high
 Progress = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]  # such as tqdm

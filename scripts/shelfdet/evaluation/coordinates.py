@@ -39,6 +39,7 @@ class Frame(NamedTuple):
     name: for messages, after "the boxes are ...".
     remedy: how to change them to pixels of the image on disk.
     to_pixels: from (N, 4) corners and (width, height) of the image to corners in its pixels.
+    needs_size: to_pixels needs that size; the frame is not tried on images of unknown size.
     """
 
     name: str

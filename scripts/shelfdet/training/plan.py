@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.config import file_checks, findings, network, pipeline, record_checks
+from shelfdet.config import file_checks, findings, network, pipeline, record_checks, training_checks
 from shelfdet.core import parallel, paths
 from shelfdet.inference import checkpoints
 from shelfdet.training import resume_checks, resume_point, run_notes
@@ -79,7 +79,7 @@ def read_config(path: pathlib.Path, start_from: Optional[pathlib.Path] = None) -
     if num_steps < 1:
         raise UserError(
             f"{path}: train_config.num_steps: found {num_steps}, expected at least 1. Without it "
-            "model_main.py never stops: write num_steps: 2300."
+            f"model_main.py never stops: write num_steps: {training_checks.USUAL_STEPS}."
         )
     return config
 

@@ -1,7 +1,8 @@
 """File formats of annotations and detections, one module each, with one reader for both.
 
-A new format is a module with ``read`` (and ``write`` where something writes it) and one entry in
-FORMATS. Nothing here loads NumPy, so that options can list the formats.
+A new format is a module with ``read`` (and ``write`` where something writes it), one entry in
+FORMATS, and its name in ANNOTATION_FORMATS, DETECTION_FORMATS or both. Nothing here loads NumPy,
+so that options can list the formats.
 """
 
 import collections
