@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from recorded_steps import record, value_of
 
 from experiments import ablation_choices, ablation_runs, ablations
 from experiments.ablation_choices import CHOICES
@@ -65,10 +66,6 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def value_of(options, option):
-    return options[options.index(option) + 1]
-
-
 def write_detections(path):
     found = [
         detections.Detections(
@@ -82,11 +79,8 @@ def write_detections(path):
 @pytest.fixture
 def called(workspace, monkeypatch):
     """The steps called, as (step, options); they are not run. The training of relu fails."""
-    calls = []
 
-    def run(step, options, log=None, core=None):
-        options = [str(option) for option in options]
-        calls.append((step, options))
+    def act(step, options):
         if step == "train":
             if "relu" in " ".join(options):
                 raise UserError("06_train.py ended with status 1")
@@ -100,12 +94,11 @@ def called(workspace, monkeypatch):
     def with_anchors(name, built, train_labels):
         return built, Network((512, 512), [(32, 32)], 7, {}), 0.5
 
-    monkeypatch.setattr(steps, "run", run)
     monkeypatch.setattr(steps, "_stopped", threading.Event())
     monkeypatch.setattr(ablation_choices, "with_anchors", with_anchors)
     placed = layout.Layout(None, {"train": {"b.jpg": None}, "test": {"c.jpg": None}}, {}, {})
     monkeypatch.setattr(layout, "find_divided", lambda folder: placed)
-    return calls
+    return record(monkeypatch, act)
 
 
 def options_of(called, step):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from recorded_steps import record, value_of
 
 from experiments import odd_shape_images, odd_shapes
 from shelfdet import UserError
-from shelfdet.core import files, steps
+from shelfdet.core import files
 from shelfdet.data import labels
 
 SIZE_WH = (60, 50)
@@ -97,16 +98,12 @@ def arguments(folder):
 
 
 def test_each_kind_of_image_is_detected_in_and_scored(dataset, monkeypatch, capsys):
-    calls = []
-
-    def run(step, options, log=None, core=None):
-        options = [str(option) for option in options]
-        calls.append((step, options))
+    def act(step, options):
         if step == "score":
             figures = {"mAP": 0.5, "precision": 0.25, "recall": 0.75}
-            files.write_text(options[options.index("--output") + 1], json.dumps(figures))
+            files.write_text(value_of(options, "--output"), json.dumps(figures))
 
-    monkeypatch.setattr(steps, "run", run)
+    calls = record(monkeypatch, act)
     odd_shapes.main(arguments(dataset))
     output = capsys.readouterr().out
     assert "1 image turned, 2 strips" in output

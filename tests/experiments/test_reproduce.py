@@ -6,11 +6,12 @@ The steps are tested elsewhere; here they are replaced by a function that record
 import json
 
 import pytest
+from recorded_steps import record, value_of
 
 from experiments import reproduce, reproduction
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, steps
+from shelfdet.core import files, paths
 
 FIGURES = {
     "mAP": 0.99,
@@ -36,25 +37,17 @@ def figures(images=71, **changes):
     )
 
 
-def value_of(options, option):
-    return options[options.index(option) + 1]
-
-
 @pytest.fixture
 def called(monkeypatch, tmp_path):
     """The steps called, as (step, options); they are not run, and the score step writes figures."""
-    calls = []
 
-    def run(step, options, log=None, core=None):
-        options = [str(option) for option in options]
-        calls.append((step, options))
+    def act(step, options):
         if step == "score" and "--output" in options:
             text = json.dumps(figures(mAP=0.985, AP75=0.92))
             files.write_text(value_of(options, "--output"), text)
 
-    monkeypatch.setattr(steps, "run", run)
     monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
-    return calls
+    return record(monkeypatch, act)
 
 
 @pytest.fixture
