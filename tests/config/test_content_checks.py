@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow as tf
 
 from shelfdet.config import content_checks, findings, record_checks
 from shelfdet.config.file_checks import EVAL_READER, TRAIN_READER
