@@ -12,7 +12,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md"] + sorted((ROOT / "docs").glob("*.md"))
 PAGES += [ROOT / "workspace" / "training_demo" / "training" / "RUNS.md"]
 PAGES += sorted((ROOT / "workspace" / "training_demo").glob("*/README.md"))
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 # README.md is an overview that is read in full: details belong in docs/.
 README_LINES = 170
@@ -62,15 +61,46 @@ def help_of(script):
     return done.stdout
 
 
+@functools.lru_cache(maxsize=None)
+def uses():
+    """What make itself refuses other variables by: "TARGET:" and "TARGET:VARIABLE"."""
+    command = ["awk", "-f", "scripts/variables.awk", "Makefile"]
+    return set(subprocess.check_output(command, cwd=str(ROOT), text=True).split())
+
+
 @pytest.mark.parametrize("page, command", MAKE_COMMANDS)
-def test_make_commands_name_targets_and_variables_of_the_makefile(page, command):
+def test_make_commands_name_targets_and_variables_that_these_use(page, command):
     words = command.split()[1:]
+    targets = [word for word in words if re.match(r"[a-z-]+$", word)]
+    for target in targets:
+        assert f"{target}:" in uses(), target
     for word in words:
         variable, equals, _ = word.partition("=")
         if equals:
-            assert re.search(rf"\$\({variable}\)|\$\(call \w+,{variable}", MAKEFILE), word
-        elif re.match(r"[a-z-]+$", word):
-            assert re.search(rf"^{word}:", MAKEFILE, re.MULTILINE), word
+            assert any(f"{target}:{variable}" in uses() for target in targets), word
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_variables_are_given_to_targets_that_use_them(page):
+    """Sentences such as "give `EXIF=apply` to `make data` and `make eval`"."""
+    text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
+    given = r"`([A-Z_]+)=[^`]*`(?: or `[^`]*`)? to ((?:`make [a-z-]+`(?:, | and )?)+)"
+    for variable, targets in re.findall(given, text):
+        for target in re.findall(r"make ([a-z-]+)", targets):
+            assert f"{target}:{variable}" in uses()
+
+
+@pytest.mark.parametrize("page, target", [("data", "data"), ("deployment", "predict")])
+def test_tables_of_options_name_variables_of_the_target(page, target):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| option \|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    variables = {
+        variable
+        for row in table.splitlines()
+        for variable in re.findall(r"`([A-Z_]+)=", row.split("|")[1])
+    }
+    assert len(variables) > 5
+    assert {f"{target}:{variable}" for variable in variables} <= uses()
 
 
 @pytest.mark.parametrize("page, command", SCRIPT_COMMANDS)
