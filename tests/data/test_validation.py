@@ -155,6 +155,23 @@ def test_crowds_are_left_out_and_counted(write, photos, read_coco):
     assert "2 of 2 images have no box: a.jpg, b.jpg" in read_coco.message(path, photos)
 
 
+def test_an_image_with_shapes_that_are_no_boxes_alone_is_without_a_box(write, photos):
+    line = '<polyline label="product" occluded="0" points="1,2;30,40" z_order="0"/>'
+    box = '<box label="product" occluded="0" xtl="1" ytl="2" xbr="30" ybr="40" z_order="0"/>'
+    path = write(
+        "cvat.xml",
+        "<annotations><version>1.1</version>"
+        f'<image id="0" name="a.jpg" width="100" height="80">{box}</image>'
+        f'<image id="1" name="b.jpg" width="100" height="80">{line}</image></annotations>',
+    )
+    read_cvat = Reader("cvat")
+    assert "1 of 2 images has no box: b.jpg" in read_cvat.message(path, photos)
+    assert [image.filename for image in read_cvat(path, photos, empty_images="leave-out")] == [
+        "a.jpg"
+    ]
+    assert any("were left out, which are no boxes (1): " in line for line in read_cvat.lines)
+
+
 def test_difficult_products_are_kept(write, photos, read_voc):
     difficult = PRODUCT.replace("<difficult>0", "<difficult>1")
     folder = write("xml/a.xml", voc(objects=difficult)).parent

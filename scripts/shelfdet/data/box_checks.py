@@ -102,7 +102,7 @@ class BoxChecker:
             if self._counts[key]:
                 report(counted(self._counts[key], *words) + message)
         for kind, places in self._left_out.items():
-            report(f"{len(places)} {kind} were left out, which are no boxes: {listed(places)}")
+            report(f"{kind} were left out, which are no boxes ({len(places)}): {listed(places)}")
 
     def _class_of(self, row: BoxRow) -> Optional[str]:
         if self._only_class is None:

@@ -197,9 +197,10 @@ def _without_box(
     labelled: Iterable[labels.LabelledImage], annotated: ImagesByName, bad_boxes: str
 ) -> Set[str]:
     """The names of the images that are left without a box, none of theirs being a problem."""
-    return {
-        image.filename
-        for image in labelled
-        if not image.classes
-        and (bad_boxes == "drop" or all(row.crowd for row in _rows(annotated, image.filename)))
-    }
+    names = set()
+    for image in labelled:
+        rows = _rows(annotated, image.filename)
+        is_without_problem = bad_boxes == "drop" or all(row.crowd or row.left_out for row in rows)
+        if not image.classes and is_without_problem:
+            names.add(image.filename)
+    return names
