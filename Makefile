@@ -43,8 +43,15 @@ PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call o
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 # --logdir is a list: NAME:FOLDER,FOLDER
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
-# What `make data` writes and `make clean` removes
-LABEL_FILES := $(foreach split,train val test,$(LABELS)/$(split)_labels.csv $(LABELS)/$(split).record)
+# What `make data` writes and `make clean` removes, also of datasets with a name; those have no spaces in it
+LABEL_FOLDERS := $(LABELS) $(filter $(LABELS)/%,$(patsubst %/.,%,$(wildcard $(LABELS)/*/.)))
+LABEL_FILES := $(foreach folder,$(LABEL_FOLDERS),$(foreach split,train val test,\
+    $(folder)/$(split)_labels.csv $(folder)/$(split).record))
+# NAME=name: the dataset; several, with a comma between them, for make eval
+DATASET := $(call option,--dataset,$(NAME))
+# How step 04 divides images
+TILE_OPTIONS := $(call option,--tiles,$(TILES)) $(call option,--product-scale,$(PRODUCT_SCALE)) \
+    $(call option,--empty-images,$(EMPTY_IMAGES))
 # How steps 01 and 02 treat images that are missing or have no annotation
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
 SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \
@@ -78,10 +85,10 @@ test: setup  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those th
 	    $(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
 
 # Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
-data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder SPLIT=grouped FOLD=0..3 EXIF=apply; more: docs/data.md)
-	$(PREPROCESSING)/01_fetch_dataset.py $(FETCH_OPTIONS)
-	$(PREPROCESSING)/02_split_annotations.py $(SPLIT_OPTIONS)
-	$(PREPROCESSING)/04_generate_tfrecords.py $(call option,--exif,$(EXIF))
+data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name TILES=2 SPLIT=grouped FOLD=0..3; more: docs/data.md)
+	$(PREPROCESSING)/01_fetch_dataset.py $(DATASET) $(FETCH_OPTIONS)
+	$(PREPROCESSING)/02_split_annotations.py $(DATASET) $(SPLIT_OPTIONS)
+	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(TILE_OPTIONS)
 
 anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name)
 	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG_FILE))

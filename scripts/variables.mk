@@ -2,9 +2,9 @@
 # were typed: neither make nor a shell interprets anything in them. One that is given to make has to be used by a target
 # that is asked for; one in the environment may be meant for another program. The Makefile includes this file.
 
-VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME \
-    OUT_OF_IMAGE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS TEST_SHARE THRESHOLD \
-    TILES VAL_SHARE
+VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME NAME \
+    OUT_OF_IMAGE PRODUCT_SCALE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS \
+    TEST_SHARE THRESHOLD TILES VAL_SHARE
 # Options without a value. What turns them on and off, in capitals or not; an empty value is off, too.
 FLAGS := ALLOW_MISSING PAD SKIP_BAD UNFOLDED
 ON := 1 yes true on
@@ -20,6 +20,11 @@ option = $(if $(2),$(1)=$(call quoted,$(2)))
 environment = $(if $($(1)),$(1)=$(call quoted,$($(1))))
 
 # --- names ---
+
+# Windows' subsystem for Linux sets NAME for every program, to the name of the computer.
+ifneq ($(firstword $(origin NAME)),command)
+  override undefine NAME
+endif
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 # $(call similar,NAME): the variable with the most similar name, if any is similar

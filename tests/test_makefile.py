@@ -173,7 +173,7 @@ def test_data_passes_its_options_on():
             "--val-share",
         ],
         ["--allow-missing", "--bad-boxes", "--empty-images", "--exif", "--seed", "--val-share"],
-        ["--exif"],
+        ["--empty-images", "--exif"],
     ]
 
 
@@ -484,6 +484,19 @@ def test_a_value_that_is_empty_or_of_two_lines_is_refused():
     assert make("-n", "data", FROM="") == make("-n", "data")
     for given, environment in ((["FROM=a\nb"], {}), ([], {"FROM": "a\nb"})):
         assert "FROM= has a line break" in refused("data", *given, **environment)
+
+
+def test_data_of_a_named_dataset_in_tiles(copy):
+    first, second, fourth = copy.commands("data", "NAME=sku110k", "TILES=1,2", "FROM=x")
+    assert first[1:] == ["--dataset=sku110k", "--from=x"]
+    assert second[1:] == ["--dataset=sku110k"]
+    assert fourth[1:] == ["--dataset=sku110k", "--tiles=1,2"]
+    assert copy.commands("data", "PRODUCT_SCALE=0.1")[2][1:] == ["--product-scale=0.1"]
+
+
+def test_a_name_in_the_environment_is_not_that_of_a_dataset():
+    # Windows' subsystem for Linux sets it to the name of the computer.
+    assert make("-n", "data", "eval", NAME="DESKTOP-1") == make("-n", "data", "eval")
 
 
 def test_every_variable_that_the_makefile_uses_is_known():

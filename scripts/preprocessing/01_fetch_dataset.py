@@ -60,6 +60,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.format != "auto" and args.annotations is None:
         parser.error("--format is the format of --annotations; give both")
+    args.out = args.out or paths.dataset_images(args.dataset)
     options.check_split_options(parser, args)
     return args
 
@@ -76,9 +77,10 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         **command_line.FOLDER,
-        default=paths.IMAGES,
-        help="where the next steps read (default: %(default)s)",
+        help=f"where the next steps read (default: {paths.IMAGES}, or the folder of --dataset in "
+        "it)",
     )
+    options.add_dataset(parser)
     parser.add_argument(
         "--copy", action="store_true", help="copy images and annotations instead of linking to them"
     )
@@ -100,6 +102,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         source = args.out
         print(
             f"verifying what is in {paths.shown(source)}; --from FOLDER puts another dataset there"
+        )
+    elif source is None and args.dataset != paths.DEFAULT_DATASET:
+        raise UserError(
+            f"{paths.shown(args.out)}: has no images; expected those of the dataset "
+            f"{args.dataset}. Name the folder that it is in with --from (make data "
+            f"NAME={args.dataset} FROM=folder)."
         )
     elif source is None:
         source = fetch_images(args.images_url, args.out / layout.DOWNLOAD)

@@ -45,6 +45,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     options.add_split_options(parser)
     options.add_checking_options(parser)
     args = parser.parse_args(argv)
+    args.images = args.images or paths.dataset_images(args.dataset)
+    args.out = args.out or paths.dataset_annotations(args.dataset)
     options.check_split_options(parser, args)
     return args
 
@@ -54,18 +56,18 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         **command_line.FOLDER,
-        default=paths.IMAGES,
         help="folder with train/, test/ and perhaps val/, in it or in its ShelfImages/ (default: "
-        "%(default)s)",
+        f"{paths.IMAGES}, or the folder of --dataset in it)",
     )
+    options.add_dataset(parser)
     options.add_annotation_options(
         parser, "annotations.csv, annotations/ or annotations.json in --images"
     )
     parser.add_argument(
         "--out",
         **command_line.FOLDER,
-        default=paths.ANNOTATIONS,
-        help="where the label files go (default: %(default)s)",
+        help=f"where the label files go (default: {paths.ANNOTATIONS}, or the folder of --dataset "
+        "in it)",
     )
 
 

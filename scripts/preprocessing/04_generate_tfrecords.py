@@ -44,15 +44,16 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--annotations",
         **command_line.FOLDER,
-        default=paths.ANNOTATIONS,
-        help="where the label files are and the records go (default: %(default)s)",
+        help=f"where the label files are and the records go (default: {paths.ANNOTATIONS}, or the "
+        "folder of --dataset in it)",
     )
     parser.add_argument(
         "--images",
         **command_line.FOLDER,
-        default=paths.IMAGES,
-        help="images, or a folder with train/, test/ and perhaps val/ (default: %(default)s)",
+        help="images, or a folder with train/, test/ and perhaps val/ (default: "
+        f"{paths.IMAGES}, or the folder of --dataset in it)",
     )
+    options.add_dataset(parser)
     options.add_label_map(parser)
     parser.add_argument(
         "--splits",
@@ -68,7 +69,10 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         parser,
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.annotations = args.annotations or paths.dataset_annotations(args.dataset)
+    args.images = args.images or paths.dataset_images(args.dataset)
+    return args
 
 
 def add_tile_options(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +123,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.max_side,
         args.exif,
         examples.Tiling(args.tiles, args.product_scale, args.empty_images == "keep"),
+        "" if args.dataset == paths.DEFAULT_DATASET else args.dataset,
     )
     for record in written:
         print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")

@@ -100,3 +100,13 @@ def test_images_seen_in_training_are_those_noted_beside_the_graph(tmp_path):
     (tmp_path / "trained_on.json").write_text('{"val": ["c.JPG"], "train": ["b.JPG", "a.JPG"]}')
     seen = graph_files.seen_in_training(graph, ["b.JPG", "a.JPG", "new.JPG"])
     assert seen == {"train": ["a.JPG", "b.JPG"], "val": []}
+
+
+def test_images_of_equal_names_in_two_datasets_are_two_images(tmp_path):
+    graph = tmp_path / "frozen_inference_graph.pb"
+    (tmp_path / "trained_on.json").write_text('{"train": ["sku110k/1.jpg", "2.jpg"]}')
+    names = ["1.jpg", "2.jpg"]
+    assert graph_files.seen_in_training(graph, names, "sku110k") == {"train": names}
+    assert graph_files.seen_in_training(graph, names, "other") == {"train": ["2.jpg"]}
+    # Of label files in another folder the dataset is not known.
+    assert graph_files.seen_in_training(graph, names) == {"train": names}

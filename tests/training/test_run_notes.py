@@ -1,7 +1,10 @@
 """What a run notes of its config and its images."""
 
+import re
+
 from runs import CONFIG, make_run, make_weights
 
+from shelfdet.core import paths
 from shelfdet.training import plan, run_notes
 
 
@@ -39,3 +42,26 @@ def test_a_byte_order_mark_is_left_out_of_the_copied_config(tmp_path):
     config_path = tmp_path / "a.config"
     config_path.write_bytes(b"\xef\xbb\xbf" + CONFIG.read_bytes())
     assert run_notes.config_text(config_path, plan.read_config(config_path)) == CONFIG.read_text()
+
+
+def test_the_images_of_every_dataset_are_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path)
+    second = tmp_path / "second"
+    second.mkdir()
+    for folder, name in ((tmp_path, "a.JPG"), (second, "b.JPG")):
+        for split in ("train", "val"):
+            (folder / f"{split}_labels.csv").write_text(
+                "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+                f"{split}_{name},9,9,product,1,1,5,5\n"
+            )
+    text = re.sub(
+        r'input_path: ".*?/(\w+)\.record"',
+        rf'input_path: "{second}/\1.record" input_path: "{tmp_path}/\1.record"',
+        CONFIG.read_text(),
+    )
+    (tmp_path / "a.config").write_text(text)
+    config = plan.read_config(tmp_path / "a.config")
+    assert run_notes.dataset_images(config) == {
+        "train": ["second/train_b.JPG", "train_a.JPG"],
+        "val": ["second/val_b.JPG", "val_a.JPG"],
+    }

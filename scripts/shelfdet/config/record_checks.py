@@ -91,7 +91,7 @@ def remake(record: PathLike) -> str:
         return f"run {STEP_04}" if has_labels else "run `make data`"
     if dataset is not None:
         return (
-            f"run {STEP_04} --name {dataset}" if has_labels else f"run `make data NAME={dataset}`"
+            f"run {STEP_04} --dataset {dataset}" if has_labels else f"run `make data NAME={dataset}`"
         )
     step_02 = "" if has_labels else f"step 02 with --out {shlex.quote(folder)}, then "
     return (

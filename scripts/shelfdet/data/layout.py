@@ -11,6 +11,7 @@ import shlex
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
+from shelfdet.core import paths
 from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
 from shelfdet.data.split_names import SPLIT_NAMES, split_of_folder
@@ -73,6 +74,16 @@ class _Root(NamedTuple):
 def is_folder_of_images(name: str) -> bool:
     """Whether a folder in a dataset's folder is named as one of its images."""
     return name.lower() in [home.lower() for home in HOMES] or split_of_folder(name) is not None
+
+
+def without_datasets(folder: pathlib.Path, subfolders: Sequence[str]) -> List[str]:
+    """The subfolders of ``folder`` but those into which step 01 has put a dataset with a name.
+
+    Only the workspace's folder of images has such subfolders, beside the dataset without a name.
+    """
+    if _real(folder) != _real(paths.IMAGES):
+        return list(subfolders)
+    return [name for name in subfolders if not (folder / name / SHELF_IMAGES).is_dir()]
 
 
 def has_images(folder: pathlib.Path) -> bool:
@@ -251,6 +262,7 @@ def _images_below(folder: pathlib.Path) -> List[pathlib.Path]:
         subfolders[:] = sorted(
             name for name in subfolders if not name.startswith(".") and name != DOWNLOAD
         )
+        subfolders[:] = without_datasets(pathlib.Path(place), subfolders)
         if names:
             found += images.list_images(pathlib.Path(place))
     return found
@@ -422,6 +434,7 @@ def _unused(folder: pathlib.Path, used: Sequence[pathlib.Path]) -> Dict[str, Lis
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if pathlib.Path(place) == folder and SHELF_IMAGES in subfolders:
             subfolders[:] = [name for name in subfolders if name != DOWNLOAD]
+        subfolders[:] = without_datasets(pathlib.Path(place), subfolders)
         searched += len(names)
         if searched > SEARCHED_FILES:
             break

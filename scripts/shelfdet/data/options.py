@@ -4,10 +4,39 @@ Steps 01 and 02 share most of them: step 01 replaces nothing by what step 02 wou
 """
 
 import argparse
+import re
 from typing import Any, Dict
 
 from shelfdet.core import command_line, paths
 from shelfdet.data import MAX_SIDE, formats
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """The name of the dataset, which decides in which folders of the workspace it is."""
+    parser.add_argument(
+        "--dataset",
+        type=dataset_name,
+        default=paths.DEFAULT_DATASET,
+        metavar="NAME",
+        help="a name, with which the dataset has folders of its own in "
+        f"{paths.shown(paths.IMAGES)} and {paths.shown(paths.ANNOTATIONS)}, beside the one without "
+        "a name; several can train together",
+    )
+
+
+def dataset_name(text: str) -> str:
+    """The name of a dataset, as the ``type`` of an argparse option."""
+    from shelfdet.data import layout  # not above: --help must not load NumPy
+
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*$", text):
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a name of letters, digits, dots, hyphens and underscores"
+        )
+    if layout.is_folder_of_images(text) or text.lower() in (layout.DOWNLOAD, "annotations"):
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, which is the name of a folder inside a dataset; expected another"
+        )
+    return text
 
 
 def add_annotation_options(parser: argparse.ArgumentParser, default: str) -> None:

@@ -87,8 +87,17 @@ def _note_on_tiles(scored: int, tiles: int) -> str:
     return f", chosen with {scored} x {scored} tiles" if scored > 1 else ", chosen on whole images"
 
 
-def seen_in_training(graph: pathlib.Path, filenames: Iterable[str]) -> Dict[str, List[str]]:
+def seen_in_training(
+    graph: pathlib.Path, filenames: Iterable[str], dataset: Optional[str] = None
+) -> Dict[str, List[str]]:
     """Which images the graph was trained or validated on, where step 07 wrote that beside it.
+
+    Images of equal names are the same one, unless they are known to be of two datasets.
+
+    Args:
+      graph: the graph's file.
+      filenames: of the images.
+      dataset: the dataset that they are of; None where it is not known.
 
     Returns:
       the names of each use, such as "train" and "val"; empty where nothing is known.
@@ -96,6 +105,17 @@ def seen_in_training(graph: pathlib.Path, filenames: Iterable[str]) -> Dict[str,
     trained_on = graph.with_name(paths.TRAINED_ON_FILE)
     if not trained_on.is_file():
         return {}
+    wanted = set(filenames)
     used = files.read_json(trained_on)
-    names = set(filenames)
-    return {use: sorted(names & set(used[use])) for use in sorted(used)}
+    return {
+        use: sorted(wanted & {_name_in(dataset, name) for name in used[use]})
+        for use in sorted(used)
+    }
+
+
+def _name_in(dataset: Optional[str], name: str) -> Optional[str]:
+    """The file name of an image of trained_on.json; None if it is of another dataset."""
+    of_dataset, _, filename = name.rpartition("/")
+    if of_dataset and dataset and of_dataset != dataset:
+        return None
+    return filename

@@ -188,7 +188,7 @@ def describe(
     seen_in_training = {}
     if label_file:
         seen_in_training = graph_files.seen_in_training(
-            graph, [image.path.name for image in inputs]
+            graph, [image.path.name for image in inputs], paths.dataset_of(label_file.parent)
         )
     info = {
         "graph": paths.shown(graph),

@@ -57,22 +57,28 @@ def config_text(path: pathlib.Path, config: pipeline.Config) -> str:
 
 
 def dataset_images(config: pipeline.Config) -> Dict[str, List[str]]:
-    """The sorted file names of the images trained on and validated on, under "train" and "val".
+    """The sorted names of the images trained on and validated on, under "train" and "val".
 
-    They are read from the label file that step 02 writes beside each record; a split without one is
-    left out.
+    They are read from the label files that step 02 writes beside the records; a split without one
+    is left out. The images of a dataset with a name are named DATASET/FILE.
     """
     readers = {TRAIN: config.train_input_reader}
     if config.eval_input_reader:
         readers[VAL] = config.eval_input_reader[0]
-    names = {}
+    names: Dict[str, List[str]] = {}
     for split, reader in readers.items():
-        for record in reader.tf_record_input_reader.input_path[:1]:
+        for record in reader.tf_record_input_reader.input_path:
             record_path = paths.ROOT / record
             label_file = record_path.with_name(f"{record_path.stem}_labels.csv")
             if label_file.is_file():
-                names[split] = sorted(image.filename for image in labels.read_labels(label_file))
-    return names
+                names.setdefault(split, []).extend(_names_in(label_file))
+    return {split: sorted(found) for split, found in names.items()}
+
+
+def _names_in(label_file: pathlib.Path) -> List[str]:
+    dataset = paths.dataset_of(label_file.parent)
+    prefix = "" if dataset in (None, paths.DEFAULT_DATASET) else f"{dataset}/"
+    return [f"{prefix}{image.filename}" for image in labels.read_labels(label_file)]
 
 
 def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Dict[str, List[str]]:
