@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -109,6 +110,43 @@ def read(path):
     return json.loads(path.read_text())
 
 
+# ---- the keys of the files ---------------------------------------------------------------------
+
+# Their keys are names of groups, and of rules.
+NAMED = ("by_camera", "by_planogram", "by_box_size", "rules", "figures")
+
+
+def keys(content, parent=None):
+    """All keys of a nested JSON value, without those that are names of groups."""
+    if isinstance(content, list):
+        return set().union(*(keys(part) for part in content))
+    if not isinstance(content, dict):
+        return set()
+    own = set() if parent in NAMED else set(content)
+    return own.union(*(keys(part, key) for key, part in content.items()))
+
+
+def test_every_key_is_described_in_the_documentation(shelf):
+    for split in ("test", "val"):
+        path = shelf / f"{split}_detections.json"
+        content = read(path)
+        content["info"].update(tiles=2, pad_strips=True, seen_in_training={"train": [FIRST]})
+        path.write_text(json.dumps(content))
+    two = inputs(
+        shelf,
+        detections=(shelf / "test_detections.json",) * 2,
+        val_detections=(shelf / "val_detections.json",) * 2,
+        allow_seen=True,
+    )
+    compared = score.compare(two, resamples=20)
+    contents = [evaluate(shelf, allow_seen=True), compared, read(paths.METRICS)]
+    page = (paths.ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(\w+)`", page))
+    for content in contents:
+        assert keys(content) <= described, sorted(keys(content) - described)
+    assert {"tiles", "pad_strips", "seen_in_training"} <= keys(contents[0])
+
+
 # ---- figures -----------------------------------------------------------------------------------
 
 
@@ -140,7 +178,7 @@ def test_the_script_prints_the_graph_and_the_figures(shelf, capsys):
     run_script(**files_of(shelf, threshold=0.5))
     printed = capsys.readouterr().out
     assert "graph: one" in printed
-    assert "2 true positives (TP), 1 false positives (FP), 1 false negatives (FN)" in printed
+    assert "2 true positives (TP), 1 false positive (FP), 1 false negative (FN)" in printed
     assert "duplicate labels" not in printed
 
 
