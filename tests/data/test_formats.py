@@ -881,7 +881,8 @@ def test_ids_are_the_same_as_number_and_as_text(source, written):
     assert read(source("coco", coco(images=[image])), "coco")[0].rows
 
 
-LABELME = {"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg", "imageData": None}
+VOTT = {"asset": {}, "regions": []}
+LABELME = {"shapes": [], "imagePath": "a.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -892,7 +893,7 @@ LABELME = {"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg", "i
         ({"_via_img_metadata": {}, "_via_settings": {}}, "JSON of the VGG Image Annotator"),
         ([{"image": "a.jpg", "annotations": []}], "CreateML"),
         ([{"id": 1, "data": {}, "annotations": []}], "Label Studio"),
-        ({"asset": {}, "regions": []}, "VoTT"),
+        (VOTT, "VoTT"),
         ({"size": {}, "objects": []}, "Supervisely"),
         ({"type": "FeatureCollection", "features": []}, "GeoJSON"),
     ],
@@ -902,9 +903,9 @@ def test_json_of_other_tools_is_named(source, content, kind):
     assert f"is {kind}" in message and "; expected COCO's." in message and "\n" not in message
 
 
-def test_one_labelme_file_an_image_is_named_and_listed(tmp_path):
-    paths = [write_file(tmp_path / f"{n}.json", json.dumps(LABELME)) for n in range(12)]
-    with pytest.raises(UserError, match="labelme JSON, one file an image .*9.json and 2 more"):
+def test_one_json_file_an_image_is_named_and_listed(tmp_path):
+    paths = [write_file(tmp_path / f"{n}.json", json.dumps(VOTT)) for n in range(12)]
+    with pytest.raises(UserError, match="VoTT JSON .*9.json and 2 more"):
         formats.refuse_one_json_an_image(tmp_path, paths)
     formats.refuse_one_json_an_image(tmp_path, [write_file(tmp_path / "c.json", coco())])
     formats.refuse_one_json_an_image(tmp_path, [])

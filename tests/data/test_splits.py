@@ -298,7 +298,7 @@ class TestScript:
             ["--fold", "0"],
             ["--split", "grouped"],
             ["--split", "grouped", "--fold", "4"],
-            ["--format", "yolo"],
+            ["--format", "tfrecord"],
             ["--unknown"],
             ["--ima", "x"],
             ["stray"],

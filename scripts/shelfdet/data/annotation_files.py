@@ -9,7 +9,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.core.text import Problems, counted, listed
 from shelfdet.data import formats, layout, split_names
-from shelfdet.data.formats import recognition
+from shelfdet.data.formats import class_names, recognition
 
 # What step 01 calls annotations in the folder of a dataset, before the suffix of a single file.
 PLACED_NAME = "annotations"
@@ -33,10 +33,12 @@ class Annotations(NamedTuple):
     format: a name of ``formats.ANNOTATION_FORMATS``.
     files: one file; several, each of a split or beside the images of one folder; or, in a format
       with one file an image, all of them.
+    names_file: with the class names of YOLO's label files; None where there is none.
     """
 
     format: str
     files: List[pathlib.Path]
+    names_file: Optional[pathlib.Path] = None
 
     def is_one_file_an_image(self) -> bool:
         return formats.FORMATS[self.format].is_one_file_an_image
@@ -63,10 +65,11 @@ class Annotations(NamedTuple):
                 return f"{self.files[0]} ({title})"
             return f"{counted(len(self.files), 'file')} ({title}): {listed(map(str, self.files))}"
         counts = collections.Counter(path.parent for path in self.files)
+        names = f", class names of {self.names_file}" if self.names_file else ""
         if len(counts) == 1:
-            return f"{counted(len(self.files), 'file')} of {title} in {self.files[0].parent}"
+            return f"{counted(len(self.files), 'file')} of {title} in {self.files[0].parent}{names}"
         places = listed(f"{counts[folder]} in {folder}" for folder in self.places())
-        return f"{counted(len(self.files), 'file')} of {title}: {places}"
+        return f"{counted(len(self.files), 'file')} of {title}: {places}{names}"
 
     def placed_name(self) -> str:
         """Their name in the folder of a dataset that step 01 has put in place."""
@@ -77,7 +80,8 @@ class Annotations(NamedTuple):
     def placed_files(self, target: pathlib.Path) -> Dict[pathlib.Path, pathlib.Path]:
         """Where step 01 puts each file, to the file; ``target`` has the name ``placed_name``."""
         if self.is_one_file_an_image():
-            return {target / path.name: path for path in self.files}
+            files = self.files + ([self.names_file] if self.names_file else [])
+            return {target / path.name: path for path in files}
         if len(self.files) == 1:
             return {target: self.files[0]}
         placed = {}
@@ -111,7 +115,8 @@ def find(folder: pathlib.Path, image_folders: Iterable[pathlib.Path] = ()) -> An
         seen.add(_look_into(image_folders))
     if not seen.by_format:
         seen.add(_look_into(_all_folders(folder)))
-    return _chosen(folder, seen)
+    homes = [folder] + ([folder.parent] if layout.is_folder_of_images(folder.name) else [])
+    return _with_class_names(_chosen(folder, seen), homes)
 
 
 def named(path: pathlib.Path, format: str = "auto") -> Annotations:
@@ -147,7 +152,7 @@ def named(path: pathlib.Path, format: str = "auto") -> Annotations:
     if not path.is_dir():
         title = formats.FORMATS[format].title
         raise UserError(f"{path}: is a file; expected a folder of {title}, one file an image.")
-    return Annotations(format, _files_of(path, format))
+    return _with_class_names(Annotations(format, _files_of(path, format)), [path])
 
 
 def placed(folder: pathlib.Path, format: str = "auto") -> pathlib.Path:
@@ -164,7 +169,7 @@ def placed(folder: pathlib.Path, format: str = "auto") -> pathlib.Path:
     for name in placed_names():
         path = folder / name
         # A user's own annotations/ may hold one JSON file, to which annotations.json is a link.
-        if path.is_file() or any(_is_one_file_an_image(file) for file in _first_files(path)):
+        if path.is_file() or _holds_one_file_an_image(path):
             found.append(path)
         elif parts(path):
             found.append(path)
@@ -230,14 +235,17 @@ def _look_into(folders: Iterable[pathlib.Path]) -> _Seen:
 def _recognise_all(files: List[pathlib.Path], seen: _Seen) -> None:
     """Recognises the files of one folder and suffix. One of one file an image stands for all."""
     results = {}
-    for path in files[:_FILES_OF_A_FOLDER]:
+    # Label files of images without products are empty.
+    with_content = [path for path in files if path.stat().st_size] or files
+    for path in with_content[:_FILES_OF_A_FOLDER]:
         try:
             format, reason = recognition.recognise(path), ""
         except UserError as error:
             format, reason = None, str(error)
         if format and formats.FORMATS[format].is_one_file_an_image:
             for path in files:
-                seen.note(path, format)
+                if recognition.may_be_of(path, format):
+                    seen.note(path, format)
             return
         results[path] = format, reason
     boxes_of_coco = [path for path in results if path.name.startswith(_COCO_BOXES)]
@@ -273,6 +281,35 @@ def _chosen(folder: pathlib.Path, seen: _Seen) -> Annotations:
         "format beside the images of each folder, or one a split with train, val or test in its "
         "name; name it with --annotations."
     )
+
+
+def _with_class_names(found: Annotations, homes: List[pathlib.Path]) -> Annotations:
+    """Annotations with the file of their class names, where their format has one.
+
+    Args:
+      found: any annotations.
+      homes: folders of the dataset that may hold the file, besides those of the label files.
+
+    Raises:
+      UserError: several lists of class names that differ.
+    """
+    if found.format != "yolo":
+        return found
+    for home in homes:
+        path = class_names.find_yaml(home)
+        if path is not None:
+            return found._replace(names_file=path)
+    candidates = [class_names.find(place) for place in found.places() + homes]
+    paths = [path for path in dict.fromkeys(candidates) if path is not None]
+    names = [class_names.read(path).names for path in paths]
+    for path, other in zip(paths, names):
+        if other != names[0]:
+            raise UserError(
+                f"{path}: names the classes {listed(other.values())}, and {paths[0]} "
+                f"{listed(names[0].values())}; expected the same in both, since the label files "
+                "hold numbers. Correct one of them."
+            )
+    return found._replace(names_file=paths[0] if paths else None)
 
 
 def _belong_together(files: List[pathlib.Path]) -> bool:
@@ -327,15 +364,16 @@ def _refuse_equal_names(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> 
 
 
 def _files_of(folder: pathlib.Path, format: str) -> List[pathlib.Path]:
-    """The files of a format with one file an image in a folder.
+    """The files of a format with one file an image in a folder or, without any, below it.
 
     Raises:
       UserError: there are none.
     """
-    seen = _look_into([folder])
-    files = seen.by_format.get(format)
-    if files:
-        return files
+    for folders in ([folder], _all_folders(folder)):
+        files = _look_into(folders).by_format.get(format)
+        if files:
+            _refuse_equal_names(folder, files)
+            return files
     # Broken files are those of the format, too: its reader says what is wrong.
     suffixes = formats.FORMATS[format].suffixes
     files = [path for path in _files(folder) if path.suffix.lower() in suffixes]
@@ -356,20 +394,12 @@ def _may_be(path: pathlib.Path, format: str) -> bool:
     return not kind.is_one_file_an_image and path.suffix.lower() in kind.suffixes
 
 
-def _is_one_file_an_image(path: pathlib.Path) -> bool:
-    try:
-        format = recognition.recognise(path)
-    except UserError:
-        format = formats.most_likely(path.suffix.lower())
-    return format is not None and formats.FORMATS[format].is_one_file_an_image
-
-
-def _first_files(folder: pathlib.Path) -> List[pathlib.Path]:
-    """The first file of each suffix in a folder."""
-    first: Dict[str, pathlib.Path] = {}
-    for path in _files(folder):
-        first.setdefault(path.suffix.lower(), path)
-    return list(first.values())
+def _holds_one_file_an_image(folder: pathlib.Path) -> bool:
+    """Whether a folder holds annotations of one file an image, or broken ones."""
+    seen = _look_into([folder])
+    others = (formats.most_likely(path.suffix.lower()) for path in seen.others)
+    found = list(seen.by_format) or others
+    return any(format and formats.FORMATS[format].is_one_file_an_image for format in found)
 
 
 def _files(folder: pathlib.Path) -> List[pathlib.Path]:

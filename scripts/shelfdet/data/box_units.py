@@ -29,10 +29,9 @@ CLIPPED_SHARE_OF_BOX = 0.5
 # A box of all numbers in here, in pixels, would be smaller than any product. Shares of the image
 # are between 0 and 1, but for rounding and products that are cut off.
 SHARES = (-0.5, 1.5)
-# A corner above this is in pixels, however far outside its image a box in shares may be.
-STATED_IN_PIXELS = 4.0
 # Tools write shares with six digits: a corner is the sum of two of them.
 ROUNDING_SHARE = 2e-6
+PIXEL_DIGITS = 4  # after the point: more are noise of the shares
 # So many wrong boxes, and so large a share of all, are no single mistakes.
 FEW_WRONG = 3
 WRONG_SHARE = 0.05
@@ -96,36 +95,22 @@ def too_far_outside(box_xyxy: Box, size_wh: Size) -> str:
     )
 
 
-def to_pixels(annotated: ImageBoxes, size_wh: Sequence[float], problems: Problems) -> ImageBoxes:
-    """An image with its boxes in pixels.
-
-    Args:
-      annotated: an image of any format.
-      size_wh: its size in pixels.
-      problems: gets one problem where the numbers of an image in shares are pixels.
-    """
-    if not annotated.in_shares:
-        return annotated
-    rows = [row for row in annotated.rows if not row.left_out]
-    in_pixels = [row for row in rows if max(row.box_xyxy) > STATED_IN_PIXELS]
-    if len(in_pixels) > MOSTLY_WRONG_SHARE * len(rows):
-        problems.add(
-            in_pixels[0].place,
-            f"the box has corners {_text(in_pixels[0].box_xyxy)}, which are pixels; expected "
-            "shares of the width and height of the image, between 0 and 1. Divide x by the width "
-            "and y by the height, or export the boxes again.",
-        )
-        return annotated._replace(rows=[], in_shares=False)
-    return annotated._replace(
-        rows=[row._replace(box_xyxy=_scaled(row.box_xyxy, size_wh)) for row in annotated.rows],
-        in_shares=False,
-    )
+def to_pixels(image: ImageBoxes, size_wh: Size) -> ImageBoxes:
+    """An image of any format with its boxes in pixels; ``size_wh`` is its size."""
+    if not image.in_shares:
+        return image
+    rows = [row._replace(box_xyxy=_scaled(row.box_xyxy, size_wh)) for row in image.rows]
+    return image._replace(rows=rows, in_shares=False)
 
 
-def _scaled(box_xyxy: Box, size_wh: Sequence[float]) -> Tuple[float, ...]:
+def _scaled(box_xyxy: Box, size_wh: Size) -> Tuple[float, ...]:
     """A box in pixels of one in shares; edges of the image that the file rounded are exact."""
-    snapped = [next((e for e in (0, 1) if abs(s - e) <= ROUNDING_SHARE), s) for s in box_xyxy]
-    return tuple(share * side for share, side in zip(snapped, tuple(size_wh) * 2))
+    sides = tuple(size_wh) * 2
+    edges = [
+        next((edge for edge in (0, 1) if abs(share - edge) <= ROUNDING_SHARE), share)
+        for share in box_xyxy
+    ]
+    return tuple(round(edge * side, PIXEL_DIGITS) for edge, side in zip(edges, sides))
 
 
 def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = False) -> None:
@@ -139,7 +124,7 @@ def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = 
     Raises:
       UserError: what the boxes seem to be, as one message with what is wrong already.
     """
-    images = [image for image in images if image.rows]
+    images = _with_boxes(images)
     in_shares = [image for image in images if _is_in_shares(image.rows)]
     if scored and len(in_shares) < len(images):
         in_shares = []
@@ -151,7 +136,7 @@ def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = 
 
 def report_small_extent(images: Iterable[ImageRows], report: Callable[[str], None]) -> None:
     """Reports a warning where no box of many reaches the middle of its image."""
-    images = [image for image in images if image.rows and image.size_wh is not None]
+    images = [image for image in _with_boxes(images) if image.size_wh is not None]
     if len(images) < FEW_IMAGES or sum(len(image.rows) for image in images) < FEW_BOXES:
         return
     boxes_xyxy, sizes_wh = _arrays(images)
@@ -163,6 +148,14 @@ def report_small_extent(images: Iterable[ImageRows], report: Callable[[str], Non
         f"{width:.0%} of the width or {height:.0%} of the height of its image. Check that they are "
         "in pixels of these images, and not in percent or of smaller copies."
     )
+
+
+def _with_boxes(images: Iterable[ImageRows]) -> List[ImageRows]:
+    """The images that have boxes, without what is left out in place of a box."""
+    images = [
+        image._replace(rows=[row for row in image.rows if not row.left_out]) for image in images
+    ]
+    return [image for image in images if image.rows]
 
 
 def _shares_problem(found: Sequence[ImageRows], count: int) -> str:

@@ -17,6 +17,7 @@ from shelfdet.data import (
     splits,
     stated_splits,
     validation,
+    yaml_folders,
 )
 from shelfdet.data.layout import ImagePaths
 
@@ -50,7 +51,8 @@ def find(
     Raises:
       UserError: as ``layout.find``, ``annotation_files.find`` and ``annotation_files.named``.
     """
-    found = layout.find(folder)
+    stated = yaml_folders.find(folder)
+    found = layout.find(folder, stated=stated.folders)._replace(notes=stated.notes)
     if annotations_path is None:
         paths_of_images = all_images(found.images).values()
         image_folders = list(dict.fromkeys(path.parent for path in paths_of_images))
@@ -102,7 +104,14 @@ def check(
     places = annotations.places()
     problems = Problems(places[0] if len(places) == 1 else found.layout.root)
     annotated = validation.read(
-        places, annotations.format, image_paths, label_map, problems, report, annotations.splits()
+        places,
+        annotations.format,
+        image_paths,
+        label_map,
+        problems,
+        report,
+        annotations.splits(),
+        annotations.names_file,
     )
     annotated = stated_splits.without_unlisted(
         annotated, all_images(found.layout.images), image_paths

@@ -10,7 +10,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes
-from shelfdet.core.text import PathLike, Problems, listed
+from shelfdet.core.text import PathLike, Problems, listed, shown
 from shelfdet.data import box_units, formats, labels
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
@@ -108,7 +108,9 @@ def read_detections(
     problems = Problems(path)
     images = formats.read(path, format, problems, scored=scored, image_names=known_sizes, **options)
     sized = [
-        image._replace(size_wh=image.size_wh or known_sizes.get(image.filename))
+        _in_pixels(
+            image._replace(size_wh=image.size_wh or known_sizes.get(image.filename)), problems
+        )
         for image in images.values()
     ]
     if check_boxes:
@@ -140,6 +142,19 @@ def _check_boxes(
     if clip:
         clipping.check(problems)
     return checked
+
+
+def _in_pixels(image: ImageBoxes, problems: Problems) -> ImageBoxes:
+    """An image with its boxes in pixels; without boxes after noting that its size is not known."""
+    if not image.in_shares or image.size_wh is not None or not image.rows:
+        return box_units.to_pixels(image, image.size_wh)
+    problems.add(
+        image.place,
+        f"the boxes are in shares of the image {shown(image.filename)}, whose size is not known; "
+        "expected one of the scored images. Give the labels of these images as a format with "
+        "sizes (csv, coco), or remove the file.",
+    )
+    return image._replace(rows=[], in_shares=False)
 
 
 class _Clipping:
@@ -202,6 +217,12 @@ def _checked_row(
     row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
 ) -> Optional[BoxRow]:
     """The row with its box inside the image; None where it is dropped, or after a problem."""
+    if row.left_out:
+        problems.add(
+            row.place,
+            f"is of {row.left_out}; expected boxes that all count. Remove it, or draw a box.",
+        )
+        return None
     mark = "difficult" if row.difficult else "iscrowd"
     if row.difficult or row.crowd:
         problems.add(

@@ -8,7 +8,7 @@ folder are taken. Upper and lower case do not matter.
 import os
 import pathlib
 import shlex
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import paths
@@ -46,20 +46,26 @@ class Layout(NamedTuple):
     other_files: file name to path of the files in the same folders that are not read as images.
     unused: images in further folders, which are not used: folder (relative to the dataset's) to
       their names.
+    notes: sentences on folders that the dataset states and that were not taken as stated.
     """
 
     root: pathlib.Path
     images: Dict[str, ImagePaths]
     other_files: ImagePaths
     unused: Dict[str, List[str]]
+    notes: List[str] = []
 
 
 class _Root(NamedTuple):
-    """A folder with images: ``flat`` are directly in it, ``splits`` are the folders of splits."""
+    """A folder with images: ``flat`` are directly in it, ``splits`` are the folders of splits.
+
+    is_stated: whether the dataset itself states the folders; there may be several of one split.
+    """
 
     path: pathlib.Path
     flat: List[pathlib.Path]
     splits: Dict[str, List[pathlib.Path]]  # split to the folders that are named after it
+    is_stated: bool = False
 
     def split_images(self, split: str) -> List[pathlib.Path]:
         return [path for folder in self.splits.get(split, ()) for path in _images_in_split(folder)]
@@ -91,12 +97,18 @@ def has_images(folder: pathlib.Path) -> bool:
     return os.path.isdir(str(folder)) and any(root.all_images() for root in _roots(folder))
 
 
-def find(folder: pathlib.Path, placed: bool = False) -> Layout:
+def find(
+    folder: pathlib.Path,
+    placed: bool = False,
+    stated: Optional[Mapping[str, List[pathlib.Path]]] = None,
+) -> Layout:
     """Finds the images of a dataset.
 
     Args:
       folder: the dataset's folder.
       placed: prefer what step 01 put into ``folder`` to other images in it.
+      stated: "train" and perhaps "val" and "test" to folders, where the dataset states them. Splits
+        that are missing are found by the names of folders.
 
     Raises:
       UserError: no such folder, no images, images in several places between which only the user can
@@ -105,8 +117,8 @@ def find(folder: pathlib.Path, placed: bool = False) -> Layout:
         no label file can hold.
     """
     folder = pathlib.Path(folder)
-    root = _chosen_root(folder, placed)
-    if root is None:
+    root = _stated_root(folder, stated) if stated else _chosen_root(folder, placed)
+    if root is None or not root.all_images():
         raise UserError(_no_images(folder))
     if root.is_divided():
         _refuse_missing_splits(root, needs_test=placed)
@@ -185,8 +197,8 @@ def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[p
 
 
 def unused_report(found: Layout) -> List[str]:
-    """Sentences on the images that ``find`` did not use; empty if there are none."""
-    lines = []
+    """Sentences on stated folders and on the images that ``find`` did not use; may be empty."""
+    lines = list(found.notes)
     if found.unused:
         count = sum(len(names) for names in found.unused.values())
         folders = listed(
@@ -300,6 +312,24 @@ def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
     return roots[0] if roots else None
 
 
+def _stated_root(folder: pathlib.Path, stated: Mapping[str, List[pathlib.Path]]) -> _Root:
+    """The folders of splits that a dataset states, with those of other splits by their names."""
+    splits = {split: list(folders) for split, folders in stated.items()}
+    used = {_real(path) for folders in splits.values() for path in folders}
+    for root in _roots(folder):
+        for split, folders in root.splits.items():
+            others = [path for path in folders if not _is_or_holds(path, used)]
+            if others and split not in stated:
+                splits.setdefault(split, []).extend(others)
+    return _Root(folder, [], splits, is_stated=True)
+
+
+def _is_or_holds(folder: pathlib.Path, paths: Iterable[str]) -> bool:
+    """Whether a folder is one of ``paths`` or above one."""
+    real = _real(folder)
+    return any(path == real or path.startswith(real + os.sep) for path in paths)
+
+
 def _without_copies(roots: List[_Root]) -> List[_Root]:
     """The roots whose images are not all in another one: ShelfImages/ may link to them."""
     files = [{_real(path) for path in root.all_images()} for root in roots]
@@ -359,7 +389,8 @@ def _refuse_missing_splits(root: _Root, needs_test: bool) -> None:
       needs_test: False where test images can be taken out of those for training.
     """
     for split, folders in root.splits.items():
-        if len([folder for folder in folders if _images_in_split(folder)]) > 1:
+        several = len([folder for folder in folders if _images_in_split(folder)]) > 1
+        if several and not root.is_stated:
             raise UserError(
                 f"{root.path}: {' and '.join(f'{folder.name}/' for folder in folders)} both name "
                 f"the {split} images; expected one of them. Put the images into one folder."

@@ -56,6 +56,7 @@ def read(
     problems: Problems,
     report: Report = print,
     splits: Optional[Mapping[pathlib.Path, str]] = None,
+    names_file: Optional[pathlib.Path] = None,
 ) -> ImagesByName:
     """Reads annotations, and matches the names in them with those of the images.
 
@@ -67,11 +68,15 @@ def read(
       problems: collects everything that is wrong with single lines, elements or entries.
       report: called with a line of text for names that were matched.
       splits: place to the split of its images, where it has one.
+      names_file: with the class names of "yolo"; None looks for it in the places.
 
     Raises:
       UserError: a file or folder cannot be read, or is of another format.
     """
-    options = {"brand_is_class": len(label_map) > 1} if format == "grocery" else {}
+    options = {
+        "grocery": {"brand_is_class": len(label_map) > 1},
+        "yolo": {"names_file": names_file},
+    }.get(format, {})
     annotated: ImagesByName = collections.OrderedDict()
     places = list(places)
     for place in places:
@@ -157,6 +162,10 @@ def check(
     infos, broken = image_checks.inspect_all({name: image_paths[name] for name in decoded_names})
     image_checks.check_broken(broken, allow_missing, problems, report)
     sizes = image_checks.check_sizes(annotated, infos, exif, problems, report)
+    annotated = {
+        name: box_units.to_pixels(image, sizes[name]) if name in sizes else image
+        for name, image in annotated.items()
+    }
     sized = [
         box_units.ImageRows(name, size_wh, _rows(annotated, name))
         for name, size_wh in sizes.items()

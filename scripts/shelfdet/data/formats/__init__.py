@@ -17,13 +17,16 @@ from shelfdet.data.formats import (
     datumaro,
     grocery,
     json_kinds,
+    labelme,
     labels_csv,
     labelstudio,
     recognition,
     sku110k,
+    supervisely,
     text,
     via,
     voc,
+    yolo,
 )
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName, read_json
 
@@ -67,6 +70,12 @@ FORMATS = collections.OrderedDict(
         ("labelstudio", Format("Label Studio JSON", labelstudio.read, (".json",))),
         ("datumaro", Format("Datumaro JSON", datumaro.read, (".json",))),
         ("via", Format("VGG Image Annotator (VIA)", via.read, (".csv", ".json"))),
+        ("yolo", Format("YOLO label files", yolo.read, (".txt",), is_one_file_an_image=True)),
+        ("labelme", Format("labelme JSON", labelme.read, (".json",), is_one_file_an_image=True)),
+        (
+            "supervisely",
+            Format("Supervisely JSON", supervisely.read, (".json",), is_one_file_an_image=True),
+        ),
         ("text", Format("text files of boxes", text.read, (".txt",), is_one_file_an_image=True)),
     ]
 )
@@ -81,8 +90,12 @@ ANNOTATION_FORMATS = (
     "labelstudio",
     "datumaro",
     "via",
+    "yolo",
+    "labelme",
+    "supervisely",
 )
-DETECTION_FORMATS = ("coco", "csv", "voc", "text")  # of step 09, and its ground truth's
+# Of step 09, and of its ground truth.
+DETECTION_FORMATS = ("coco", "csv", "voc", "text", "yolo", "labelme")
 
 
 def read(
@@ -104,7 +117,7 @@ def read(
       image_names: names of the images that exist. Formats with one file an image use them to find
         the image that a file is named after.
       options: named arguments of one format's reader: ``brand_is_class`` (grocery),
-        ``ground_truth`` (coco).
+        ``ground_truth`` (coco), ``names_file`` (yolo).
 
     Returns:
       dict of file name -> ImageBoxes, in the order of the file (sorted by file name for folders).

@@ -18,7 +18,7 @@ _KINDS = (
     _Kind(
         "labelme JSON, one file an image",
         ("shapes", "imagePath"),
-        "Convert the files to COCO (one file for all images) or to Pascal VOC.",
+        "Name their folder, with --format labelme.",
     ),
     _Kind("JSON of the VGG Image Annotator (VIA)", ("_via_img_metadata",), "Give --format via."),
     _Kind("JSON of the VGG Image Annotator (VIA)", ("filename", "regions"), "Give --format via."),
@@ -27,13 +27,17 @@ _KINDS = (
     _Kind("CreateML JSON", ("image", "annotations"), _EXPORT),
     _Kind("Label Studio JSON", ("data", "annotations"), "Give --format labelstudio."),
     _Kind("Label Studio JSON", ("data", "completions"), "Give --format labelstudio."),
-    _Kind("Supervisely JSON", ("objects", "size"), _EXPORT),
+    _Kind(
+        "Supervisely JSON, one file an image",
+        ("objects", "size"),
+        "Name their folder, with --format supervisely.",
+    ),
     _Kind("Labelbox JSON", ("data_row",), _EXPORT),
     _Kind("V7 Darwin JSON", ("item", "annotations"), _EXPORT),
     _Kind("BDD100K or Scalabel JSON", ("name", "labels"), _EXPORT),
     _Kind("GeoJSON", ("features",), _EXPORT),
 )
-ONE_FILE_AN_IMAGE = ("labelme", "VoTT", "Supervisely", "V7 Darwin")
+ONE_FILE_AN_IMAGE = ("VoTT", "V7 Darwin")
 
 
 class Recognised(NamedTuple):

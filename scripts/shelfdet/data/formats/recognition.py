@@ -10,15 +10,19 @@ from typing import Any, Callable, Dict, Optional
 from shelfdet import UserError
 from shelfdet.core.text import PathLike, read_text
 from shelfdet.data.formats import (
+    class_names,
     coco,
     cvat,
     datumaro,
     grocery,
     json_kinds,
+    labelme,
     labels_csv,
     labelstudio,
     sku110k,
+    supervisely,
     via,
+    yolo,
 )
 from shelfdet.data.formats import table as tables
 from shelfdet.data.formats.image_boxes import read_json
@@ -40,7 +44,19 @@ JSON_KINDS: Dict[str, Callable[[Any], bool]] = {
     "labelstudio": labelstudio.is_of,
     "datumaro": datumaro.is_of,
     "via": via.is_json,
+    "labelme": labelme.is_of,
+    "supervisely": supervisely.is_of,
 }
+
+
+def may_be_of(path: PathLike, format: str) -> bool:
+    """Whether a file may be one of a format with one file an image, beside others that are.
+
+    It is not read to its end: it may be broken, or of an image without products.
+    """
+    if format == "yolo":
+        return yolo.may_be_labels(pathlib.Path(path))
+    return format != "supervisely" or pathlib.Path(path).name.lower() != supervisely.META
 
 
 def _of_table(path: PathLike) -> Optional[str]:
@@ -82,7 +98,15 @@ def _of_xml(path: PathLike) -> Optional[str]:
 
 
 def _of_text(path: PathLike) -> Optional[str]:
-    """The format of a text file, by its first line."""
+    """The format of a text file, by its first line.
+
+    Other text files are lists of classes, and empty label files of images without products.
+    """
+    path = pathlib.Path(path)
+    if class_names.is_list(path):
+        return None
+    if yolo.has_boxes(path):
+        return "yolo"
     lines = read_text(path, "text").splitlines()
     return "grocery" if lines and grocery.is_line(lines[0]) else None
 

@@ -1,0 +1,334 @@
+"""Folders as YOLO's tools, labelme and Supervisely lay them out, through steps 01 and 02."""
+
+import json
+
+import pytest
+from annotation_samples import write_file
+from PIL import Image
+
+from shelfdet import UserError
+from shelfdet.data.formats import labelme, yolo
+from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
+
+SIZE_WH = (100, 80)
+BOX = (10, 20, 30, 60)
+SPLITS = {"train": ("a.jpg", "b.jpg"), "val": ("v.jpg",), "test": ("t.jpg",)}
+YAML = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['can']\n"
+
+
+def image_of(name):
+    return ImageBoxes(name, "", SIZE_WH, [BoxRow("", "can", BOX)])
+
+
+def yolo_text(name):
+    return yolo.text_of(image_of(name), ["can"])
+
+
+def supervisely_text(name):
+    points = {"exterior": [[BOX[0], BOX[1]], [BOX[2], BOX[3]]], "interior": []}
+    rectangle = {"classTitle": "can", "geometryType": "rectangle", "points": points}
+    size = {"width": SIZE_WH[0], "height": SIZE_WH[1]}
+    return json.dumps({"description": "", "tags": [], "size": size, "objects": [rectangle]})
+
+
+def draw(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE_WH, (len(str(path)), ord(path.name[0]), 7)).save(str(path))
+    return path
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Lays out the images of SPLITS and a file of annotations each; returns their folder.
+
+    image, labels: the folder of a split's images and of its annotations; {} is the split.
+    name: of the split in these. files: further files.
+    """
+
+    def write(image, labels, suffix=".txt", text=yolo_text, name=str, splits=SPLITS, **files):
+        folder = tmp_path / "source"
+        for split, images in splits.items():
+            for filename in images:
+                draw(folder / image.format(name(split)) / filename)
+                stem = filename[: -len(".jpg")]
+                write_file(folder / labels.format(name(split)) / (stem + suffix), text(filename))
+        for path, content in files.items():
+            write_file(folder / path, content)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def labels_of(script, tmp_path):
+    """Runs steps 01 and 02 with ``options``; returns split to the rows of its label file."""
+
+    def run(folder, *options, of_step_01=()):
+        out, labels = tmp_path / "out", tmp_path / "labels"
+        script("01_fetch_dataset").main(
+            ["--from", str(folder), "--out", str(out), *options, *of_step_01]
+        )
+        script("02_split_annotations").main(["--images", str(out), "--out", str(labels), *options])
+        files = {split: labels / f"{split}_labels.csv" for split in SPLITS}
+        return {split: path.read_text().splitlines()[1:] for split, path in files.items()}
+
+    return run
+
+
+def rows(**splits):
+    return {
+        split: [f"{name},100,80,product,10,20,30,60" for name in names]
+        for split, names in splits.items()
+    }
+
+
+def message_of(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+CAPITALS = {"train": "Train", "val": "Validation", "test": "TEST"}
+ROBOFLOW = {"train": "train", "val": "valid", "test": "test"}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"image": "images/{}", "labels": "labels/{}", "data.yaml": "names: {0: can}\n"},
+        {"image": "{}/images", "labels": "{}/labels", "name": ROBOFLOW.get, "data.yaml": YAML},
+        {"image": "Images/{}", "labels": "Labels/{}", "name": CAPITALS.get},
+        {"image": "{}/Images", "labels": "{}/Labels", "name": CAPITALS.get, "Data.YAML": YAML},
+        {"image": "{}", "labels": "{}", "name": ROBOFLOW.get, "train/_darknet.labels": "can\n"},
+        {"image": "{}", "labels": "labels/{}", "labels/classes.txt": "can\n"},
+        {
+            "image": "{}",
+            "labels": "{}",
+            "train/classes.txt": "can\n",
+            "test/classes.txt": "can\n\n",
+            "test/README.txt": "Labelled in 2024\n",
+        },
+        {"image": "obj_{}_data", "labels": "obj_{}_data", "obj.names": "can\n", "train.txt": "a\n"},
+        {"image": "{}", "labels": "{}", "suffix": ".json", "text": lambda n: labelme_text(n)},
+        {
+            "image": "images/{}",
+            "labels": "annotations/{}",
+            "suffix": ".json",
+            "text": lambda n: labelme_text(n, "..\\\\images\\\\"),
+        },
+        {
+            "image": "{}/img",
+            "labels": "{}/ann",
+            "suffix": ".jpg.json",
+            "text": supervisely_text,
+            "meta.json": '{"classes": [{"title": "can", "shape": "rectangle"}], "tags": []}',
+        },
+    ],
+)
+def test_layouts_with_splits(source, labels_of, layout):
+    found = labels_of(source(**layout))
+    assert found == rows(train=["a.jpg", "b.jpg"], val=["v.jpg"], test=["t.jpg"])
+
+
+def labelme_text(name, folder=""):
+    return labelme.text_of(image_of(name)).replace(f'"{name}"', f'"{folder}{name}"')
+
+
+@pytest.mark.parametrize(
+    "layout, title",
+    [
+        ({"image": "images", "labels": "labels", "classes.txt": "can\n"}, "YOLO label files"),
+        ({"image": ".", "labels": ".", "classes.txt": "can\n"}, "YOLO label files"),
+        ({"image": ".", "labels": ".", "README.txt": "2 of 3\n"}, "YOLO label files"),
+        ({"image": ".", "labels": ".", "suffix": ".json", "text": labelme_text}, "labelme JSON"),
+        (
+            {
+                "image": "dataset 1/img",
+                "labels": "dataset 1/ann",
+                "suffix": ".jpg.json",
+                "text": supervisely_text,
+                "meta.json": '{"classes": [], "tags": []}',
+            },
+            "Supervisely JSON",
+        ),
+    ],
+)
+def test_layouts_of_one_folder(source, labels_of, capsys, layout, title):
+    names = tuple("abcdefghij")
+    folder = source(splits={"all": [f"{name}.jpg" for name in names]}, **layout)
+    found = labels_of(folder)
+    assert (
+        sorted(row for split in found.values() for row in split)
+        == (rows(all=[f"{name}.jpg" for name in names])["all"])
+    )
+    printed = capsys.readouterr().out
+    assert f"annotations: 10 files of {title} in {folder}" in printed
+    assert "divided into 8 train and 2 test images" in printed
+    assert f"/out/annotations as {title}" in printed
+
+
+def test_the_format_and_the_folder_of_labels_by_name(source, labels_of):
+    folder = source("images/{}", "yolo/{}", **{"yolo/classes.txt": "can\n"})
+    options = ("--annotations", str(folder / "yolo"), "--format", "yolo")
+    found = labels_of(folder, of_step_01=options)
+    assert found["test"] == rows(test=["t.jpg"])["test"]
+
+
+# --- data.yaml ---
+
+
+@pytest.mark.parametrize(
+    "stated, note",
+    [
+        ("train: ../train/images\nval: ../valid/images\n", "train/images in its folder does"),
+        ("path: /content/shelf\ntrain: train/images\nval: valid/images\n", ""),
+        ("train: /content/x/train/images\nval: /content/x/valid/images\n", "'/content/x/train"),
+        ("train: C:\\\\x\\\\train\\\\images\nval: valid\n", "train/images in its folder does"),
+        ("train: train/images\nval: gone/images\n", "val is 'gone/images', which does not exist"),
+        ("train: train/images\nval: train/images\n", "names for other images, too; it counts once"),
+    ],
+)
+def test_paths_in_data_yaml_that_are_of_another_machine(source, labels_of, capsys, stated, note):
+    folder = source("{}/images", "{}/labels", name=ROBOFLOW.get)
+    write_file(folder / "data.yaml", stated + "names: [can]\n")
+    assert labels_of(folder) == rows(train=["a.jpg", "b.jpg"], val=["v.jpg"], test=["t.jpg"])
+    assert note in capsys.readouterr().out
+
+
+def test_folders_that_data_yaml_alone_names(source, labels_of):
+    places = {"train": "shop 1", "val": "shop 2", "test": "shop 3"}
+    folder = source("images/{}", "labels/{}", name=places.get)
+    paths = ["train: [images/shop 1]", "val: images/shop 2", "test: ./images/shop 3/"]
+    write_file(folder / "shelves.yaml", "\n".join(paths + ["names: [can]", ""]))
+    assert labels_of(folder) == rows(train=["a.jpg", "b.jpg"], val=["v.jpg"], test=["t.jpg"])
+
+
+def test_a_dataset_of_the_same_names_beside_this_one_is_not_read(source, labels_of, tmp_path):
+    """../train/images of Roboflow's data.yaml can exist by accident."""
+    folder = source("{}/images", "{}/labels", name=ROBOFLOW.get, **{"data.yaml": YAML})
+    draw(tmp_path / "train" / "images" / "other.jpg")
+    assert labels_of(folder)["train"] == rows(train=["a.jpg", "b.jpg"])["train"]
+
+
+# --- mistakes ---
+
+
+def spoil_label(path, text):
+    return lambda folder: write_file(folder / "labels" / path, text)
+
+
+@pytest.mark.parametrize(
+    "spoil, expected",
+    [
+        (
+            spoil_label("train/a.txt", "1 .5 .5 .2 .2\n"),
+            "a.txt: line 1: class is 1, which {}/data.yaml does not have; expected one of its 1",
+        ),
+        (
+            spoil_label("train/a.txt", "0 1.3 .5 .2 .2\n"),
+            "a.txt: line 1: box 120,32,140,48 is outside the image, 100 x 80; expected it inside",
+        ),
+        (spoil_label("train/a.txt", "0 .5 .5 -.2 .2\n"), "a.txt: line 1: box 60,32,40,48 is inver"),
+        (spoil_label("train/a.txt", "0 .5 .5 .2 0\n"), "a.txt: line 1: box 40,40,60,40 is without"),
+        (spoil_label("train/a.txt", "0 .5 .5 .2\n"), "a.txt: line 1: is '0 .5 .5 .2'; expected"),
+        (
+            lambda folder: [
+                spoil_label(f"{split}/{name[0]}.txt", "0 50 40 20 20\n")(folder)
+                for split, names in SPLITS.items()
+                for name in names
+            ],
+            "a.txt: line 1: the box has the corners 40, 30, 60, 50, and 2 of 2 boxes are so: these",
+        ),
+        (
+            spoil_label("train/a.txt", ""),
+            "1 of 4 images has no box: a.jpg. Expected at least one on every image",
+        ),
+        (
+            lambda folder: (folder / "labels/train/a.txt").unlink(),
+            "1 of 4 images has no box: a.jpg. Expected",
+        ),
+        (
+            spoil_label("train/gone.txt", "0 .5 .5 .2 .2\n"),
+            "1 of 5 annotated images does not exist: gone (gone.txt). Expected every image",
+        ),
+        (
+            lambda folder: draw(folder / "images" / "test" / "a.jpg"),
+            "train/a.jpg and test/a.jpg have the same name; expected every name once",
+        ),
+        (
+            lambda folder: [
+                draw(folder / "images" / "test" / "a.png"),
+                write_file(folder / "labels" / "test" / "a.txt", "0 .5 .5 .2 .2\n"),
+            ],
+            "labels/train/a.txt have the same name; expected each once. Rename one, together with",
+        ),
+        (
+            lambda folder: draw(folder / "images" / "train" / "a.png"),
+            "a.txt: a.jpg and a.png differ in their suffix alone, so that this file is of both",
+        ),
+        (
+            lambda folder: write_file(folder / "data.yaml", "names: [can\n"),
+            "data.yaml: line 2: is no YAML",
+        ),
+        (
+            lambda folder: [
+                path.write_bytes(path.read_text().encode("utf-16"))
+                for path in (folder / "labels").rglob("*.txt")
+            ],
+            "is UTF-16 text",
+        ),
+        (
+            lambda folder: [path.unlink() for path in (folder / "labels").rglob("*.txt")],
+            "holds no annotations, but data.yaml, images, labels; expected one of: Grocery",
+        ),
+        (
+            lambda folder: write_file(folder / "annotations.csv", "a.jpg,1,2,30,40,7\n"),
+            "several annotations: ",
+        ),
+    ],
+)
+def test_mistakes_in_label_files(source, labels_of, tmp_path, spoil, expected):
+    folder = source("images/{}", "labels/{}", **{"data.yaml": "names: [can]\n"})
+    spoil(folder)
+    message = message_of(labels_of, folder)
+    assert expected.format(folder) in message
+    assert not (tmp_path / "out" / "ShelfImages").exists()
+
+
+def test_lists_of_classes_that_differ(source, labels_of):
+    lists = {"train/classes.txt": "can\nbox\n", "test/classes.txt": "box\ncan\n"}
+    message = message_of(labels_of, source("{}", "{}", **lists))
+    assert (
+        "test/classes.txt: names the classes box, can, and " in message
+        and "expected the same in both" in message
+    )
+
+
+def test_boxes_that_are_left_out_are_counted(source, labels_of, capsys):
+    folder = source("{}", "{}", suffix=".json", text=labelme_text)
+    path = folder / "train" / "a.json"
+    content = json.loads(path.read_text())
+    content["shapes"] += [
+        dict(content["shapes"][0], shape_type="line"),
+        dict(content["shapes"][0], shape_type="line"),
+        dict(content["shapes"][0], shape_type="point"),
+    ]
+    path.write_text(json.dumps(content))
+    assert labels_of(folder)["train"] == rows(train=["a.jpg", "b.jpg"])["train"]
+    printed = capsys.readouterr().out
+    assert "lines were left out, which are no boxes (2): a.json: shapes[1], a.json: sh" in printed
+    assert "points were left out, which are no boxes (1): a.json: shapes[3]" in printed
+    content["shapes"] = content["shapes"][1:2]
+    path.write_text(json.dumps(content))
+    assert "1 of 4 images has no box: a.jpg" in message_of(labels_of, folder)
+
+
+def test_bad_boxes_may_be_dropped(source, labels_of, capsys):
+    folder = source("images/{}", "labels/{}", **{"data.yaml": "names: [can]\n"})
+    path = folder / "labels" / "train" / "a.txt"
+    path.write_text(path.read_text() + "0 1.4 .5 .2 .2\n0 .5 .5 -.2 .2\n")
+    found = labels_of(folder, "--bad-boxes", "drop")
+    assert found["train"] == rows(train=["a.jpg", "b.jpg"])["train"]
+    assert "2 boxes were dropped: inverted, without area, or wholly outside" in (
+        capsys.readouterr().out
+    )
