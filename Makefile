@@ -5,7 +5,8 @@
 #
 # CONFIG is the name of a config in training/, or the path of one. training/NAME.config trains into training/NAME/, is
 # exported into trained-inference-graphs/NAME/ and scored into metrics.json beside its graph, so that nothing of yours
-# replaces what ships. Without CONFIG the scripts use the config that you edit, training/ssd_inception_v2_custom.config.
+# replaces the included detectors. Without CONFIG the scripts use the config that you edit,
+# training/ssd_inception_v2_custom.config.
 # RUN_DIR=folder names another folder for the run, GRAPH=name another graph.
 
 SHELL := bash
@@ -38,6 +39,10 @@ EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
 DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
     $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips)
+# The label files in whose images `make eval` detects: NAME=default,sku110k names the datasets
+EVALUATED_LABELS := $(foreach name,$(or $(subst $(COMMA), ,$(NAME)),default),$(foreach split,val test,\
+    $(LABELS)/$(if $(filter-out default,$(name)),$(name)/)$(split)_labels.csv))
+DETECT_IN = $(EVALUATION)/08_detect.py --labels $(call quoted,$(1)) $(DETECT_OPTIONS)$(LINE_BREAK)
 PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
     $(if $(SKIP_BAD),--skip-bad)
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
@@ -105,10 +110,9 @@ export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folde
 pretrained: setup  ## download the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
 
-eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name GRAPH=name EXIF=apply TILES=2 PAD=1)
-	$(EVALUATION)/08_detect.py --labels $(LABELS)/val_labels.csv $(DETECT_OPTIONS)
-	$(EVALUATION)/08_detect.py --labels $(LABELS)/test_labels.csv $(DETECT_OPTIONS)
-	$(EVALUATION)/09_score.py $(call option,--graph-dir,$(GRAPH_FOLDER))
+eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name GRAPH=name NAME=a,b EXIF=apply TILES=2 PAD=1)
+	$(foreach labels,$(EVALUATED_LABELS),$(call DETECT_IN,$(labels)))
+	$(EVALUATION)/09_score.py $(call option,--dataset,$(NAME)) $(call option,--graph-dir,$(GRAPH_FOLDER))
 
 report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name GRAPH=name)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
@@ -122,7 +126,7 @@ tensorboard: setup  ## show the curves of all runs in the browser, or of one (CO
 	@test -d $(call quoted,$(CURVES)) || { echo $(call quoted,error: $(CURVES): no such folder; expected that of a run) >&2; exit 1; }
 	$(RUN_PYTHON) -m tensorboard.main $(call option,--logdir,$(CURVES))
 
-reproduce: setup  ## train the shipped detector again and compare the figures (FOLD=0..3: on held-out planograms)
+reproduce: setup  ## train the included detector again and compare the figures (FOLD=0..3: on held-out planograms)
 	$(EXPERIMENTS)/reproduce.py $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) $(call option,--run-dir,$(RUN_DIR))
 
 ablations: setup  ## short trainings, each with one choice of the recipe changed; hours, and it can be resumed

@@ -494,6 +494,17 @@ def test_data_of_a_named_dataset_in_tiles(copy):
     assert copy.commands("data", "PRODUCT_SCALE=0.1")[2][1:] == ["--product-scale=0.1"]
 
 
+def test_eval_detects_in_the_images_of_each_dataset(copy):
+    *detect, score = copy.commands("eval", "NAME=default,sku110k", "TILES=2")
+    folder = f"{TRAINING_DEMO}/annotations"
+    assert [words[1:] for words in detect] == [
+        ["--labels", f"{place}/{split}_labels.csv", "--tiles=2"]
+        for place in (folder, f"{folder}/sku110k")
+        for split in ("val", "test")
+    ]
+    assert score[1:] == ["--dataset=default,sku110k"]
+
+
 def test_a_name_in_the_environment_is_not_that_of_a_dataset():
     # Windows' subsystem for Linux sets it to the name of the computer.
     assert make("-n", "data", "eval", NAME="DESKTOP-1") == make("-n", "data", "eval")
@@ -506,7 +517,7 @@ def test_every_variable_that_the_makefile_uses_is_known():
     own = set(re.findall(r"^([A-Z_]+) :=", makefile, re.MULTILINE))
     documented = set(re.findall(r"\b([A-Z_]+)=", makefile))
     used = set(re.findall(r"\$\(([A-Z_]+)\)", makefile))
-    assert (used | documented) - own - {"COMMA", "MAKEFILE_LIST"} <= known
+    assert (used | documented) - own - {"COMMA", "LINE_BREAK", "MAKEFILE_LIST"} <= known
 
 
 def test_tensorboard_needs_a_folder_that_it_can_be_given(copy):

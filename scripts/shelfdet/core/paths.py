@@ -43,7 +43,7 @@ IMAGE_TO_PRODUCTS = ROOT / "image2products.json"
 def default_graph() -> pathlib.Path:
     """The folder of the graph to use when the user names none.
 
-    The graph exported from what DEFAULT_CONFIG trained, if there is one; otherwise the shipped one.
+    The graph exported from what DEFAULT_CONFIG trained, if there is one; otherwise SHIPPED_GRAPH.
     """
     exported = GRAPHS / DEFAULT_CONFIG.stem
     if (exported / GRAPH_FILE).is_file():
@@ -59,6 +59,11 @@ def dataset_images(dataset: str) -> pathlib.Path:
 def dataset_annotations(dataset: str) -> pathlib.Path:
     """Where the label files and records of a dataset are."""
     return ANNOTATIONS if dataset == DEFAULT_DATASET else ANNOTATIONS / dataset
+
+
+def dataset_results(dataset: str) -> pathlib.Path:
+    """Where step 08 writes the detections in the images of a dataset."""
+    return RESULTS if dataset == DEFAULT_DATASET else RESULTS / dataset
 
 
 def dataset_of(folder: pathlib.Path) -> Optional[str]:

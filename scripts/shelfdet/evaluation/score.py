@@ -12,7 +12,7 @@ from shelfdet.core.progress import progress
 from shelfdet.data import splits
 from shelfdet.evaluation import bootstrap, breakdowns, matching, metrics
 from shelfdet.evaluation.matching import Matches
-from shelfdet.evaluation.score_inputs import Detector, Inputs, read_detectors
+from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
 
 DIGITS = 6  # of the figures in metrics.json
 
@@ -41,6 +41,46 @@ def evaluate(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0
         another graph or of scored images.
     """
     (detector,) = read_detectors(inputs)
+    return _evaluated(detector, _describe_labels(inputs), resamples, seed)
+
+
+def evaluate_datasets(
+    by_dataset: Dict[str, Inputs], resamples: int = bootstrap.RESAMPLES, seed: int = 0
+) -> Evaluation:
+    """Scores one detector in the images of several datasets, together and apart.
+
+    Args:
+      by_dataset: name of each dataset to its Inputs, with one file of detections, and one or none
+        of validation detections.
+      resamples, seed: as in ``evaluate``.
+
+    Returns:
+      the Evaluation of all images together, with the one threshold that is the best on all
+      validation images. Under "by_dataset", its figures have those of each dataset.
+
+    Raises:
+      UserError: as ``evaluate``; detections of different graphs.
+    """
+    together, apart = read_datasets(by_dataset)
+    no_labels = dict.fromkeys(("labels", "labels_sha256"))
+    evaluation = _evaluated(together, no_labels, resamples, seed)
+    evaluation.figures["by_dataset"] = {
+        name: dict(
+            metrics.summary(detector.matches, detector.threshold.value),
+            **metrics.totals(detector.matches, detector.threshold.value),
+            **_describe_images(detector),
+            **_describe_labels(by_dataset[name]),
+            **_describe_run(detector),
+            validation=_validation_figures(detector),
+        )
+        for name, detector in apart.items()
+    }
+    return evaluation
+
+
+def _evaluated(
+    detector: Detector, described_labels: Dict[str, Any], resamples: int, seed: int
+) -> Evaluation:
     matches = detector.matches
     threshold = detector.threshold
     resamples = _affordable_resamples(resamples, [detector])
@@ -52,7 +92,10 @@ def evaluate(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0
     figures["threshold"] = threshold.value
     figures["threshold_from"] = threshold.origin
     figures["rules"] = metrics.RULES
-    figures.update(_describe_inputs(inputs, detector))
+    figures.update(_describe_images(detector))
+    figures.update(_describe_graph(detector))
+    figures.update(described_labels)
+    figures.update(_describe_run(detector))
     figures["intervals_95"] = bootstrap.intervals(
         matches, threshold.value, resamples, seed, _bootstrap_progress(resamples)
     )
@@ -151,28 +194,35 @@ def rounded(value: Any, key: Optional[str] = None) -> Any:
 # ---- parts of metrics.json ---------------------------------------------------------------------
 
 
-def _describe_inputs(inputs: Inputs, detector: Detector) -> Dict[str, Any]:
-    """What the figures are of: sizes, graph and labels."""
+def _describe_images(detector: Detector) -> Dict[str, Any]:
+    """How many images, products and detections the figures are of."""
     matches = detector.matches
-    info = detector.info
     sides = [min(image.size_wh) for image in matches if image.size_wh]
-    labels_sha256 = None
-    if inputs.ground_truth.is_file():
-        labels_sha256 = files.sha256(inputs.ground_truth)
-    description = {
+    return {
         "images": len(matches),
         "boxes": sum(len(image.truth_xyxy) for image in matches),
         "duplicate_labels": matching.duplicate_labels(matches),
         "detections": sum(len(image.scores) for image in matches),
         "shorter_side_px": [min(sides), max(sides)] if sides else None,
-        "graph": info.get("graph"),
-        "graph_sha256": info.get("graph_sha256"),
-        "config_sha256": info.get("config_sha256"),
-        "labels": inputs.ground_truth.name,
-        "labels_sha256": labels_sha256,
     }
-    # Step 08 writes these where they differ from its defaults.
-    description.update({key: info[key] for key in ("tiles", "pad_strips") if info.get(key)})
+
+
+def _describe_graph(detector: Detector) -> Dict[str, Any]:
+    return {key: detector.info.get(key) for key in ("graph", "graph_sha256", "config_sha256")}
+
+
+def _describe_labels(inputs: Inputs) -> Dict[str, Any]:
+    truth = inputs.ground_truth
+    return {
+        "labels": truth.name,
+        "labels_sha256": files.sha256(truth) if truth.is_file() else None,
+    }
+
+
+def _describe_run(detector: Detector) -> Dict[str, Any]:
+    """Options of step 08, which it writes where they differ from its defaults; seen images."""
+    info = detector.info
+    description = {key: info[key] for key in ("tiles", "pad_strips") if info.get(key)}
     if detector.seen:
         description["seen_in_training"] = detector.seen
     return description

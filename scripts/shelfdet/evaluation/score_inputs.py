@@ -8,7 +8,7 @@ import pathlib
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import files, text
+from shelfdet.core import files, paths, text
 from shelfdet.data import detections
 from shelfdet.evaluation import matched_files, metrics
 from shelfdet.evaluation.matched_files import warn
@@ -54,6 +54,11 @@ class Threshold(NamedTuple):
     origin: str
 
 
+NOT_CHOSEN = Threshold(
+    None, "not chosen: there are no validation detections, and test images never choose it"
+)
+
+
 class Detector(NamedTuple):
     """One of the detectors of Inputs.
 
@@ -72,6 +77,75 @@ class Detector(NamedTuple):
 
 def read_detectors(inputs: Inputs) -> List[Detector]:
     """Checks and matches each of inputs.detections, and chooses its threshold."""
+    detectors = _read_without_threshold(inputs)
+    return [
+        _with_threshold(detector, inputs, *inputs.val_detections[index : index + 1])
+        for index, detector in enumerate(detectors)
+    ]
+
+
+def read_datasets(by_dataset: Dict[str, Inputs]) -> Tuple[Detector, Dict[str, Detector]]:
+    """Reads the detections of one detector in the images of several datasets.
+
+    Args:
+      by_dataset: name of each dataset to its Inputs, with one file of detections each.
+
+    Returns:
+      (together, apart): in the images of all datasets, and of each. Both have the one threshold
+      that is the best on the validation images of all. Image names are DATASET/FILE, but for the
+      dataset without a name.
+
+    Raises:
+      UserError: as ``read_detectors``; detections of different graphs.
+    """
+    apart = {}
+    for name, inputs in by_dataset.items():
+        (detector,) = _read_without_threshold(inputs)
+        apart[name] = detector._replace(
+            matches=_in_dataset(name, detector.matches),
+            validation=detector.validation and _in_dataset(name, detector.validation),
+        )
+    first_name, first = next(iter(apart.items()))
+    for name, detector in apart.items():
+        _check_same_graph(by_dataset[name], detector, by_dataset[first_name], first)
+    parts = list(apart.values())
+    with_validation = all(part.validation is not None for part in parts)
+    together = first._replace(
+        matches=[image for part in parts for image in part.matches],
+        validation=[image for part in parts for image in part.validation]
+        if with_validation
+        else None,
+        seen=sum(part.seen for part in parts),
+        val_seen=sum(part.val_seen for part in parts),
+    )
+    val_paths = [path for inputs in by_dataset.values() for path in inputs.val_detections]
+    together = _with_threshold(together, by_dataset[first_name], *val_paths)
+    threshold = together.threshold
+    return together, {
+        name: detector._replace(threshold=threshold) for name, detector in apart.items()
+    }
+
+
+def _in_dataset(name: str, images: List[Matches]) -> List[Matches]:
+    if name == paths.DEFAULT_DATASET:
+        return images
+    return [image._replace(filename=f"{name}/{image.filename}") for image in images]
+
+
+def _check_same_graph(
+    inputs: Inputs, detector: Detector, first_inputs: Inputs, first: Detector
+) -> None:
+    for key in ("graph_sha256", "config_sha256"):
+        found, expected = detector.info.get(key), first.info.get(key)
+        if found != expected:
+            raise UserError(
+                f"{inputs.detections[0]}: {key} is {found!r}; expected {expected!r} as in "
+                f"{first_inputs.detections[0]}. Run step 08 on all datasets with the same graph."
+            )
+
+
+def _read_without_threshold(inputs: Inputs) -> List[Detector]:
+    """Checks and matches each of inputs.detections."""
     infos = _read_infos(inputs)
     _check_same_settings(inputs, infos)
     for path in inputs.detections:
@@ -100,7 +174,7 @@ def read_detectors(inputs: Inputs) -> List[Detector]:
                 info=infos[path],
                 matches=matches,
                 validation=validation,
-                threshold=_choose_threshold(inputs, matches, validation, index),
+                threshold=NOT_CHOSEN,
                 seen=seen[index],
                 val_seen=val_seen[index] if val_seen else 0,
             )
@@ -196,20 +270,30 @@ def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[s
     return len(names)
 
 
+def _with_threshold(detector: Detector, inputs: Inputs, *val_detections: pathlib.Path) -> Detector:
+    """A detector with the user's threshold, or the best one on its validation images.
+
+    Args:
+      detector: without a threshold.
+      inputs: for the user's threshold, and the labels of the validation images.
+      *val_detections: the files that the detections in the validation images are from.
+    """
+    return detector._replace(
+        threshold=_choose_threshold(inputs, detector.matches, detector.validation, val_detections)
+    )
+
+
 def _choose_threshold(
     inputs: Inputs,
     scored: Sequence[Matches],
     validation: Optional[Sequence[Matches]],
-    index: int,
+    val_detections: Sequence[pathlib.Path],
 ) -> Threshold:
-    """The user's threshold, or the best one on the ``index``-th of inputs.val_detections."""
     if inputs.threshold is not None:
         return Threshold(inputs.threshold, "given")
     if validation is None:
-        return Threshold(
-            None, "not chosen: there are no validation detections, and test images never choose it"
-        )
-    path = inputs.val_detections[index]
+        return NOT_CHOSEN
+    path = text.listed(map(str, val_detections))
     # A threshold that was chosen on the scored images would make their figures too good.
     shared = {image.filename for image in scored} & {image.filename for image in validation}
     if shared:
@@ -232,5 +316,13 @@ def _choose_threshold(
         )
     return Threshold(
         threshold,
-        f"highest score that maximises F1 on {path.name}, {text.counted(len(validation), 'image')}",
+        f"highest score that maximises F1 on {_file_names(val_detections)}, "
+        f"{text.counted(len(validation), 'image')}",
     )
+
+
+def _file_names(val_detections: Sequence[pathlib.Path]) -> str:
+    """The files for a sentence: "val_detections.json", of several with their folders."""
+    if len(val_detections) == 1:
+        return val_detections[0].name
+    return text.listed(paths.shown(path) for path in val_detections)

@@ -59,12 +59,13 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
         "--images",
         **command_line.FOLDER,
         help="with --labels: where its images are, in the folder or its train/ and test/ "
-        f"(default: {paths.SHELF_IMAGES}); without: detect in all images of this folder",
+        f"(default: {paths.SHELF_IMAGES}; of a label file of another dataset, the images of that "
+        "dataset); without: detect in all images of this folder",
     )
     parser.add_argument(
         "--output",
         **command_line.FILE,
-        help=f"(default: in {paths.RESULTS}, named after the label file)",
+        help=f"(default: in {paths.RESULTS}, named after the label file and its dataset)",
     )
     options.add_label_map(parser)
 
@@ -139,7 +140,18 @@ def metrics_files(args: argparse.Namespace) -> List[pathlib.Path]:
 def default_output(label_file: Optional[pathlib.Path]) -> pathlib.Path:
     if label_file is None:
         return paths.RESULTS / "predictions.json"
-    return paths.RESULTS / (label_file.stem.replace("_labels", "") + "_detections.json")
+    folder = paths.dataset_results(dataset_of(label_file))
+    return folder / (label_file.stem.replace("_labels", "") + "_detections.json")
+
+
+def default_images(label_file: pathlib.Path) -> pathlib.Path:
+    dataset = dataset_of(label_file)
+    return paths.SHELF_IMAGES if dataset == paths.DEFAULT_DATASET else paths.dataset_images(dataset)
+
+
+def dataset_of(label_file: pathlib.Path) -> str:
+    """The dataset of a label file; that without a name for one that is not in the workspace."""
+    return paths.dataset_of(label_file.parent) or paths.DEFAULT_DATASET
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -149,7 +161,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from shelfdet.inference import drawings, graph_files, predict
 
     if args.labels:
-        inputs = predict.labelled_images(args.labels, args.images or paths.SHELF_IMAGES)
+        inputs = predict.labelled_images(args.labels, args.images or default_images(args.labels))
     else:
         inputs = predict.images_in(args.images)
         print_report(predict.other_files_report(args.images))

@@ -5,13 +5,18 @@ Reads   test_labels.csv (step 02) and results/test_detections.json (step 08); va
         results/val_detections.json for the score threshold, which is never chosen on test images.
 Writes  metrics.json and image2products.json in the repository's root: the figures of the latest
         evaluation with the graph that made the detections, and the number of products in each
-        image. Beside that graph the same metrics.json, except beside a graph that ships.
+        image. Beside that graph the same metrics.json, except beside an included graph.
 
     python workspace/training_demo/evaluation/09_score.py
+    python workspace/training_demo/evaluation/09_score.py --dataset default,sku110k
     python workspace/training_demo/evaluation/09_score.py --format text --ground-truth truth/ \\
         --detections found/ --threshold 0.5
     python workspace/training_demo/evaluation/09_score.py --compare one.json other.json \\
         --threshold 0.5
+
+With --dataset, the images of several datasets are scored together and each, at one threshold, the
+best on the validation images of all; label files and detections are then in the folders of these
+names in annotations/ and results/.
 
 Images that were used in training the graph, as step 08 records them, are refused, since figures on
 them do not hold for new images. --allow-seen scores them and records their number.
@@ -26,14 +31,18 @@ import argparse
 import math
 import pathlib
 import sys
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
 from shelfdet.core.text import counted
+from shelfdet.data import options
 from shelfdet.data.formats import DETECTION_FORMATS
+
+if TYPE_CHECKING:  # it loads NumPy
+    from shelfdet.evaluation import score
 
 FIGURE_NAMES = {
     "mAP": "mAP (AP at IoU 0.5)",
@@ -58,6 +67,13 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset",
+        type=dataset_names,
+        metavar="NAME[,NAME]",
+        help="score the images of these datasets of the workspace, together and each "
+        f"({paths.DEFAULT_DATASET}: that without a name)",
+    )
     parser.add_argument(
         "--ground-truth",
         **command_line.PATH,
@@ -149,7 +165,18 @@ def add_rule_options(parser: argparse.ArgumentParser) -> None:
     command_line.add_seed(parser, "of the bootstrap")
 
 
+def dataset_names(text: str) -> List[str]:
+    """Names of datasets: ["default", "sku110k"] from "default,sku110k"."""
+    names = [options.dataset_name(name.strip()) for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected each dataset once")
+    return names
+
+
 def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    named = (args.ground_truth, args.detections, args.val_ground_truth, args.val_detections)
+    if args.dataset and (any(named) or args.compare or args.format or args.ground_truth_format):
+        parser.error("--dataset excludes options that name files and formats")
     if args.compare and (args.detections or args.counts_output or args.graph_dir):
         parser.error("--compare excludes --detections, --counts-output and --graph-dir")
     if args.threshold is not None and args.val_detections:
@@ -179,6 +206,9 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     args.latest = False
     if args.detections or args.compare:
         return
+    if args.dataset:
+        args.latest = not args.output and not args.counts_output
+        return
     args.detections = paths.RESULTS / "test_detections.json"
     # One of the two files without the other would leave two that disagree.
     args.latest = not args.output and not args.counts_output
@@ -205,6 +235,9 @@ def main(argv: Optional[List[str]] = None) -> None:
         clip=args.clip,
         allow_seen=args.allow_seen,
     )
+    by_dataset = {name: inputs_of(name, inputs) for name in args.dataset or ()}
+    if by_dataset:
+        args.detections = next(iter(by_dataset.values())).detections[0]
     if args.compare:
         content = score.compare(inputs, args.resamples, args.seed)
         print_comparison(content)
@@ -215,8 +248,13 @@ def main(argv: Optional[List[str]] = None) -> None:
         if args.graph_dir or beside_graph:
             scored_graph.check_graph(args.graph_dir or beside_graph.parent, args.detections, info)
         print_graph(args, scored_graph.graph_folder(info))
-        evaluation = score.evaluate(inputs, args.resamples, args.seed)
-        print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
+        if by_dataset:
+            evaluation = score.evaluate_datasets(by_dataset, args.resamples, args.seed)
+            print_figures(evaluation.figures, ", ".join(by_dataset), boxes.DUPLICATE_IOU)
+            print_datasets(evaluation.figures["by_dataset"])
+        else:
+            evaluation = score.evaluate(inputs, args.resamples, args.seed)
+            print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
         contents = outputs(args, evaluation, beside_graph)
 
     contents = [(path, content) for path, content in contents if path]
@@ -225,9 +263,21 @@ def main(argv: Optional[List[str]] = None) -> None:
         print(f"wrote {paths.shown(path)}")
 
 
+def inputs_of(dataset: str, inputs: "score.Inputs") -> "score.Inputs":
+    """``inputs`` with the files of a dataset of the workspace."""
+    results = paths.dataset_results(dataset)
+    chosen = inputs.threshold is None
+    return inputs._replace(
+        ground_truth=paths.labels("test", dataset),
+        detections=(results / "test_detections.json",),
+        val_ground_truth=paths.labels("val", dataset),
+        val_detections=(results / "val_detections.json",) if chosen else (),
+    )
+
+
 def check_threshold_source(args: argparse.Namespace) -> None:
     """Refuses, before anything is read, what cannot be written without a threshold."""
-    if args.compare or args.threshold is not None:
+    if args.compare or args.dataset or args.threshold is not None:
         return
     if args.val_detections and not args.val_detections[0].exists():
         raise UserError(
@@ -295,6 +345,17 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         for kind, error in figures["errors"].items()
     ]
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
+
+
+def print_datasets(figures: Dict[str, Dict[str, Any]]) -> None:
+    """The figures of each dataset, at the threshold of all."""
+    columns = ("mAP", "AP75", "precision", "recall", "mean_absolute_count_error")
+    titles = ("AP50", "AP75", "precision", "recall", "count MAE")
+    width = max(map(len, figures)) + 2
+    print(f"\n{'dataset':{width}}{'images':>8}" + "".join(f"{title:>11}" for title in titles))
+    for name, of_dataset in figures.items():
+        values = "".join(f"{as_number(of_dataset[column]):>11}" for column in columns)
+        print(f"{name:{width}}{of_dataset['images']:>8}{values}")
 
 
 def print_comparison(content: Dict[str, Any]) -> None:
