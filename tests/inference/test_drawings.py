@@ -7,6 +7,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.data.detections import Detections
 from shelfdet.inference import drawings
+from shelfdet.inference.input_images import InputImage
 
 BOXES = np.array([[10.0, 10.0, 40.0, 50.0], [50.0, 10.0, 90.0, 60.0]])
 
@@ -36,20 +37,23 @@ def test_boxes_from_the_threshold_on_are_drawn(tmp_path):
     assert draw(tmp_path / "one", "grey.png").name == "grey.png.jpg"
 
 
-def test_counts_are_of_boxes_from_the_threshold_on(tmp_path):
+def test_counts_and_the_number_of_other_drawings(tmp_path):
     draw(tmp_path, "a.JPG")
     draw(tmp_path, "from an earlier run.JPG")
-    found = [detections_in("a.JPG", [0.9, 0.4]), detections_in("b.JPG", [0.5, 0.5])]
-    counts = drawings.write_counts(found, 0.5, tmp_path)
+    (tmp_path / "store").mkdir()
+    draw(tmp_path / "store", "a.JPG")
+    counts = drawings.write_counts([("a.JPG", 1), ("store/a.JPG", 2)], tmp_path)
     assert counts == (tmp_path / "counts.csv", 3, 2, 1)
-    assert counts.path.read_text() == "filename,products\na.JPG,1\nb.JPG,2\n"
+    assert counts.path.read_text() == "filename,products\na.JPG,1\nstore/a.JPG,2\n"
 
 
 def test_the_images_own_folder_is_refused(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="would be overwritten"):
-        drawings.check_folder(tmp_path / "out" / ".." / "in", [image_path])
+        drawings.check_folder(
+            tmp_path / "out" / ".." / "in", [InputImage(image_path, image_path.name)]
+        )
 
 
 def test_symbolic_links_to_images_are_never_overwritten(tmp_path):
@@ -58,24 +62,24 @@ def test_symbolic_links_to_images_are_never_overwritten(tmp_path):
     link.parent.mkdir()
     link.symlink_to(image_path)
     with pytest.raises(UserError, match="would be overwritten"):
-        drawings.check_folder(link.parent, [link])
+        drawings.check_folder(link.parent, [InputImage(link, link.name)])
     with pytest.raises(UserError, match="holds a.JPG, which is not marked as a drawing"):
-        drawings.check_folder(link.parent, [image_path])
+        drawings.check_folder(link.parent, [InputImage(image_path, image_path.name)])
 
 
 def test_other_images_and_counts_are_never_overwritten(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     save_image(tmp_path / "others" / "a.JPG")
     with pytest.raises(UserError, match="holds a.JPG, which is not marked as a drawing"):
-        drawings.check_folder(tmp_path / "others", [image_path])
+        drawings.check_folder(tmp_path / "others", [InputImage(image_path, image_path.name)])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "counts.csv").write_text("shop,shelves\n")
     with pytest.raises(UserError, match="holds a counts.csv that this step did not write"):
-        drawings.check_folder(tmp_path / "mine", [image_path])
+        drawings.check_folder(tmp_path / "mine", [InputImage(image_path, image_path.name)])
 
 
 def test_drawings_and_counts_of_an_earlier_run_may_be_overwritten(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     draw(tmp_path / "drawn", "a.JPG")
-    drawings.write_counts([detections_in("a.JPG", [0.9, 0.4])], 0.5, tmp_path / "drawn")
-    drawings.check_folder(tmp_path / "drawn", [image_path])
+    drawings.write_counts([("a.JPG", 1)], tmp_path / "drawn")
+    drawings.check_folder(tmp_path / "drawn", [InputImage(image_path, image_path.name)])

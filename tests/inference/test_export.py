@@ -41,9 +41,9 @@ def test_a_folder_of_other_files_is_not_replaced(step_07, tmp_path):
 
 @pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
 def test_a_shipped_graph_is_not_replaced(step_07, graph):
-    run = paths.TRAINING / graph.name  # the run of `make train CONFIG=...` with a shipped config
+    run = paths.TRAINING / graph.name  # the run of `make train CONFIG=...` with an included config
     expected = (
-        f"{graph.name}: holds a graph that ships with this repository, .* "
+        f"{graph.name}: holds a graph that is included in this repository, .* "
         f"GRAPH=my_{graph.name}, or --name my_{graph.name}"
     )
     for options in (["--run-dir", str(run)], ["--name", graph.name]):
@@ -105,7 +105,7 @@ def test_a_graph_without_finite_numbers_is_refused(monkeypatch, detections, anch
 
 
 def write_changed_graph(path, value):
-    """Writes the shipped graph with ``value`` added to the scores of its first feature map."""
+    """Writes the included graph with ``value`` added to the scores of its first feature map."""
     definition = tf.compat.v1.GraphDef()
     definition.ParseFromString(GRAPH.read_bytes())
     nodes = {node.name: node for node in definition.node}

@@ -10,8 +10,8 @@ from PIL import Image
 import toy_graph
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import detections, images, labels
-from shelfdet.inference import detector, predict
+from shelfdet.data import detections, labels
+from shelfdet.inference import detector, input_images, predict, summaries
 
 BOX = (40.0, 30.0, 120.0, 150.0)
 LABEL_MAP = "item { id: 1 name: 'product' }\n"
@@ -59,9 +59,9 @@ def detect(network, class_names):
 
     def detect(inputs, **settings):
         if not isinstance(inputs, list):
-            inputs = predict.images_in(inputs)
-        return predict.detect_images(
-            inputs, network.detect, class_names, predict.Settings(**settings)
+            inputs = input_images.find(inputs).inputs
+        return list(
+            predict.detect_images(inputs, network.detect, class_names, predict.Settings(**settings))
         )
 
     return detect
@@ -92,62 +92,25 @@ def save_image(path, size_wh=(400, 300), box_xyxy=BOX, orientation=None):
     Image.fromarray(pixels).save(str(path), "JPEG", quality=95, exif=exif)
 
 
+def summaries_of(results):
+    return [summaries.summarise(result, 0.5) for result in results]
+
+
 def save_labels(path, names, size_wh=(400, 300)):
     images = [labels.labelled(name, size_wh, [("product", BOX)]) for name in names]
     labels.write_labels(images, path)
 
 
-# --- which images --------------------------------------------------------------------------------
-
-
-def test_images_of_a_label_file_are_found_in_train_and_test_in_its_order(tmp_path):
-    for place in ("train/b.JPG", "test/a.JPG", "train/not labelled.JPG"):
-        save_image(tmp_path / "ShelfImages" / place)
-    label_file = tmp_path / "val_labels.csv"
-    save_labels(label_file, ["b.JPG", "a.JPG"])
-    assert predict.labelled_images(label_file, tmp_path / "ShelfImages") == [
-        predict.InputImage(tmp_path / "ShelfImages" / "train" / "b.JPG", (400, 300), label_file),
-        predict.InputImage(tmp_path / "ShelfImages" / "test" / "a.JPG", (400, 300), label_file),
-    ]
-
-
-def test_a_missing_image_is_reported_by_name(tmp_path):
-    save_image(tmp_path / "in" / "a.JPG")
-    save_labels(tmp_path / "test_labels.csv", ["a.JPG", "lost.JPG"])
-    with pytest.raises(UserError, match="lost.JPG"):
-        predict.labelled_images(tmp_path / "test_labels.csv", tmp_path / "in")
+# --- what is detected ----------------------------------------------------------------------------
 
 
 def test_an_image_whose_size_differs_from_the_label_files_is_refused(detect, tmp_path):
     save_image(tmp_path / "in" / "a.JPG", (400, 310))
     save_labels(tmp_path / "test_labels.csv", ["a.JPG"])
-    inputs = predict.labelled_images(tmp_path / "test_labels.csv", tmp_path / "in")
+    inputs = input_images.labelled_images(tmp_path / "test_labels.csv", tmp_path / "in")
     words = "a.JPG: 400 x 310 pixels; expected 400 x 300 as in .*test_labels.csv"
     with pytest.raises(UserError, match=words):
         detect(inputs)
-
-
-def test_files_that_are_no_images_are_reported(tmp_path):
-    folder = tmp_path / "in"
-    save_image(folder / "a.JPG")
-    assert predict.other_files_report(folder) == ""
-    save_image(folder / "more" / "b.JPG")
-    for name in ("c.webp", ".hidden"):
-        (folder / name).write_text("")
-    assert [image.path.name for image in predict.images_in(folder)] == ["a.JPG"]
-    assert predict.other_files_report(folder) == (
-        f"skipped in {folder}, because they are not files ending in "
-        f"{', '.join(images.SUFFIXES)}: c.webp, more"
-    )
-
-
-def test_an_empty_folder_and_a_file_for_a_folder_are_refused(tmp_path):
-    (tmp_path / "in").mkdir()
-    with pytest.raises(UserError, match="no image in it"):
-        predict.images_in(tmp_path / "in")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is a file; expected a folder"):
-        predict.images_in(tmp_path / "file")
 
 
 def test_outputs_that_cannot_be_written_are_refused(tmp_path):
@@ -180,7 +143,7 @@ def test_exif_is_ignored_unless_asked_and_reported_either_way(detect, tmp_path):
     turned = results[1].detections
     assert turned.size_wh == (400, 300)
     np.testing.assert_allclose(turned.boxes_xyxy[0], BOX, atol=1.01)
-    report = predict.exif_report(results, "ignore")
+    report = summaries.exif_report(summaries_of(results), "ignore")
     assert "1 image with an EXIF orientation: turned.JPG (6)" in report
     assert "--exif apply" in report
 
@@ -191,8 +154,11 @@ def test_exif_is_ignored_unless_asked_and_reported_either_way(detect, tmp_path):
     # With flag 6 the top left corner of the raw pixels is the top right one of the turned image.
     expected = [300 - ymax, xmin, 300 - ymin, xmax]
     np.testing.assert_allclose(turned.boxes_xyxy[0], expected, atol=1.01)
-    assert "those of the turned images" in predict.exif_report(results, "apply")
-    assert predict.exif_report(results[:1], "apply") == "no image has an EXIF orientation"
+    assert "those of the turned images" in summaries.exif_report(summaries_of(results), "apply")
+    assert (
+        summaries.exif_report(summaries_of(results[:1]), "apply")
+        == "no image has an EXIF orientation"
+    )
 
 
 def test_with_tiles_the_network_runs_on_the_image_and_each_tile(detect, network, tmp_path):
@@ -222,7 +188,7 @@ def test_the_nms_iou_of_the_settings_merges_tiles(class_names, tmp_path):
 
     for nms_iou, expected in ((0.3, 1), (0.4, 2)):
         settings = predict.Settings(tiles=2, nms_iou=nms_iou)
-        image = predict.InputImage(tmp_path / "a.JPG")
+        image = input_images.InputImage(tmp_path / "a.JPG", "a.JPG")
         result = predict.detect_image(image, run_network, class_names, settings)
         assert len(result.detections.scores) == expected
 
@@ -238,9 +204,9 @@ def test_strips_are_reported_and_with_margins_their_boxes_are_still_in_the_image
     for name, (size_wh, box_xyxy) in products.items():
         save_image(tmp_path / "in" / name, size_wh, box_xyxy)
     save_image(tmp_path / "plain" / "plain.JPG")
-    assert predict.strip_report(detect(tmp_path / "plain")) == ""
+    assert summaries.strip_report(summaries_of(detect(tmp_path / "plain"))) == ""
     del network.shapes[:]
-    report = predict.strip_report(detect(tmp_path / "in", max_side=600))
+    report = summaries.strip_report(summaries_of(detect(tmp_path / "in", max_side=600)))
     assert report.startswith(
         "2 images more than twice as wide as high, or as high as wide: high.JPG, wide.JPG\n"
     )
@@ -288,9 +254,9 @@ def test_a_class_that_the_label_map_lacks_is_refused(class_names, tmp_path):
     save_image(tmp_path / "in" / "a.JPG")
     graph = toy_graph.write(tmp_path / "frozen_inference_graph.pb", class_ids=(1, 4))
     run_network = detector.Detector(graph).detect
-    inputs = predict.images_in(tmp_path / "in")
+    inputs = input_images.find(tmp_path / "in").inputs
     with pytest.raises(UserError, match="label_map.pbtxt: the graph found class 4; expected 1[.]"):
-        predict.detect_images(inputs, run_network, class_names, predict.Settings())
+        list(predict.detect_images(inputs, run_network, class_names, predict.Settings()))
 
 
 # --- images that cannot be read ------------------------------------------------------------------
@@ -301,14 +267,14 @@ def test_bad_images_can_be_skipped_and_are_reported(detect, tmp_path):
     (tmp_path / "in" / "empty.JPG").write_bytes(b"")
     (tmp_path / "in" / "text.jpg").write_bytes(b"no image")
     results = detect(tmp_path / "in", skip_bad=True)
-    found = predict.successful(results, tmp_path / "in")
-    assert [image.filename for image in found] == ["a.JPG"]
-    assert sorted(predict.outcomes(results)["skipped"]) == ["empty.JPG", "text.jpg"]
-    report = predict.skipped_report(results)
+    summaries.check_any(summaries_of(results), tmp_path / "in")
+    assert [image.filename for image in results if image.detections] == ["a.JPG"]
+    assert sorted(summaries.outcomes(summaries_of(results))["skipped"]) == ["empty.JPG", "text.jpg"]
+    report = summaries.skipped_report(summaries_of(results))
     assert "empty.JPG: the file is empty" in report
     assert "text.jpg: is no image" in report
     assert "skipped 2 images" in report
-    assert predict.skipped_report(results[:1]) == ""
+    assert summaries.skipped_report(summaries_of(results[:1])) == ""
 
 
 def test_skipping_every_image_is_refused(detect, tmp_path):
@@ -319,7 +285,7 @@ def test_skipping_every_image_is_refused(detect, tmp_path):
         "in: none of its 1 image can be read; expected one at least. The first: .*text.jpg: is no"
     )
     with pytest.raises(UserError, match=words):
-        predict.successful(results, tmp_path / "in")
+        summaries.check_any(summaries_of(results), tmp_path / "in")
 
 
 # --- the script ----------------------------------------------------------------------------------
@@ -441,6 +407,8 @@ def test_drawings_and_counts(run_step, tmp_path, capsys):
         ("--images", "x", "--thresh", "0.5"),
         ("--images", "x", "--threshold", "5"),
         ("--images", "x", "--max-side", "-1"),
+        ("--images", "x", "--min-score", "1"),
+        ("--images", "x", "--min-score", "nan"),
     ],
 )
 def test_wrong_options_are_refused(script, options):
@@ -451,6 +419,59 @@ def test_wrong_options_are_refused(script, options):
 
 def test_real_images_of_both_sizes(detect, tmp_path, shelf_data_original):
     results = detect(shelf_data_original / "ShelfImages" / "test", draw_folder=tmp_path)
-    flagged = sorted(predict.outcomes(results)["exif_flagged"])
+    flagged = sorted(summaries.outcomes(summaries_of(results))["exif_flagged"])
     assert flagged == ["C1_P03_N1_S2_1.JPG", "C1_P12_N1_S5_1.JPG"]
     assert all(Image.open(str(path)).width <= 1024 for path in tmp_path.glob("*.JPG"))
+
+
+def test_an_interrupted_run_is_resumed(run_step, network, tmp_path, monkeypatch, capsys):
+    for name in ("a.JPG", "b.JPG", "c.JPG"):
+        save_image(tmp_path / "in" / name)
+    good = (tmp_path / "in" / "c.JPG").read_bytes()
+    (tmp_path / "in" / "c.JPG").write_bytes(b"no image")
+    options = ["--images", tmp_path / "in", "--resume"]
+    with pytest.raises(UserError, match="c.JPG: is no image"):
+        run_step(*options)
+    unfinished = tmp_path / "out.json.unfinished"
+    assert unfinished.is_file() and not (tmp_path / "out.json").exists()
+    (tmp_path / "in" / "c.JPG").write_bytes(good)
+    detected = []
+    detect_image = predict.detect_image
+
+    def record(image, *others):
+        detected.append(image.name)
+        return detect_image(image, *others)
+
+    monkeypatch.setattr(predict, "detect_image", record)
+    run_step(*options)
+    assert detected == ["c.JPG"]
+    assert "resuming: 2 of 3 images are done" in capsys.readouterr().out
+    assert not unfinished.exists()
+    resumed = (tmp_path / "out.json").read_text()
+    run_step("--images", tmp_path / "in")
+    assert (tmp_path / "out.json").read_text() == resumed
+
+
+def test_a_run_with_other_images_or_options_is_not_resumed(run_step, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
+    options = ["--images", tmp_path / "in", "--resume"]
+    with pytest.raises(UserError, match="b.JPG: is no image"):
+        run_step(*options)
+    with pytest.raises(UserError, match="is of a run that differs in tiles; expected the same"):
+        run_step(*options, "--tiles", 2)
+    save_image(tmp_path / "in" / "a.JPG", (500, 400))
+    words = "in: 1 image of the unfinished run has changed since, or are gone .a.JPG.; expected"
+    with pytest.raises(UserError, match=words):
+        run_step(*options)
+
+
+def test_boxes_of_low_scores_can_be_left_out(run_step, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    run_step("--images", tmp_path / "in")
+    scores = [one["score"] for one in files.read_json(tmp_path / "out.json")["annotations"]]
+    assert len(scores) == 2
+    run_step("--images", tmp_path / "in", "--min-score", str(max(scores)))
+    content = files.read_json(tmp_path / "out.json")
+    assert [one["score"] for one in content["annotations"]] == [max(scores)]
+    assert content["info"]["min_score"] == max(scores)

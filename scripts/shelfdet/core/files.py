@@ -264,15 +264,28 @@ def _written_path(path):
 
 def write_text(path: PathLike, text: str) -> None:
     """Writes ``text`` as UTF-8 to ``path``, completely or not at all."""
+    data = encoded(text, path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def encoded(text: str, path: PathLike) -> bytes:
+    """``text`` as UTF-8.
+
+    Args:
+      text: a file's content, or a part of it.
+      path: the file, for the message.
+
+    Raises:
+      UserError: it holds a file name whose bytes are not UTF-8.
+    """
     try:
-        data = text.encode("utf-8")
-    except UnicodeEncodeError as error:  # a file name whose bytes are not UTF-8
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
         excerpt = text[max(0, error.start - SHOWN_CHARACTERS) : error.end + SHOWN_CHARACTERS]
         raise UserError(
             f"{path}: cannot hold {excerpt!a}; expected text. Rename the file of that name."
         ) from error
-    with replacing(path) as partial:
-        partial.write_bytes(data)
 
 
 def read_json(path: PathLike) -> Any:

@@ -53,7 +53,7 @@ def write_detections(
       info: how the detections were made; kept under "info".
       label_map: class name to id, which become the categories of the file.
     """
-    coco.write([_image_boxes(image) for image in detections], path, info, label_map)
+    coco.write((_image_boxes(image) for image in detections), path, info, label_map)
 
 
 def read_info(path: PathLike) -> Dict[str, Any]:

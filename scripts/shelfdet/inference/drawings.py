@@ -6,7 +6,7 @@ Drawings have a mark in their EXIF block. A later run replaces only images that 
 import csv
 import io
 import pathlib
-from typing import Iterable, List, NamedTuple
+from typing import NamedTuple, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,10 @@ from shelfdet.core import drawing, files, paths
 from shelfdet.core.text import counted
 from shelfdet.data import images
 from shelfdet.data.detections import Detections
+from shelfdet.inference import input_images
+from shelfdet.inference.input_images import InputImage
 
-JPEG_QUALITY = 88
+JPEG_QUALITY = 88  # for people to view; the pixels are not processed again
 EXIF_SOFTWARE = 0x0131  # EXIF 2.32: the name of the program that made the image
 MARK = "08_detect.py"
 COUNTS_FILE = "counts.csv"
@@ -39,15 +41,18 @@ class Counts(NamedTuple):
     other_drawings: int
 
 
-def check_folder(folder: pathlib.Path, image_paths: Iterable[pathlib.Path]) -> None:
+def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
     """Checks that drawings and counts in ``folder`` overwrite nothing but those of an earlier run.
+
+    Args:
+      folder: of the drawings; it need not exist.
+      inputs: the images that will be drawn.
 
     Raises:
       UserError: the folder holds the images themselves, a counts.csv of another origin, or files
         with the names of drawings that are not marked as such.
     """
-    image_paths = list(image_paths)
-    if folder.resolve() in {path.parent.resolve() for path in image_paths}:
+    if folder.resolve() in {image.path.parent.resolve() for image in inputs}:
         raise UserError(
             f"--draw {folder}: is the folder of the images themselves, which would be overwritten. "
             "Name another folder."
@@ -58,12 +63,13 @@ def check_folder(folder: pathlib.Path, image_paths: Iterable[pathlib.Path]) -> N
             f"--draw {folder}: holds a {COUNTS_FILE} that this step did not write, which would be "
             f"overwritten; expected the columns {','.join(COUNTS_COLUMNS)}. Name another folder."
         )
-    for image_path in image_paths:
-        path = folder / drawing_name(image_path.name)
+    for image in inputs:
+        name = drawing_name(image.name)
+        path = folder / name
         # A symbolic link may lead to a photograph of the user, whatever it shows.
         if path.is_symlink() or (path.exists() and not _is_drawing(path)):
             raise UserError(
-                f"--draw {folder}: holds {path.name}, which is not marked as a drawing of this "
+                f"--draw {folder}: holds {name}, which is not marked as a drawing of this "
                 "step and would be overwritten; expected a folder without such images. Name "
                 "another folder, or remove the file if it is an old drawing."
             )
@@ -93,20 +99,28 @@ def drawing_name(filename: str) -> str:
     return filename + ".jpg"
 
 
-def write_counts(found: List[Detections], threshold: float, folder: pathlib.Path) -> Counts:
-    """Writes counts.csv: each image's number of boxes with at least the score ``threshold``."""
-    rows = [(image.filename, int((image.scores >= threshold).sum())) for image in found]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+def write_counts(counted_images: Sequence[Tuple[str, int]], folder: pathlib.Path) -> Counts:
+    """Writes counts.csv.
+
+    Args:
+      counted_images: (name, number of products) of each image.
+      folder: of the drawings.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COUNTS_COLUMNS)
-    writer.writerows(rows)
+    writer.writerows(counted_images)
     path = folder / COUNTS_FILE
-    files.write_text(path, text.getvalue())
+    files.write_text(path, lines.getvalue())
     # Drawings of an earlier run, of other images, are not in counts.csv: the report states them.
-    drawn = {drawing_name(image.filename) for image in found}
-    there = {image_path.name for image_path in images.list_images(folder)}
-    total = sum(count for _, count in rows)
-    return Counts(path, total, len(rows), len(there - drawn))
+    drawn = {drawing_name(name) for name, _ in counted_images}
+    there = {
+        path.relative_to(folder).as_posix()
+        for path in input_images.files_below(folder)
+        if images.has_image_suffix(path)
+    }
+    total = sum(count for _, count in counted_images)
+    return Counts(path, total, len(counted_images), len(there - drawn))
 
 
 def counts_report(counts: Counts) -> str:

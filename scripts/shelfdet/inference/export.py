@@ -38,12 +38,12 @@ def check_target(target: pathlib.Path) -> None:
     """Refuses a folder that an exported graph must not replace; it would be replaced as a whole.
 
     Raises:
-      UserError: the folder is that of a shipped graph, or it holds anything but an exported graph.
+      UserError: the folder is that of an included graph, or holds anything but an exported graph.
     """
     target = files.restore_interrupted(target)
     if target.resolve() in [shipped.resolve() for shipped in paths.SHIPPED_GRAPHS]:
         raise UserError(
-            f"{paths.shown(target)}: holds a graph that ships with this repository, which no "
+            f"{paths.shown(target)}: holds a graph that is included in this repository, which no "
             "training of yours may replace; expected a folder of your own. Export under another "
             f"name: `make export` with GRAPH=my_{target.name}, or --name my_{target.name}."
         )

@@ -8,7 +8,7 @@ from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
 from shelfdet.inference import DEFAULT_THRESHOLD
 
-# NMS IoU of tiles for a graph without a pipeline.config beside it; the shipped graphs' value.
+# NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
 DEFAULT_NMS_IOU = 0.45
 
 

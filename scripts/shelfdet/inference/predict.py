@@ -4,35 +4,31 @@ Images are shrunk, and strips get margins, before the network runs; the boxes ar
 the image on disk (with ``exif="apply"``, of the image turned by its EXIF flag).
 """
 
+import collections
 import concurrent.futures
 import os
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, paths, text
 from shelfdet.core.progress import progress
-from shelfdet.data import MAX_SIDE, images, labels, layout
+from shelfdet.data import MAX_SIDE, images
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_label_map
-from shelfdet.inference import DEFAULT_THRESHOLD, drawings, graph_files, tiling
+from shelfdet.inference import (
+    DEFAULT_THRESHOLD,
+    drawings,
+    graph_files,
+    processed_images,
+    tiling,
+)
+from shelfdet.inference.input_images import InputImage
+from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 
 Size = Tuple[int, int]  # (width, height) in pixels
-
-
-class InputImage(NamedTuple):
-    """An image to detect in.
-
-    path: its file.
-    labelled_wh: its size in the label file; None where it comes from a folder.
-    label_file: the label file that names it, for messages; None where it comes from a folder.
-    """
-
-    path: pathlib.Path
-    labelled_wh: Optional[Size] = None
-    label_file: Optional[pathlib.Path] = None
 
 
 class ClassNames(NamedTuple):
@@ -49,6 +45,7 @@ class Settings(NamedTuple):
     exif: "ignore" uses raw pixels; "apply" turns images by their EXIF flag.
     pad_strips: whether strips get margins.
     tiles: number of tiles in a row and of rows; 1 runs the network on the whole image alone.
+    min_score: boxes of lower scores are left out.
     nms_iou: for merging the detections of tiles.
     skip_bad: whether images that cannot be read are skipped; otherwise they raise UserError.
     draw_folder: where images are written with their boxes; None writes none.
@@ -59,25 +56,11 @@ class Settings(NamedTuple):
     exif: str = "ignore"
     pad_strips: bool = False
     tiles: int = 1
+    min_score: float = 0.0
     nms_iou: float = graph_files.DEFAULT_NMS_IOU
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
     threshold: float = DEFAULT_THRESHOLD
-
-
-class ImageResult(NamedTuple):
-    """What became of one image.
-
-    filename: its base name.
-    detections: None where the image was skipped.
-    orientation: its EXIF flag.
-    problem: why it was skipped; None where it was not.
-    """
-
-    filename: str
-    detections: Optional[Detections]
-    orientation: int
-    problem: Optional[str]
 
 
 class _Prepared(NamedTuple):
@@ -95,55 +78,6 @@ class _Prepared(NamedTuple):
     left_top: Tuple[int, int]
     size_wh: Size
     orientation: int
-
-
-def labelled_images(label_file: pathlib.Path, folder: pathlib.Path) -> List[InputImage]:
-    """The images of a label file, in its order.
-
-    Args:
-      label_file: as step 02 writes it. One whose name starts with "test" is searched first in the
-        folder's test/, others first in train/.
-      folder: holds the images, or train/ and test/ with them.
-
-    Raises:
-      UserError: the label file is wrong, or images of it are not there.
-    """
-    labelled = labels.read_labels(label_file)
-    # Validation images are in train/, too: only two folders to choose from.
-    split = "test" if label_file.stem.startswith("test") else "train"
-    located = layout.locate(folder, [image.filename for image in labelled], split)
-    return [InputImage(path, image.size_wh, label_file) for path, image in zip(located, labelled)]
-
-
-def images_in(folder: pathlib.Path) -> List[InputImage]:
-    """All images of a folder, sorted by name.
-
-    Raises:
-      UserError: no such folder, or no image in it.
-    """
-    listed = images.list_images(folder)
-    if not listed:
-        raise UserError(
-            f"{folder}: no image in it; expected files ending in {', '.join(images.SUFFIXES)}. "
-            "Check the path."
-        )
-    return [InputImage(path) for path in listed]
-
-
-def other_files_report(folder: pathlib.Path) -> str:
-    """What ``images_in`` leaves out of a folder, but dot files; empty where that is nothing."""
-    listed = set(images.list_images(folder))
-    others = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path not in listed and not path.name.startswith(".")
-    )
-    if not others:
-        return ""
-    return (
-        f"skipped in {folder}, because they are not files ending in {', '.join(images.SUFFIXES)}: "
-        f"{text.listed(others)}"
-    )
 
 
 def check_targets(
@@ -167,7 +101,7 @@ def check_targets(
             denied = PermissionError(None, "no permission to write in it")
             raise UserError(files.writing_failed(folder, denied))
     if draw_folder:
-        drawings.check_folder(draw_folder, [image.path for image in inputs])
+        drawings.check_folder(draw_folder, inputs)
 
 
 def read_class_names(label_map: pathlib.Path) -> ClassNames:
@@ -188,7 +122,7 @@ def describe(
     seen_in_training = {}
     if label_file:
         seen_in_training = graph_files.seen_in_training(
-            graph, [image.path.name for image in inputs], paths.dataset_of(label_file.parent)
+            graph, [image.name for image in inputs], paths.dataset_of(label_file.parent)
         )
     info = {
         "graph": paths.shown(graph),
@@ -205,7 +139,49 @@ def describe(
         info["pad_strips"] = True
     if settings.tiles > 1:
         info["tiles"] = settings.tiles
+    if settings.min_score:
+        info["min_score"] = settings.min_score
     return info
+
+
+def run_key(info: Dict[str, Any], settings: Settings) -> Dict[str, Any]:
+    """What must be equal for a run to be resumed: how images are processed and drawn.
+
+    Args:
+      info: what ``describe`` returned.
+      settings: of the run.
+    """
+    return {**info, "drawings": str(settings.draw_folder), "threshold": settings.threshold}
+
+
+def remaining(
+    inputs: Sequence[InputImage], processed: ProcessedImages, source: pathlib.Path
+) -> List[InputImage]:
+    """The images that a resumed run has not processed yet.
+
+    Args:
+      inputs: all images.
+      processed: those that were processed.
+      source: where the images are from, for the message.
+
+    Raises:
+      UserError: an image was processed that is no longer there or has changed since.
+    """
+    versions = {image.name: processed_images.file_version(image.path) for image in inputs}
+    done = set()
+    changed = []
+    for result in processed:
+        done.add(result.filename)
+        if versions.get(result.filename) != result.version:
+            changed.append(result.filename)
+    if changed:
+        raise UserError(
+            f"{source}: {text.counted(len(changed), 'image')} of the unfinished run "
+            f"{text.plural(len(changed), 'has', 'have')} changed since, or are gone "
+            f"({text.listed(changed)}); expected the same images, to resume it. Run the step "
+            "without --resume."
+        )
+    return [image for image in inputs if image.name not in done]
 
 
 def detect_images(
@@ -213,12 +189,12 @@ def detect_images(
     run_network: tiling.DetectFunction,
     class_names: ClassNames,
     settings: Settings,
-) -> List[ImageResult]:
+) -> Iterator[ImageResult]:
     """Detects in all images, on all cores.
 
     The workers are threads: Pillow and TensorFlow both release Python's global lock while they
     compute, so one thread decodes while another runs the network. A thread holds one image at a
-    time.
+    time, and a few results wait for the caller.
 
     Args:
       inputs: the images.
@@ -226,21 +202,24 @@ def detect_images(
       class_names: of the label map that the graph was trained with.
       settings: how to run the network, and where to draw.
 
-    Returns:
-      list of ImageResult in the order of ``inputs``.
+    Yields:
+      ImageResult in the order of ``inputs``.
 
     Raises:
       UserError: the first image that cannot be processed.
     """
     with concurrent.futures.ThreadPoolExecutor(parallel.workers()) as pool:
-        futures = [
-            pool.submit(detect_image, image, run_network, class_names, settings) for image in inputs
-        ]
+        pending: Deque[concurrent.futures.Future] = collections.deque()
         try:
-            return [future.result() for future in progress(futures, "detecting", unit="images")]
+            for image in progress(inputs, "detecting", unit="images"):
+                pending.append(pool.submit(detect_image, image, run_network, class_names, settings))
+                if len(pending) >= parallel.PENDING_PER_WORKER * parallel.workers():
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             # After an error or Ctrl-C the images that have not been started are not waited for.
-            for future in futures:
+            for future in pending:
                 future.cancel()
 
 
@@ -251,12 +230,13 @@ def detect_image(
     settings: Settings,
 ) -> ImageResult:
     """Detects in one image, and draws it if there is a folder for it. Arguments as above."""
-    filename = image.path.name
+    filename = image.name
+    version = processed_images.file_version(image.path)
     try:
         prepared = _prepare(image.path, settings)
     except UserError as error:
         if settings.skip_bad:
-            return ImageResult(filename, None, images.UPRIGHT, str(error))
+            return ImageResult(filename, None, images.UPRIGHT, str(error), version)
         counts = " and no counts" if settings.draw_folder else ""
         raise UserError(
             f"{error} No detections{counts} were written; --skip-bad skips such images and lists "
@@ -277,16 +257,17 @@ def detect_image(
         prepared.pixels.shape[1::-1],
         prepared.size_wh,
     )
+    kept = inside & (scores >= settings.min_score)
     found = Detections(
         filename,
         prepared.size_wh,
-        boxes.clip(boxes_xyxy, prepared.size_wh)[inside],
-        scores[inside],
-        tuple(class_names.by_id[class_id] for class_id in class_ids[inside]),
+        boxes.clip(boxes_xyxy, prepared.size_wh)[kept],
+        scores[kept],
+        tuple(class_names.by_id[class_id] for class_id in class_ids[kept]),
     )
     if settings.draw_folder:
         drawings.draw(prepared.pixels, found, settings.draw_folder, settings.threshold)
-    return ImageResult(filename, found, prepared.orientation, None)
+    return ImageResult(filename, found, prepared.orientation, None, version)
 
 
 def without_margins(
@@ -315,85 +296,6 @@ def without_margins(
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2  # (N, 2) of x, y
     inside = ((centres >= 0) & (centres <= size_wh)).all(axis=1)
     return boxes_xyxy, inside
-
-
-def successful(results: List[ImageResult], source: pathlib.Path) -> List[Detections]:
-    """The detections of the images that were not skipped.
-
-    Raises:
-      UserError: all images of ``source``, a label file or folder, were skipped.
-    """
-    found = [result.detections for result in results if result.detections is not None]
-    if not found:
-        raise UserError(
-            f"{source}: none of its {text.counted(len(results), 'image')} can be read; expected "
-            f"one at least. The first: {results[0].problem}"
-        )
-    return found
-
-
-def outcomes(results: List[ImageResult]) -> Dict[str, Any]:
-    """The single images that the "info" of the output names.
-
-    "exif_flagged": those with an EXIF orientation, applied or not; "skipped": those that could not
-    be read, and why.
-    """
-    return {
-        "exif_flagged": {
-            result.filename: result.orientation
-            for result in results
-            if result.orientation > images.UPRIGHT
-        },
-        "skipped": {result.filename: result.problem for result in results if result.problem},
-    }
-
-
-def exif_report(results: List[ImageResult], exif: str) -> str:
-    """Which images have an EXIF orientation, and whether it was applied."""
-    flagged = [
-        f"{result.filename} ({result.orientation})"
-        for result in results
-        if result.orientation > images.UPRIGHT
-    ]
-    if not flagged:
-        return "no image has an EXIF orientation"
-    if exif == "apply":
-        effect = "turned: boxes and sizes are those of the turned images"
-    else:
-        effect = (
-            "not turned: boxes are those of the raw pixels. If drawings are sideways or upside "
-            "down, use --exif apply"
-        )
-    count = text.counted(len(flagged), "image")
-    return f"{count} with an EXIF orientation: {text.listed(flagged)}\n  {effect}"
-
-
-def strip_report(results: List[ImageResult]) -> str:
-    """Which images are strips, and the remedy; empty where none is."""
-    strips = [
-        result.filename
-        for result in results
-        if result.detections is not None and images.is_strip(result.detections.size_wh)
-    ]
-    if not strips:
-        return ""
-    return (
-        f"{text.counted(len(strips), 'image')} more than twice as wide as high, or as high as "
-        f"wide: {text.listed(strips)}\n"
-        "  a graph that was trained on images of ordinary shape finds little there; --pad-strips "
-        "(`make predict PAD=1`) adds margins"
-    )
-
-
-def skipped_report(results: List[ImageResult]) -> str:
-    """Which images were skipped and why; empty where none was."""
-    problems = [result.problem for result in results if result.problem]
-    if not problems:
-        return ""
-    lines = [f"skipped: {problem}" for problem in problems[: text.SHOWN_PROBLEMS]]
-    count = text.counted(len(problems), "image")
-    lines.append(f'skipped {count}; all are listed in the output\'s "info"')
-    return "\n".join(lines)
 
 
 def _prepare(path: pathlib.Path, settings: Settings) -> _Prepared:

@@ -21,7 +21,7 @@ import argparse
 import pathlib
 import sys
 import time
-from typing import Any, List, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Optional, Sequence, TextIO
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
@@ -68,6 +68,12 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
         help=f"(default: in {paths.RESULTS}, named after the label file and its dataset)",
     )
     options.add_label_map(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what is done in OUTPUT.unfinished until all images are, and continue from there "
+        "if an earlier run with --resume was killed",
+    )
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +91,14 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         1,
         "run the network on N x N overlapping parts of each image, too, for products smaller than "
         "those that the graph was trained on",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        default=0.0,
+        metavar="SCORE",
+        help="leave out boxes of lower scores, for a smaller file; AP is lower without them "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--skip-bad",
@@ -117,6 +131,8 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error("name --labels FILE, --images FOLDER, or both")
+    if not 0 <= args.min_score < 1:
+        parser.error(f"--min-score {args.min_score:g}: expected a score from 0 to below 1")
     if args.threshold is not None and not args.draw:
         parser.error("--threshold is for --draw; without it every score is kept")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
@@ -157,14 +173,15 @@ def dataset_of(label_file: pathlib.Path) -> str:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.core import parallel
-    from shelfdet.data import detections
-    from shelfdet.inference import drawings, graph_files, predict
+    from shelfdet.inference import graph_files, input_images, predict, processed_images
 
     if args.labels:
-        inputs = predict.labelled_images(args.labels, args.images or default_images(args.labels))
+        inputs = input_images.labelled_images(
+            args.labels, args.images or default_images(args.labels)
+        )
     else:
-        inputs = predict.images_in(args.images)
-        print_report(predict.other_files_report(args.images))
+        inputs, skipped = input_images.find(args.images, without=args.draw)
+        print_report(input_images.skipped_report(args.images, skipped))
     predict.check_targets(args.output, args.draw, inputs)
     class_names = predict.read_class_names(args.label_map)
     print_graph(args)
@@ -177,6 +194,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         exif=args.exif,
         pad_strips=args.pad_strips,
         tiles=args.tiles,
+        min_score=args.min_score,
         skip_bad=args.skip_bad,
         draw_folder=args.draw,
     )
@@ -192,26 +210,61 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print_threshold(threshold)
         settings = settings._replace(threshold=threshold.value)
 
+    if args.resume:
+        unfinished = args.output.with_name(args.output.name + processed_images.UNFINISHED)
+        store = processed_images.resumable(unfinished, predict.run_key(info, settings))
+    else:
+        store = processed_images.temporary(args.output.parent)
+    with store as processed:
+        detect_and_write(args, inputs, network, class_names, settings, info, processed)
+
+
+def detect_and_write(
+    args: argparse.Namespace,
+    inputs: Sequence[Any],
+    network: Any,
+    class_names: Any,
+    settings: Any,
+    info: Dict[str, Any],
+    processed: Any,
+) -> None:
+    """Detects in the images that are not yet in ``processed``, and writes and prints everything."""
+    from shelfdet.data import detections
+    from shelfdet.inference import drawings, predict, summaries
+
+    remaining = predict.remaining(inputs, processed, args.labels or args.images)
+    if len(remaining) < len(inputs):
+        print(f"resuming: {len(inputs) - len(remaining)} of {len(inputs)} images are done")
     began = time.time()
-    results = predict.detect_images(inputs, network.detect, class_names, settings)
+    for result in predict.detect_images(remaining, network.detect, class_names, settings):
+        processed.add(result)
     seconds = max(time.time() - began, 1e-9)
-    found = predict.successful(results, args.labels or args.images)
-    info.update(predict.outcomes(results))
+
+    images = [summaries.summarise(result, settings.threshold) for result in processed]
+    summaries.check_any(images, args.labels or args.images)
+    info.update(summaries.outcomes(images))
+    found = (result.detections for result in processed if result.detections is not None)
     label_map = {name: class_id for class_id, name in class_names.by_id.items()}
     detections.write_detections(found, args.output, info, label_map)
-    boxes = sum(len(image.scores) for image in found)
+    readable = [image for image in images if image.size_wh is not None]
     print(
-        f"{paths.shown(args.output)}: {counted(boxes, 'box')} of any score in "
-        f"{counted(len(found), 'image')}, "
-        f"{len(results) / seconds:.1f} images/s"
+        f"{paths.shown(args.output)}: {counted(sum(image.boxes for image in images), 'box')} of "
+        f"{score_range(args.min_score)} in {counted(len(readable), 'image')}, "
+        f"{len(remaining) / seconds:.1f} images/s"
     )
     if args.draw:
-        counts = drawings.write_counts(found, settings.threshold, args.draw)
+        counts = drawings.write_counts(
+            [(image.filename, image.products) for image in readable], args.draw
+        )
         print_report(drawings.counts_report(counts))
-    print_report(predict.exif_report(results, args.exif))
+    print_report(summaries.exif_report(images, args.exif))
     if not args.pad_strips:
-        print_report(predict.strip_report(results))
-    print_report(predict.skipped_report(results), file=sys.stderr)
+        print_report(summaries.strip_report(images))
+    print_report(summaries.skipped_report(images), file=sys.stderr)
+
+
+def score_range(min_score: float) -> str:
+    return f"scores from {min_score:g}" if min_score else "any score"
 
 
 def print_threshold(threshold: Any) -> None:
@@ -227,7 +280,7 @@ def print_graph(args: argparse.Namespace) -> None:
     if args.graph_is_default and args.graph.parent == paths.SHIPPED_GRAPH:
         own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem
         print(
-            f"  the shipped one: {paths.shown(own)}/ does not exist until `make export` writes it"
+            f"  the included one: {paths.shown(own)}/ does not exist until `make export` writes it"
         )
 
 

@@ -107,48 +107,57 @@ def write(
 ) -> None:
     """Writes images with sizes and their boxes, one entry a line.
 
+    With a label map, boxes are written as the images come and not kept, so that memory hardly
+    depends on the number of images.
+
     Args:
       images: what to write. Rows may have scores; rows that are no boxes are left out.
       path: target file, written completely or not at all.
       info: kept under "info".
       label_map: class name to id, which become the categories, also those without a box. Classes
-        that it does not have get the ids after its last, by name.
+        that it does not have get the ids after its last, in the order of their first boxes.
+        Without a label map, classes have ids by name.
     """
-    images = [
-        image._replace(rows=[row for row in image.rows if not row.left_out]) for image in images
-    ]
-    category_ids = dict(label_map or {})
-    for label in sorted({row.label for image in images for row in image.rows}):
-        category_ids.setdefault(label, max(category_ids.values(), default=0) + 1)
-    labels = sorted(category_ids, key=category_ids.__getitem__)
-    image_entries = []
-    annotations = []
-    for image_id, image in enumerate(images, start=1):
-        width, height = image.size_wh
-        image_entries.append(
-            {
-                "id": image_id,
-                "file_name": image.filename,
-                "width": int(width),
-                "height": int(height),
-            }
-        )
-        for row in image.rows:
-            annotation_id = len(annotations) + 1
-            annotations.append(_annotation(row, annotation_id, image_id, category_ids[row.label]))
-    categories = [{"id": category_ids[label], "name": label} for label in labels]
-    sections = [
-        ("images", image_entries),
-        ("categories", categories),
-        ("annotations", annotations),
-    ]
-    content = ",\n".join(_section_text(key, entries) for key, entries in sections)
-    files.write_text(path, f'{{"info": {_ENCODER.encode(info or {})},\n{content}}}\n')
+    if label_map is None:
+        images = list(images)
+        labels = sorted({row.label for image in images for row in image.rows if not row.left_out})
+        label_map = {label: number for number, label in enumerate(labels, start=1)}
+    category_ids = dict(label_map)
+    image_lines = []
+    with files.replacing(path) as partial, open(str(partial), "wb") as file:
+        file.write(b'{"info": ' + _line(info or {}, path) + b',\n"annotations": [')
+        written = 0
+        for image_id, image in enumerate(images, start=1):
+            image_lines.append(_line(_image_entry(image, image_id), path))
+            for row in image.rows:
+                if row.left_out:
+                    continue
+                following = max(category_ids.values(), default=0) + 1
+                category_id = category_ids.setdefault(row.label, following)
+                written += 1
+                entry = _annotation(row, written, image_id, category_id)
+                file.write((b",\n" if written > 1 else b"\n") + _line(entry, path))
+        category_lines = [
+            _line({"id": category_id, "name": label}, path)
+            for label, category_id in sorted(category_ids.items(), key=lambda item: item[1])
+        ]
+        for key, lines in (("categories", category_lines), ("images", image_lines)):
+            file.write(b'\n],\n"' + key.encode() + b'": [\n' + b",\n".join(lines))
+        file.write(b"\n]}\n")
 
 
-def _section_text(key: str, entries: Iterable[Entry]) -> str:
-    lines = ",\n".join(_ENCODER.encode(entry) for entry in entries)
-    return f'"{key}": [\n{lines}\n]'
+def _line(entry: Entry, path: PathLike) -> bytes:
+    return files.encoded(_ENCODER.encode(entry), path)
+
+
+def _image_entry(image: ImageBoxes, image_id: int) -> Entry:
+    width, height = image.size_wh
+    return {
+        "id": image_id,
+        "file_name": image.filename,
+        "width": int(width),
+        "height": int(height),
+    }
 
 
 def _annotation(row: BoxRow, annotation_id: int, image_id: int, category_id: int) -> Entry:

@@ -1,0 +1,115 @@
+"""What step 08 keeps of each image when its boxes are written, and reports at the end."""
+
+import pathlib
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from shelfdet import UserError
+from shelfdet.core import text
+from shelfdet.data import images
+from shelfdet.inference.processed_images import ImageResult
+
+
+class Summary(NamedTuple):
+    """One image.
+
+    filename: its name in the output.
+    size_wh: (width, height) in pixels; None where the image was skipped.
+    boxes: number of boxes of any score. products: those from the threshold on.
+    orientation: its EXIF orientation.
+    problem: why it was skipped; None where it was not.
+    """
+
+    filename: str
+    size_wh: Optional[Tuple[int, int]]
+    boxes: int
+    products: int
+    orientation: int
+    problem: Optional[str]
+
+
+def summarise(result: ImageResult, threshold: float) -> Summary:
+    """The summary of one image; ``threshold``: the lowest score of a product."""
+    found = result.detections
+    if found is None:
+        return Summary(result.filename, None, 0, 0, result.orientation, result.problem)
+    products = int((found.scores >= threshold).sum())
+    return Summary(
+        result.filename, found.size_wh, len(found.scores), products, result.orientation, None
+    )
+
+
+def check_any(summaries: Sequence[Summary], source: pathlib.Path) -> None:
+    """Refuses a result without any image.
+
+    Raises:
+      UserError: all images of ``source``, a label file, file, folder or pattern, were skipped.
+    """
+    if all(image.size_wh is None for image in summaries):
+        raise UserError(
+            f"{source}: none of its {text.counted(len(summaries), 'image')} can be read; expected "
+            f"one at least. The first: {summaries[0].problem}"
+        )
+
+
+def outcomes(summaries: Sequence[Summary]) -> Dict[str, Any]:
+    """The single images that the "info" of the output names.
+
+    "exif_flagged": those with an EXIF orientation, applied or not; "skipped": those that could not
+    be read, and why.
+    """
+    return {
+        "exif_flagged": {
+            image.filename: image.orientation
+            for image in summaries
+            if image.orientation > images.UPRIGHT
+        },
+        "skipped": {image.filename: image.problem for image in summaries if image.problem},
+    }
+
+
+def exif_report(summaries: Sequence[Summary], exif: str) -> str:
+    """Which images have an EXIF orientation, and whether it was applied."""
+    flagged = [
+        f"{image.filename} ({image.orientation})"
+        for image in summaries
+        if image.orientation > images.UPRIGHT
+    ]
+    if not flagged:
+        return "no image has an EXIF orientation"
+    if exif == "apply":
+        effect = "turned: boxes and sizes are those of the turned images"
+    else:
+        effect = (
+            "not turned: boxes are those of the raw pixels. If drawings are sideways or upside "
+            "down, use --exif apply"
+        )
+    count = text.counted(len(flagged), "image")
+    return f"{count} with an EXIF orientation: {text.listed(flagged)}\n  {effect}"
+
+
+def strip_report(summaries: Sequence[Summary]) -> str:
+    """Which images are strips, and the remedy; empty where none is."""
+    strips = [
+        image.filename
+        for image in summaries
+        if image.size_wh is not None and images.is_strip(image.size_wh)
+    ]
+    if not strips:
+        return ""
+    return (
+        f"{text.counted(len(strips), 'image')} more than twice as wide as high, or as high as "
+        f"wide: {text.listed(strips)}\n"
+        "  a graph that was trained on images of ordinary shape finds little there; --pad-strips "
+        "(`make predict PAD=1`) adds margins"
+    )
+
+
+def skipped_report(summaries: Sequence[Summary]) -> str:
+    """Which images were skipped and why; empty where none was."""
+    problems = [image.problem for image in summaries if image.problem]
+    if not problems:
+        return ""
+    lines = [f"skipped: {problem}" for problem in problems[: text.SHOWN_PROBLEMS]]
+    count = text.counted(len(problems), "image")
+    lines.append(f'skipped {count}; all are listed in the output\'s "info"')
+    return "\n".join(lines)
