@@ -100,3 +100,12 @@ def test_a_product_not_larger_than_the_overlap_is_whole_in_some_tile(count):
     ]
     assert len(whole) >= 100
     assert examples.in_no_tile(products, found) == 0
+
+
+def test_boxes_that_end_at_a_border_do_not_depend_on_rounding():
+    # The tile begins where the first box ends, and cuts the second in half.
+    boxes_xyxy = np.array([(40.0, 10, 80, 50), (60, 90, 100, 120)])
+    size_wh = (181, 181)
+    for factor in (1, 1 - 1e-12, 1 + 1e-12):
+        example = examples.cut(image(boxes_xyxy * factor, size_wh), (80, 0, 181, 181))
+        assert len(example.labelled.classes) == 1 and len(example.ignored.classes) == 0

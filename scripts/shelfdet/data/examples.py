@@ -20,6 +20,9 @@ KEPT_SHARE = 0.5  # of a box's area that has to be in a tile for its product to 
 # border, because an anchor at the border overlaps the whole product by a high IoU and the part in
 # the tile by a low one. But the evaluators of object_detection refuse coordinates above 1.1.
 OUTSIDE_SHARE = 0.09
+# Of a share of a box. One that ends at a tile's border, or of which half is in it, must be the same
+# after its coordinates were divided by the image's size and multiplied by it.
+ROUNDING = 1e-6
 # The end of a tile's source_id: its place in the image.
 _TILE_SUFFIX = re.compile(r" \[(\d+),(\d+),(\d+),(\d+)\]$")
 
@@ -128,9 +131,8 @@ def cut(image: LabelledImage, tile: tiles.Tile, dataset: str = "") -> Example:
     size_wh = (right - left, bottom - top)
     shares = tiles.visible_shares(image.boxes_xyxy, tile)
     moved = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4) - [left, top, left, top]
-    # Half a box by its coordinates may be a little less by rounding.
-    kept = shares >= KEPT_SHARE - 1e-9
-    ignored = ~kept & (shares > 0)
+    kept = shares >= KEPT_SHARE - ROUNDING
+    ignored = ~kept & (shares > ROUNDING)
     margin = OUTSIDE_SHARE * np.array(size_wh)
     reach = np.clip(moved, np.tile(-margin, 2), np.tile(size_wh + margin, 2))
     place = ",".join(str(side) for side in tile)
@@ -159,7 +161,7 @@ def in_no_tile(image: LabelledImage, found: Iterable[Example]) -> int:
     for example in found:
         if example.tile_xyxy is None:
             return 0
-        seen |= tiles.visible_shares(image.boxes_xyxy, example.tile_xyxy) >= KEPT_SHARE - 1e-9
+        seen |= tiles.visible_shares(image.boxes_xyxy, example.tile_xyxy) >= KEPT_SHARE - ROUNDING
     return int((~seen).sum())
 
 
