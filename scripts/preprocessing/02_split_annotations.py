@@ -15,7 +15,7 @@ Writes  workspace/training_demo/annotations/{train,val,test}_labels.csv, with th
 Splits  official  by folder: test is test/, validation is val/ (also named valid/ or validation/).
                   Without val/, validation is taken out of train/ by whole groups: photographs of
                   one shelf (file name without the copy number), versions of one image (NAME_aug_1,
-                  NAME_jpg.rf.HASH) and identical files stay together.
+                  NAME_jpg.rf.HASH) and images that are identical or nearly so stay together.
         grouped   test is every image of three of the twelve planograms (--fold 0 to 3), from all
                   folders; validation is taken out of the rest by whole planograms. It measures how
                   well the detector does on held-out planograms.
@@ -153,8 +153,8 @@ def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:
         print(
             f"{counted(overlap.outside_scheme, 'test image has a name', 'test images have names')} "
             f"that {plural(overlap.outside_scheme, 'does', 'do')} not state what the image shows: "
-            "whether train or val shows the same shelf is not known, unless files are identical or "
-            "named as versions of one image"
+            "another photograph of the same shelf, in train or val, is recognised only if it is "
+            "nearly identical"
         )
     if overlap.scenes:
         print(

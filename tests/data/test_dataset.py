@@ -160,7 +160,8 @@ def test_what_is_missing_is_named(tmp_path):
 
 def alone(found):
     """Groups of images that have none but the shelf that their name states."""
-    return groups.Groups({name: splits.shelf(name) for name in dataset.all_images(found)}, [], [])
+    shelves = {name: splits.shelf(name) for name in dataset.all_images(found)}
+    return groups.Groups(shelves, [], [], [])
 
 
 def test_images_without_folders_are_divided_by_shelf_with_a_seed():

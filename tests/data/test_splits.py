@@ -112,7 +112,7 @@ class TestRules:
 
     def test_a_split_by_folders(self):
         found = {"train": ["a", "b"], "val": ["v"], "test": ["t", "left out"]}
-        alone = groups.Groups({}, [], [])
+        alone = groups.Groups({}, [], [], [])
         assert splits.choose(found, ["a", "b", "t", "v"], alone) == {
             "train": ["a", "b"],
             "val": ["v"],

@@ -1,7 +1,8 @@
 """Images that show the same photograph: copies, augmented versions, equal files by other names.
 
 Trained on one and tested on another, a detector would be scored on what it has seen. Which images
-belong together is read from their names and, for files of equal size, from their bytes.
+belong together is read from their names, from their bytes for files of equal size, and from what
+they show (``near_duplicates``).
 """
 
 import collections
@@ -13,6 +14,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from shelfdet.core import files
 from shelfdet.core.text import counted, listed
+from shelfdet.data import near_duplicates
 
 SHOWN_GROUPS = 3
 SHOWN_NAMES = 3  # of a group
@@ -52,11 +54,13 @@ class Groups(NamedTuple):
     key_of: file name to the key of its group; the name itself for an image alone.
     versions: names of images that are versions of one source, a list for each source.
     identical: names of files of the same bytes, a list for each content.
+    similar: names of near-duplicates, a list for each photograph.
     """
 
     key_of: Dict[str, str]
     versions: List[List[str]]
     identical: List[List[str]]
+    similar: List[List[str]]
 
 
 def find(
@@ -66,7 +70,11 @@ def find(
 
     Args:
       image_paths: file name to path.
-      known_group: what an image shows by a naming scheme, or None for a name outside it.
+      known_group: what an image shows by a naming scheme, or None for a name outside it. Names of
+        the scheme are believed: two that state different groups are not compared.
+
+    Raises:
+      UserError: an image cannot be decoded.
     """
     joined = _Joined(image_paths)
     by_scheme = collections.OrderedDict()
@@ -78,8 +86,15 @@ def find(
     identical = _identical(image_paths)
     for names in [*by_scheme.values(), *versions, *identical]:
         joined.join(names)
+    stated = {name for names in by_scheme.values() for name in names}
+    similar = _Joined(image_paths)
+    for pair in near_duplicates.find(image_paths):
+        if not stated.issuperset(pair) and not joined.are_together(*pair):
+            similar.join(pair)
+    for names in similar.several():
+        joined.join(names)
     keys = {names[0]: group for group, names in by_scheme.items()}
-    return Groups(joined.keys(keys), versions, identical)
+    return Groups(joined.keys(keys), versions, identical, similar.several())
 
 
 def source_stem(stem: str, stems: Iterable[str] = ()) -> str:
@@ -106,6 +121,7 @@ def described(groups: Groups) -> List[str]:
     for found, reason in (
         (groups.versions, "are versions of one image by their names"),
         (groups.identical, "are identical files"),
+        (groups.similar, "are nearly the same: saved again, resized or slightly cropped"),
     ):
         if found:
             count = sum(len(names) for names in found)
@@ -115,14 +131,14 @@ def described(groups: Groups) -> List[str]:
 
 
 def related(names: Iterable[str], others: Iterable[str], groups: Groups) -> Dict[str, str]:
-    """The images of ``names`` that have a version or an identical file in ``others``: name to it.
+    """The images of ``names`` that have a version or (nearly) the same in ``others``: name to it.
 
     Images that only a naming scheme puts together, such as photographs of one shelf, do not count.
     """
     others = set(others)
     found = {}
     relatives = collections.defaultdict(list)
-    for group in groups.versions + groups.identical:
+    for group in groups.versions + groups.identical + groups.similar:
         for name in group:
             relatives[name] += group
     for name in names:
@@ -173,10 +189,18 @@ class _Joined:
     def __init__(self, names: Iterable[str]):
         self._sets: Dict[str, Set[str]] = {name: {name} for name in names}
 
-    def join(self, names: List[str]) -> None:
+    def join(self, names: Iterable[str]) -> None:
         union = set().union(*(self._sets[name] for name in names))
         for name in union:
             self._sets[name] = union
+
+    def are_together(self, name: str, other: str) -> bool:
+        return other in self._sets[name]
+
+    def several(self) -> List[List[str]]:
+        """The sets of more than one name, each sorted."""
+        unique = {id(members): members for members in self._sets.values() if len(members) > 1}
+        return [sorted(members) for members in unique.values()]
 
     def keys(self, preferred: Dict[str, str]) -> Dict[str, str]:
         """Each name to the key of its set: a preferred one where it has any, else its first name.

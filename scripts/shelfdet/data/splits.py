@@ -1,6 +1,7 @@
 """Which images train, validate and test: images that belong together stay in one split.
 
-Together are photographs of one shelf (or planogram), versions of one image, and identical files.
+Together are photographs of one shelf (or planogram), versions of one image, and files that are
+identical or nearly so.
 
 File names of the Grocery Dataset state what an image shows:
 ``C<camera>_P<planogram>_N<shelf rank>_S<shelves>_<copy>.JPG``.
@@ -27,7 +28,7 @@ FOLDS = (("P03", "P07", "P11"), ("P01", "P06", "P09"), ("P02", "P04", "P10"), ("
 # A group of more images than this times the wanted number is taken only after all others.
 LARGEST_OF_WANTED = 3
 
-_COUNTED_ONCE = "Versions of one image and identical files count as one."
+_COUNTED_ONCE = "Versions of one image and (nearly) identical ones count as one."
 _PLURALS = {"shelf": "shelves", "planogram": "planograms"}
 
 # Split name ("train", "val", "test") to sorted file names.
@@ -65,7 +66,7 @@ def shelf(name: str) -> str:
 
 
 def image_groups(image_paths: Mapping[str, pathlib.Path]) -> groups.Groups:
-    """The images that have to stay in one split: of one shelf, versions, identical files.
+    """The images that have to stay in one split: of one shelf, versions, (nearly) identical ones.
 
     Args:
       image_paths: file name to path.
@@ -262,22 +263,26 @@ def refuse_without_boxes(
 
 
 def shared_report(split: Split, image_groups: groups.Groups) -> List[str]:
-    """Sentences on versions and identical files that are in two splits; says so if there are none.
+    """Sentences on versions and (nearly) identical images that are in two splits.
 
-    Where the folders give the split, or planograms, such images are not kept together.
+    Where the folders give the split, or planograms, such images are not kept together. Of the test
+    images the number is stated even if it is 0.
     """
     lines = []
     for name, others in (("test", "train and val"), ("val", "train")):
         seen = split["train"] + (split["val"] if name == "test" else [])
         related = groups.related(split[name], seen, image_groups)
+        if not related and name != "test":
+            continue
+        line = (
+            f"of {text.counted(len(split[name]), f'{name} image')}, {len(related)} "
+            f"{text.plural(len(related), 'is a version', 'are versions')} of an image in {others}, "
+            "or (nearly) identical to one"
+        )
         if related:
             pairs = text.listed((f"{image} (of {other})" for image, other in related.items()), 3)
-            lines.append(
-                f"of {text.counted(len(split[name]), f'{name} image')}, {len(related)} "
-                f"{text.plural(len(related), 'is a version', 'are versions')} of an image in "
-                f"{others}, or identical to one: {pairs}. Scores on such images are too high: put "
-                "them into one split."
-            )
+            line += f": {pairs}. Scores on such images are too high: put them into one split."
+        lines.append(line)
     return lines
 
 
