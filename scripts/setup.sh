@@ -311,7 +311,7 @@ set_up() {
     check_imports
     say "$cpu" >"$venv/cpu"
     say "$stamp $(models_origin)" >"$venv/set-up-is-done"
-    say "Installed. Next: \`make demo\` runs the full pipeline on drawn shelves; \`make\` lists the" \
+    say "Installed. Next: \`make demo\` runs the full pipeline on synthetic shelves; \`make\` lists the" \
         "other targets."
 }
 

@@ -2,7 +2,7 @@
 """Kills every step at random moments, fills its disk, interrupts it, and checks what it leaves.
 
 Reads   the repository's files, .venv and models/research
-Writes  a temporary copy of the repository, in which the steps run on drawn shelves, and a table
+Writes  a temporary copy of the repository, in which the steps run on synthetic shelves, and a table
 
     .venv/bin/python tests/reliability.py --kills 20
     .venv/bin/python tests/reliability.py --kills 5 --steps 02 04 "make data"

@@ -61,6 +61,24 @@ def help_of(script):
     return done.stdout
 
 
+# One word for one thing, in documentation, messages and comments: pattern -> what to write.
+WORDS = {
+    r"EXIF flags?\b": "EXIF orientation",
+    r"\bturn(s|ed)? (the |all )?images\b|\bturned (image|by)\b": "rotate",
+    r"\bdrawn (shel|train boxes|products)": "synthetic",
+    r"that ships?\b|\bshipped (detector|graph|config|figures)": "included",
+}
+
+
+@pytest.mark.parametrize("pattern", WORDS)
+def test_one_word_for_one_thing(pattern):
+    command = ["git", "grep", "-n", "-I", "-i", "-E", pattern, "--", ".", ":!tests/test_docs.py"]
+    done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, text=True)
+    if done.returncode > 1:
+        pytest.skip("no git repository: which files are tracked is unknown")
+    assert not done.stdout, f"write {WORDS[pattern]}"
+
+
 @functools.lru_cache(maxsize=None)
 def uses():
     """What make itself refuses other variables by: "TARGET:" and "TARGET:VARIABLE"."""

@@ -1,4 +1,4 @@
-"""The detectors that ship: their figures are of their graphs, and the documents quote them."""
+"""The included detectors: their figures are of their graphs, and the documents quote them."""
 
 import json
 

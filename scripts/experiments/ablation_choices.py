@@ -1,6 +1,6 @@
 """The ablations: a base recipe, and choices that each differ from it in one thing.
 
-The config of a choice is the shipped config with some blocks changed (``pipeline.with_changes``):
+The config of a choice is the included config with some blocks changed (``pipeline.with_changes``):
 first to the recipe that the ablations started from, then by the choice itself. It reads the
 ablations' own records, trains for the requested number of steps, and has the anchors that step 03
 advises for its input size and feature maps: exactly one per cell.
@@ -20,7 +20,7 @@ from shelfdet.config.network import Network, anchor_layers, build_network, gener
 from shelfdet.core import paths
 from shelfdet.data import labels
 
-# Share of the steps in which the learning rate rises. The shipped config's 100 steps would be most
+# Share of the steps in which the learning rate rises. The included config's 100 steps would be most
 # of a short run.
 WARM_UP_SHARE = 0.1
 
@@ -32,7 +32,7 @@ LOSS = "model.ssd.loss"
 BOX_CODER = "model.ssd.box_coder.faster_rcnn_box_coder"
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 LEARNING_RATE = "train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate"
-CROP_INDEX = 4  # of the crops among the shipped config's data_augmentation_options
+CROP_INDEX = 4  # of the crops among the included config's data_augmentation_options
 CROP = f"train_config.data_augmentation_options[{CROP_INDEX}]"
 
 ZOO_ANCHORS = (
@@ -50,7 +50,7 @@ def _crops(min_area: float) -> str:
     )
 
 
-# The recipe that the ablations started from, as changes to the shipped config. The shipped config
+# The recipe that the ablations started from, as changes to the included config. The included config
 # adopted what proved better.
 BASE_RECIPE = [
     ("train_config", "batch_size: 8"),
@@ -178,16 +178,16 @@ CHOICES: Dict[str, Choice] = collections.OrderedDict(
 def config(
     name: str, shipped: pipeline.Config, steps: int, records: pathlib.Path
 ) -> pipeline.Config:
-    """The config of a choice, with the shipped config's anchors (``with_anchors`` replaces them).
+    """The config of a choice, with the included config's anchors (``with_anchors`` replaces them).
 
     Args:
       name: a key of CHOICES.
-      shipped: the shipped config, as ``pipeline.read`` returns it.
+      shipped: the included config, as ``pipeline.read`` returns it.
       steps: of the base's training.
       records: folder of train.record and val.record.
 
     Raises:
-      UserError: the shipped config does not have its crops where the choices replace them.
+      UserError: the included config does not have its crops where the choices replace them.
     """
     options = shipped.train_config.data_augmentation_options
     kinds = [option.WhichOneof("preprocessing_step") for option in options]

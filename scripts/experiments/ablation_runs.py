@@ -107,7 +107,7 @@ def labels_sha256() -> List[str]:
 
 
 def base_config() -> pipeline.Config:
-    """The shipped config, which all choices are made from."""
+    """The included config, which all choices are made from."""
     return pipeline.read(paths.SHIPPED_CONFIG)
 
 

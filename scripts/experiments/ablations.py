@@ -38,6 +38,7 @@ Rows = Dict[str, Dict[str, Any]]  # the rows of ablations.json by choice
 
 FIGURE = paths.RESULTS / "ablations.png"
 PUBLISHED_FIGURE = paths.EVALUATION / "figures" / "ablations.png"
+# Of 8 images: under a fifth of the images of the included recipe, so that all choices take hours.
 STEPS = 250
 COLUMNS = (
     "choice",

@@ -6,7 +6,7 @@
 Reads   the images of SHELF_DATA (copies with a shorter side of 640 px) and of SHELF_DATA_ORIGINAL
         (full size), folders in the Grocery Dataset's layout, where these environment variables are
         set; otherwise synthetic images of the same sizes;
-        frozen graphs (step 07): the shipped ones, unless others are named.
+        frozen graphs (step 07): the included ones, unless others are named.
 Writes  nothing that stays; prints a table.
 
 Each step runs as a separate process, as a user runs it. Its start-up is the time for one image;
@@ -68,7 +68,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         **command_line.FOLDER,
         nargs="+",
         default=list(paths.SHIPPED_GRAPHS),
-        help="of frozen graphs (default: the shipped ones)",
+        help="of frozen graphs (default: the included ones)",
     )
     command_line.add_positive(parser, "--count", 300, "images of a run")
     command_line.add_positive(parser, "--scored", 10000, "images to score, with 50 boxes each")

@@ -76,11 +76,11 @@ def write_all(
     Args:
       labelled_images: the images' labels.
       image_paths: their files, in the same order.
-      turned_folder: where the turned images are written.
+      turned_folder: where the rotated images are written.
       strips_folder: where the strips are written.
 
     Returns:
-      (labels of the turned images, labels of the strips).
+      (labels of the rotated images, labels of the strips).
     """
     all_turned = []
     all_strips = []

@@ -6,7 +6,7 @@ Reads   annotations/val_labels.csv (step 02) and its images, and a graph (step 0
 Writes  results/odd_shapes/: turned/ and strips/ (the images), their label files, detections and
         figures; prints a table.
 
-Every image is turned by a quarter, and cut into strips: one row of products over the whole width,
+Every image is rotated by a quarter, and cut into strips: one row of products over the whole width,
 with a fifth of the median box height above and below. A row is boxes whose centres are less than
 half the median box height apart. The strips are scored twice, the second time with step 08's
 --pad-strips. Images that the graph has seen in training are scored too, since the question is what
@@ -28,7 +28,7 @@ from shelfdet.core.text import counted
 
 # (name of the files, how it is printed, images, further options of step 08)
 CASES = (
-    ("turned", "turned by a quarter", "turned", []),
+    ("turned", "rotated by a quarter", "turned", []),
     ("strips", "strips", "strips", []),
     ("padded_strips", "strips, --pad-strips", "strips", ["--pad-strips"]),
 )
@@ -53,7 +53,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         "--graph",
         **command_line.FOLDER,
         default=paths.SHIPPED_GRAPH,
-        help="of the graph (default: the shipped one)",
+        help="of the graph (default: the included one)",
     )
     parser.add_argument(
         "--threshold",
@@ -86,7 +86,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     labels.write_labels(turned, args.output / "turned_labels.csv")
     labels.write_labels(strips, args.output / "strips_labels.csv")
-    counts = f"{counted(len(turned), 'image')} turned, {counted(len(strips), 'strip')}"
+    counts = f"{counted(len(turned), 'image')} rotated, {counted(len(strips), 'strip')}"
     print(f"{counts}: {paths.shown(args.output)}\n")
     print("| images | AP at IoU 0.5 | precision | recall |")
     print("|---|---|---|---|")

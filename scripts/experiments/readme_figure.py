@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Draws README's figure: detections of the detector that ships on shelves drawn by step 00.
+"""Draws README's figure: detections of the included detector on the synthetic shelves of step 00.
 
-Reads   nothing but the frozen graph (default: the detector that ships).
+Reads   nothing but the frozen graph (default: the included detector).
 Writes  docs/figures/detections.png: three of step 00's default test images side by side, with the
         boxes that step 08 draws.
 

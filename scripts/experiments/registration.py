@@ -92,6 +92,7 @@ def register(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> Optional[Regist
     if assignment is None:
         return None
     first_index, second_index = assignment
+    # Where one product has no counterpart, its neighbours may be assigned to each other's.
     if len(first_index) < len(start):
         return None
     first_xyxy = first_xyxy[first_index]
@@ -124,6 +125,7 @@ def _assign(
     for iteration in range(ITERATIONS):
         distance = np.linalg.norm(mapped[:, None] - goal[None], axis=2)  # (N, N)
         first_index, second_index = scipy.optimize.linear_sum_assignment(distance)
+        # The first fit is far off: dropping distant boxes at once would drop correct pairs.
         if iteration >= ITERATIONS_WITH_ALL:
             near = distance[first_index, second_index] < max_distance
             first_index = first_index[near]

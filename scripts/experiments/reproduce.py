@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Trains the shipped detector once more from random weights and compares the figures of both.
+"""Trains the included detector once more from random weights and compares the figures of both.
 
 `make reproduce` runs it.
 
-Reads   the label files and records of `make data`, the images, and the shipped graph's folder.
+Reads   the label files and records of `make data`, the images, and the included graph's folder.
 Writes  training/reproduced/: the run, with its graph/, detections and metrics.json. Started again,
-        the training resumes. The shipped graph and the metrics.json and image2products.json in the
+        the training resumes. The included graph and the metrics.json and image2products.json in the
         repository's root stay as they are.
 
 Both graphs are scored on the same test images; the interval of the difference is that of a paired
@@ -13,7 +13,7 @@ bootstrap. This scores on the official test images: choose nothing by it.
 
 With --fold the same recipe is trained and tested on a fold of the grouped split, whose test
 planograms are held out from training; the run is training/reproduced_fold0/ and so on. Its figures
-are printed beside the shipped ones, and are of other images.
+are printed beside those of the included graph, and are of other images.
 
     python scripts/experiments/reproduce.py
     python scripts/experiments/reproduce.py --seed 1
@@ -40,7 +40,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         "--config",
         **command_line.FILE,
         default=paths.SHIPPED_GRAPH / paths.CONFIG_FILE,
-        help="(default: that of the shipped graph)",
+        help="(default: that of the included graph)",
     )
     parser.add_argument(
         "--run-dir",
@@ -89,7 +89,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     print(f"\n{reproduction.comparison(expected, files.read_json(metrics))}")
     if args.fold is None:
         shipped = reproduction.detect(paths.SHIPPED_GRAPH, data, run, "shipped_")
-        print("\nA is the shipped graph, B the one of this run, each at its own threshold:")
+        print("\nA is the included graph, B the one of this run, each at its own threshold:")
         compared = ["--compare", shipped["test"], found["test"]]
         compared += ["--val-detections", shipped["val"], found["val"]]
         steps.run("score", compared + truth)

@@ -1,4 +1,4 @@
-"""What `make reproduce` trains and scores on, and how its figures compare with the shipped ones."""
+"""What `make reproduce` trains on, scores on, and compares with the included graph's figures."""
 
 import pathlib
 from typing import Any, Dict, List, NamedTuple
@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
 
 def shipped_figures() -> Figures:
-    """The figures of the shipped graph, from the metrics.json beside it.
+    """The figures of the included graph, from the metrics.json beside it.
 
     Raises:
       UserError: the file is of another graph.
@@ -43,8 +43,8 @@ def shipped_figures() -> Figures:
     if figures["graph_sha256"] != files.sha256(graph):
         raise UserError(
             f"{path}: was made with another graph than {paths.shown(graph)}; expected the figures "
-            "and the graph that ship together. Restore both files from the repository, and export "
-            "your own graphs under another name."
+            "of the graph beside it. Restore both files from the repository, and export your own "
+            "graphs under another name."
         )
     return figures
 
@@ -54,10 +54,10 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
 
     Args:
       config: the training config.
-      expected: the shipped graph's figures.
+      expected: the included graph's figures.
 
     Raises:
-      UserError: the images are not those that the shipped graph was trained and scored on.
+      UserError: the images are not those that the included graph was trained and scored on.
     """
     label_files = {split: paths.labels(split) for split in paths.SPLITS}
     for path in label_files.values():
@@ -82,7 +82,7 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
     if files.sha256(label_files["test"]) != expected["labels_sha256"]:
         print(
             f"{paths.shown(label_files['test'])}: not the same sizes or boxes as those that the "
-            "shipped figures were measured on, which were copies with a shorter side of "
+            "included graph's figures were measured on, which were copies with a shorter side of "
             f"{expected['shorter_side_px'][0]} px. The first table below compares across that "
             "difference; the second, paired one does not."
         )
@@ -91,7 +91,7 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
 
 def _other_images(path: pathlib.Path, split: str, found: int, expected: int) -> UserError:
     return UserError(
-        f"{path}: {counted(found, 'image')}, not the {expected} that the shipped graph had for "
+        f"{path}: {counted(found, 'image')}, not the {expected} that the included graph had for "
         f"{split}; expected the same. Run `make data` without SEED and VAL_SHARE, or name a fold "
         "with --fold."
     )
@@ -142,8 +142,8 @@ def detect(
 
 
 def comparison(expected: Figures, found: Figures) -> str:
-    """The shipped figures beside those of a run with its own intervals, as lines of text."""
-    lines = [f"{'':24}{'shipped':>14}{'this run':>10}   its 95 % interval"]
+    """The figures of the included graph and of a run with its own intervals, as lines of text."""
+    lines = [f"{'':24}{'included':>14}{'this run':>10}   its 95 % interval"]
     for key, name in COMPARED:
         low, high = found["intervals_95"][key]
         lines.append(f"{name:24}{expected[key]:14.4f}{found[key]:10.4f}   {low:.4f} to {high:.4f}")

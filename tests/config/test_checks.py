@@ -98,7 +98,7 @@ def findings_at(checked, key, severity=findings.ERROR):
 
 
 def changed(pattern, replacement, text=TEXT):
-    """The shipped config with one change; fails if the pattern does not occur."""
+    """The included config with one change; fails if the pattern does not occur."""
     result, count = re.subn(pattern, replacement, text, count=1, flags=re.DOTALL)
     assert count == 1, pattern
     return result
@@ -143,7 +143,7 @@ def only_errors(checked):
     return [one for one in checked.findings if one.severity == findings.ERROR]
 
 
-# The anchor generator of the shipped config, and one of the other kind with places for values
+# The anchor generator of the included config, and one of the other kind with places for values
 GENERATOR = r"ssd_anchor_generator \{.*?interpolated_scale_aspect_ratio[^\n]*\n *\}"
 FLEXIBLE = """
 flexible_grid_anchor_generator {{
@@ -591,7 +591,7 @@ def test_all_problems_are_reported_at_once(root):
 
 
 def fine_tuning_from(checkpoint):
-    """The shipped config, fine-tuned from the checkpoint of a detector."""
+    """The included config, fine-tuned from the checkpoint of a detector."""
     lines = f'fine_tune_checkpoint: "{checkpoint}" fine_tune_checkpoint_type: "detection"'
     return changed(r"(num_steps: \d+)", rf"\1 {lines}")
 
@@ -796,7 +796,7 @@ def test_a_second_validation_reader_is_reported(root):
 
 
 def check_validation_record(root, name):
-    """Checks the shipped config with another validation record."""
+    """Checks the included config with another validation record."""
     return check(root, TEXT.replace("annotations/val.record", f"annotations/{name}"))
 
 

@@ -318,7 +318,7 @@ def test_images_without_boxes_are_augmented(config):
     assert augmented_boxes(config, [labelled(np.zeros((0, 4)))])[0].shape == (0, 4)
 
 
-# --- coverage of the real and the drawn train boxes ---
+# --- coverage of the real and the synthetic train boxes ---
 
 
 def check_stated_coverage(path, images, networks):

@@ -73,7 +73,7 @@ def test_an_export_with_subsets(read, tmp_path):
 @pytest.mark.parametrize(
     "shape, box_xyxy",
     [
-        # 20 x 10 about (30, 20): turned by a quarter, 10 x 20 about the same centre.
+        # 20 x 10 about (30, 20): rotated by a quarter, 10 x 20 about the same centre.
         ('<box label="a" xtl="20" ytl="15" xbr="40" ybr="25" rotation="90"/>', (25, 10, 35, 30)),
         ('<box label="a" xtl="20" ytl="15" xbr="40" ybr="25" rotation="180"/>', (20, 15, 40, 25)),
         ('<ellipse label="a" cx="30" cy="20" rx="10" ry="5"/>', (20, 15, 40, 25)),

@@ -532,4 +532,4 @@ def test_the_full_size_photographs_are_too_few(fetch, shelf_data_original, capsy
     ):
         fetch("--from", shelf_data_original)
     fetch("--from", shelf_data_original, "--allow-missing")
-    assert "2 images have an EXIF orientation (flag 3: 2)" in capsys.readouterr().out
+    assert "2 images have an EXIF orientation (orientation 3: 2)" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_an_item(read, tmp_path):
     "shape, box_xyxy",
     [
         ({"type": "polygon", "points": [1, 2, 30, 9, 5, 40.5]}, (1, 2, 30, 40.5)),
-        # Centre, width, height and degrees: a quarter turn exchanges width and height.
+        # Centre, width, height and degrees: a rotation by a quarter exchanges width and height.
         ({"type": "rotated_bbox", "bbox": [30, 20, 20, 10, 90]}, (25, 10, 35, 30)),
     ],
 )

@@ -110,13 +110,13 @@ def test_results_without_a_size_are_shares_of_the_image(read):
     assert image.rows[0].box_xyxy == pytest.approx((0.1, 0.2, 0.3, 0.5))
     value = dict(result()["value"], rotation=5)
     message = message_of(read, [task([annotation([result(value=value, **without)])])])
-    assert "is turned, and states no original_width" in message
+    assert "is rotated, and states no original_width" in message
 
 
 @pytest.mark.parametrize(
     "kind, value, box_xyxy",
     [
-        # 20 x 8 px at 50,40, turned clockwise by a quarter about that corner: it goes to the left.
+        # 20 x 8 px at 50,40, rotated clockwise by a quarter about that corner: it goes to the left.
         (
             "rectanglelabels",
             {"x": 50, "y": 50, "width": 20, "height": 10, "rotation": 90},

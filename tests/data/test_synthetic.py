@@ -133,7 +133,7 @@ def test_one_image_has_an_exif_orientation_although_it_is_upright(drawn):
     assert flagged[0].parent.name == "train"
     pixels, _, _ = images.load(flagged[0])
     turned, _, _ = images.load(flagged[0], exif="apply")
-    assert (pixels == turned[::-1, ::-1]).all()  # a viewer that obeys the flag shows it upside down
+    assert (pixels == turned[::-1, ::-1]).all()  # a viewer that applies it shows it upside down
 
 
 def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, tmp_path):

@@ -433,10 +433,10 @@ def test_exif_orientation(write, photos, grocery):
     save_image(photos / "b.jpg", orientation=6)
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,90,0\n")
     assert grocery(path, photos)[1].size_wh == (100, 80)
-    assert "1 image has an EXIF orientation (flag 6: 1)" in grocery.lines[0]
+    assert "1 image has an EXIF orientation (orientation 6: 1)" in grocery.lines[0]
     assert "raw pixels" in grocery.lines[0] and "clipped" in grocery.lines[1]
     assert grocery(path, photos, exif="apply")[1].size_wh == (80, 100)
-    assert len(grocery.lines) == 1 and "the turned image" in grocery.lines[0]
+    assert len(grocery.lines) == 1 and "the rotated image" in grocery.lines[0]
 
 
 def test_stated_sizes_that_differ(write, photos, read_voc, read_coco):

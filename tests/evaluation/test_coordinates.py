@@ -126,8 +126,8 @@ def test_boxes_as_their_format_states_them_match_without_a_word(tmp_path, capsys
         (lambda boxes, size: boxes * 2, "pixels of the image at double its size"),
         (lambda boxes, size: 300 * boxes / whwh(size), "image resized to about 300 x 300"),
         (lambda boxes, size: 1024 * boxes / max(size), "its longer side is about 1024"),
-        (turned_clockwise, "turned by 90 degrees clockwise, as EXIF orientation 6"),
-        (turned_half, "turned by 180 degrees, as EXIF orientation 3"),
+        (turned_clockwise, "rotated by 90 degrees clockwise, as EXIF orientation 6"),
+        (turned_half, "rotated by 180 degrees, as EXIF orientation 3"),
     ],
 )
 def test_other_coordinates_are_refused_with_what_they_seem_to_be(tmp_path, change, meant, size_wh):
@@ -183,7 +183,7 @@ def test_a_few_turned_images_are_reported_and_the_others_scored(tmp_path, capsys
     assert len(read(tmp_path)) == 12
     printed = capsys.readouterr().err
     assert "warning: in 3 images (00.jpg, 01.jpg, 02.jpg): " in printed
-    assert "turned by 180 degrees" in printed
+    assert "rotated by 180 degrees" in printed
 
 
 def test_matches_that_nothing_explains_give_a_warning(tmp_path, capsys):

@@ -94,9 +94,7 @@ def test_swapped_sizes_are_those_of_turned_images():
     names = [f"{number}.jpg" for number in range(5)]
     truth = [labelled(name, [])._replace(size_wh=(640, 480)) for name in names]
     turned = [found(name, [])._replace(size_wh=(480, 640)) for name in names]
-    message = (
-        r"5 of 5 images .*0\.jpg: 640 x 480 .* and 2 more\).*by their EXIF flag.*--exif ignore"
-    )
+    message = r"5 of 5 images .*0\.jpg: 640 x 480 .* and 2 more\).*EXIF orientation.*--exif ignore"
     with pytest.raises(UserError, match=message):
         matching.match(truth, turned)
 

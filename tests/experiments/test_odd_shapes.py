@@ -1,4 +1,4 @@
-"""Turned images and strips, on a small drawn shelf, and the calls of steps 08 and 09."""
+"""Rotated images and strips, on a small synthetic shelf, and the calls of steps 08 and 09."""
 
 import json
 
@@ -106,7 +106,7 @@ def test_each_kind_of_image_is_detected_in_and_scored(dataset, monkeypatch, caps
     calls = record(monkeypatch, act)
     odd_shapes.main(arguments(dataset))
     output = capsys.readouterr().out
-    assert "1 image turned, 2 strips" in output
+    assert "1 image rotated, 2 strips" in output
     assert "| strips, --pad-strips | 0.500 | 0.250 | 0.750 |" in output
     assert "at score 0.2500" in output
     assert [step for step, _ in calls] == ["detect", "score"] * 3

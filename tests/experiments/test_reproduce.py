@@ -52,7 +52,7 @@ def called(monkeypatch, tmp_path):
 
 @pytest.fixture
 def small_data(monkeypatch, tmp_path):
-    """Label files and a shipped graph's folder of one image a split, in a temporary folder."""
+    """Label files and an included graph's folder of one image a split, in a temporary folder."""
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / f"{split}_labels.csv")
     monkeypatch.setattr(paths, "SHIPPED_GRAPH", tmp_path)
     monkeypatch.setattr(reproduction, "shipped_figures", lambda: figures(images=1))
@@ -149,7 +149,7 @@ def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(
         expected["labels_sha256"] = files.sha256(small_data / "test_labels.csv")
     monkeypatch.setattr(reproduction, "shipped_figures", lambda: expected)
     reproduce.main(["--seed", "1"])
-    note = "not the same sizes or boxes as those that the shipped figures were measured on"
+    note = "not the same sizes or boxes as those that the included graph's figures were measured on"
     assert (note in capsys.readouterr().out) != same_labels
     expected_steps = "check train export detect detect score detect detect score".split()
     assert [step for step, _ in called] == expected_steps

@@ -151,10 +151,10 @@ def test_exif_is_ignored_unless_asked_and_reported_either_way(detect, tmp_path):
     turned = results[1].detections
     assert turned.size_wh == (300, 400)
     xmin, ymin, xmax, ymax = BOX
-    # With flag 6 the top left corner of the raw pixels is the top right one of the turned image.
+    # With orientation 6 the top left corner of the raw pixels is the top right one once rotated.
     expected = [300 - ymax, xmin, 300 - ymin, xmax]
     np.testing.assert_allclose(turned.boxes_xyxy[0], expected, atol=1.01)
-    assert "those of the turned images" in summaries.exif_report(summaries_of(results), "apply")
+    assert "those of the rotated images" in summaries.exif_report(summaries_of(results), "apply")
     assert (
         summaries.exif_report(summaries_of(results[:1]), "apply")
         == "no image has an EXIF orientation"

@@ -137,7 +137,7 @@ def test_start_from_the_shipped_graph_takes_all_its_weights(tmp_path):
         np.testing.assert_allclose(
             trained.get_tensor(name), shipped.get_tensor(name), rtol=1e-5, atol=1e-7, err_msg=name
         )
-    assert not any("Adam" in name for name in stored), "the optimizer's variables are not shipped"
+    assert not any("Adam" in name for name in stored), "the optimizer's variables are not included"
     seen = json.loads((tmp_path / "run" / "trained_on.json").read_text())["before"]
     assert len(seen) == 283  # the official training images, validation included
     assert "C1_P01_N1_S2_1.JPG" in seen

@@ -20,7 +20,7 @@ EXTRACTOR_LAYERS = "model.ssd.feature_extractor.num_layers"
 STEP_03 = "scripts/preprocessing/03_estimate_anchors.py"
 RUN_STEP_03 = f"run {STEP_03} for the lines"
 
-USUAL_ASPECT_RATIO = 0.55  # of the config that ships; what to write where there is no other hint
+USUAL_ASPECT_RATIO = 0.55  # of the included config; what to write where there is no other hint
 USUAL_SCALE = 0.1
 USUAL_BASE_SIZE = 50  # pixels
 

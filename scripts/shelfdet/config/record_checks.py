@@ -90,9 +90,9 @@ def remake(record: PathLike) -> str:
     if dataset == paths.DEFAULT_DATASET:
         return f"run {STEP_04}" if has_labels else "run `make data`"
     if dataset is not None:
-        return (
-            f"run {STEP_04} --dataset {dataset}" if has_labels else f"run `make data NAME={dataset}`"
-        )
+        if has_labels:
+            return f"run {STEP_04} --dataset {dataset}"
+        return f"run `make data NAME={dataset}`"
     step_02 = "" if has_labels else f"step 02 with --out {shlex.quote(folder)}, then "
     return (
         f"run {step_02}{STEP_04} --annotations {shlex.quote(folder)} --images FOLDER-OF-THE-IMAGES"

@@ -202,9 +202,10 @@ def _order_problem(images: Sequence[ImageRows]) -> str:
         if left <= UNEXPLAINED_SHARE * wrong:
             expected = "x, y, width, height" if is_xywh else "xmin, ymin, xmax, ymax"
             turned = ""
+            # Rotated images have x and y swapped as well.
             if order.startswith("y"):
                 turned = (
-                    ", or of images that a viewer turned by their EXIF orientation (EXIF=apply)"
+                    ", or of images that a viewer rotated by their EXIF orientation (EXIF=apply)"
                 )
             return (
                 f"{wrong} of {len(rows)} boxes are inverted or far outside their image "

@@ -209,6 +209,7 @@ class _Joined:
         that groups that are found beside them do not change which of them are taken.
         """
         keys = {}
+        # All members of a group share one set object, so its id stands for the group.
         key_of_set: Dict[int, str] = {}
         for name in sorted(self._sets):
             members = self._sets[name]

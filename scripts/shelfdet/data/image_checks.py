@@ -167,11 +167,11 @@ def check_sizes(
                 _size_differs(name, stated_wh, sizes[name], info.orientation),
             )
     if flags:
-        counts = ", ".join(f"flag {flag}: {flags[flag]}" for flag in sorted(flags))
-        pixels = "the turned image"
+        counts = ", ".join(f"orientation {flag}: {flags[flag]}" for flag in sorted(flags))
+        pixels = "the rotated image"
         if exif != "apply":
             pixels = (
-                "the raw pixels (--exif apply if they were drawn in a viewer that turns images)"
+                "the raw pixels (--exif apply if they were drawn in a viewer that rotates images)"
             )
         report(
             f"{counted(sum(flags.values()), 'image has', 'images have')} an EXIF orientation "
@@ -184,7 +184,7 @@ def _size_differs(name: str, stated_wh: Size, size_wh: Size, orientation: int) -
     advice = "Annotate this image, or restore the one that was annotated."
     if stated_wh == size_wh[::-1] and images.is_sideways(orientation):
         advice = (
-            "It seems annotated in a viewer that turns images by their EXIF orientation (here "
+            "It seems annotated in a viewer that rotates images by their EXIF orientation (here "
             f"{orientation}): give --exif apply to steps 02 and 04."
         )
     return (

@@ -45,7 +45,8 @@ FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
 STRIP_RATIO = 2.0
 # Longer side over shorter side of the frame around a strip: what most cameras have.
 FRAME_RATIO = 4 / 3
-# Grey level of the frame's margins. In black ones the shipped detector finds products (RUNS.md, 9).
+# Grey level of the frame's margins. In black ones the included detector finds products: run 9 in
+# RUNS.md.
 MARGIN_GREY = 127
 # Pillow's bilinear filter averages over all pixels that a smaller image's pixel covers. On
 # photographs at full size the detections are as good as with LANCZOS, which takes longer

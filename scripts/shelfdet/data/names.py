@@ -39,6 +39,7 @@ def match(annotated: ImagesByName, image_names: Iterable[str]) -> Matched:
     """
     renamed: Dict[str, str] = {}
     for key_of in (_name_key, _stem_key):
+        # In the second round, the files that the first has given away are taken, too.
         taken = set(annotated) | set(renamed.values())
         free = _by_key((name for name in image_names if name not in taken), key_of)
         existing = set(image_names)

@@ -141,7 +141,7 @@ def check(
         error.
       empty_images: images without a box, annotated or not: "refuse", "leave-out", or "keep" (they
         show no product).
-      exif: "ignore" measures raw pixels; "apply" the image as its EXIF orientation turns it.
+      exif: "ignore" measures raw pixels; "apply" the image as its EXIF orientation rotates it.
       not_used: why a file is not among ``image_paths``, as in ``names.not_used_reasons``.
       report: called with a line of text for what was clipped, dropped or left out.
 

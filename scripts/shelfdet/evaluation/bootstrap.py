@@ -8,7 +8,7 @@ from shelfdet.evaluation import metrics
 from shelfdet.evaluation.matching import Matches
 
 LEVEL = 95  # percent of an interval
-RESAMPLES = 1000
+RESAMPLES = 1000  # 25 draws are beyond each end of a 95 % interval
 MOST_WORK = 10**8  # detections x resamples: about a minute on one core
 FEWEST_RESAMPLES = 200  # five draws are then beyond each end of a 95 % interval
 

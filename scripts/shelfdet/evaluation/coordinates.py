@@ -1,6 +1,6 @@
 """Searches for the reason why detections do not match ground truth: other coordinates.
 
-Boxes of other tools may have another order of numbers, another unit, or be of a resized or turned
+Boxes of other tools may have another order of numbers, another unit, or be of a resized or rotated
 image. Each usual confusion is tried on the data: one under which many boxes match is the likely
 reason. Classes are ignored here.
 """
@@ -97,7 +97,7 @@ def _times(factor: float) -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
 
 
 def _turned_clockwise(xyxy: np.ndarray, size_wh: Sequence[int]) -> np.ndarray:
-    """From boxes in the image turned by 90 degrees clockwise: there x is height - y, and y is x."""
+    """From boxes in the image rotated 90 degrees clockwise: there x is height - y, and y is x."""
     height = size_wh[1]
     xmin, ymin, xmax, ymax = xyxy.T
     return np.stack([ymin, height - xmax, ymax, height - xmin], axis=1)
@@ -125,7 +125,7 @@ def _unit_from_lower_edge(xyxy: np.ndarray, size_wh: Sequence[int]) -> np.ndarra
 
 PIXELS = Frame("pixels", "", lambda xyxy, size_wh: xyxy, needs_size=False)
 _TURN_REMEDY = (
-    "Detect in and label the images as they are stored (step 08: --exif ignore), or turn the "
+    "Detect in and label the images as they are stored (step 08: --exif ignore), or rotate the "
     "boxes back."
 )
 FRAMES = (
@@ -155,17 +155,17 @@ FRAMES = (
         for name, factor in (("half", 2), ("double", 0.5), ("a quarter of", 4), ("4 times", 0.25))
     ],
     Frame(
-        "pixels of the image turned by 90 degrees clockwise, as EXIF orientation 6 asks",
+        "pixels of the image rotated by 90 degrees clockwise, as EXIF orientation 6 asks",
         _TURN_REMEDY,
         _turned_clockwise,
     ),
     Frame(
-        "pixels of the image turned by 90 degrees counterclockwise, as EXIF orientation 8 asks",
+        "pixels of the image rotated by 90 degrees counterclockwise, as EXIF orientation 8 asks",
         _TURN_REMEDY,
         _turned_counterclockwise,
     ),
     Frame(
-        "pixels of the image turned by 180 degrees, as EXIF orientation 3 asks",
+        "pixels of the image rotated by 180 degrees, as EXIF orientation 3 asks",
         _TURN_REMEDY,
         _turned_half,
     ),

@@ -14,7 +14,7 @@ from shelfdet.evaluation.coordinates import Explanation
 from shelfdet.evaluation.matching import Matches
 
 # Boxes in other coordinates are refused if they are this share of all, and else reported: a few
-# images that are turned by their EXIF flag are no reason to withhold the other figures.
+# images that are rotated by their EXIF orientation are no reason to withhold the other figures.
 MOST_MISREAD = 0.5
 
 
@@ -130,8 +130,8 @@ def _check_matches(sides: Sides, matches: Sequence[Matches]) -> None:
         warn(
             f"{sides.found}: nearly none of its {text.counted(count, 'detection')} of any score "
             f"matches a ground-truth box of {sides.truth}; expected more of a trained detector. "
-            "Swapped axes, other units, and resized or turned images do not explain it: check that "
-            "both are of the same images, and draw some of the boxes."
+            "Swapped axes, other units, and resized or rotated images do not explain it: check "
+            "that both are of the same images, and draw some of the boxes."
         )
 
 

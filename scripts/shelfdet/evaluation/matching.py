@@ -260,8 +260,9 @@ def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Dete
     remedy = "Scale the boxes of one side, or detect in the labelled images."
     if turned == len(other_sizes):
         remedy = (
-            "Width and height are swapped, as where one side turned the images by their EXIF flag: "
-            "detect in the images as they are labelled (step 08: --exif ignore or --exif apply)."
+            "Width and height are swapped, as where one side rotated the images by their "
+            "EXIF orientation: detect in the images as they are labelled (step 08: --exif ignore "
+            "or --exif apply)."
         )
     raise UserError(
         f"{len(other_sizes)} of {text.counted(len(truth), 'image')} "

@@ -198,9 +198,11 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     scores = -np.sort(-np.concatenate([image.scores for image in matches]))
     detections = np.arange(1, len(scores) + 1)
     true_positives = np.searchsorted(pooled.true_positives, detections)
+    # F1 in counts: 2 TP / (TP + FP + TP + FN), after each detection in order of falling score
     f1 = 2 * true_positives / (detections + pooled.ground_truths.sum())
     # A threshold keeps or drops equal scores together.
     last_of_equal = np.append(scores[1:] < scores[:-1], True)
+    # Of several maxima argmax takes the first, which has the highest score.
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 

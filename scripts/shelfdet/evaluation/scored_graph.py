@@ -58,7 +58,7 @@ def metrics_beside_graph(info: Info) -> Optional[pathlib.Path]:
     """Where the figures of detections are written in the folder of their graph.
 
     Returns:
-      path; None for a graph that ships, whose tracked metrics.json stays as it is, and where that
+      path; None for an included graph, whose tracked metrics.json stays as it is, and where that
       graph is not there.
     """
     folder = graph_folder(info)

@@ -1,7 +1,7 @@
 """Detects products in many images with one frozen graph.
 
 Images are shrunk, and strips get margins, before the network runs; the boxes are in the pixels of
-the image on disk (with ``exif="apply"``, of the image turned by its EXIF flag).
+the image on disk (with ``exif="apply"``, of the image rotated by its EXIF orientation).
 """
 
 import collections
@@ -42,7 +42,7 @@ class Settings(NamedTuple):
     """How the network is run on each image, and what is written for it.
 
     max_side: longer images, or tiles, are shrunk to this side; 0 keeps the size.
-    exif: "ignore" uses raw pixels; "apply" turns images by their EXIF flag.
+    exif: "ignore" uses raw pixels; "apply" rotates images by their EXIF orientation.
     pad_strips: whether strips get margins.
     tiles: number of tiles in a row and of rows; 1 runs the network on the whole image alone.
     min_score: boxes of lower scores are left out.
@@ -70,7 +70,7 @@ class _Prepared(NamedTuple):
     framed: the same, or with margins where it is a padded strip; the network runs on this.
     left_top: position of ``pixels`` in ``framed``.
     size_wh: size of the image before shrinking.
-    orientation: its EXIF flag.
+    orientation: its EXIF orientation.
     """
 
     pixels: np.ndarray
@@ -316,7 +316,7 @@ def _check_size(image: InputImage, size_wh: Size, exif: str) -> None:
         return
     width, height = size_wh
     labelled_width, labelled_height = image.labelled_wh
-    turned = " once turned" if exif == "apply" else ""
+    turned = " once rotated" if exif == "apply" else ""
     raise UserError(
         f"{image.path}: {width} x {height} pixels{turned}; expected {labelled_width} x "
         f"{labelled_height} as in {image.label_file}. Write the label file again with step 02 and "

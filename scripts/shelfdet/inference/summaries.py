@@ -77,10 +77,10 @@ def exif_report(summaries: Sequence[Summary], exif: str) -> str:
     if not flagged:
         return "no image has an EXIF orientation"
     if exif == "apply":
-        effect = "turned: boxes and sizes are those of the turned images"
+        effect = "rotated: boxes and sizes are those of the rotated images"
     else:
         effect = (
-            "not turned: boxes are those of the raw pixels. If drawings are sideways or upside "
+            "not rotated: boxes are those of the raw pixels. If drawings are sideways or upside "
             "down, use --exif apply"
         )
     count = text.counted(len(flagged), "image")

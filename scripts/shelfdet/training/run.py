@@ -155,5 +155,5 @@ def export_command(run: pathlib.Path) -> str:
         return f"make export{newest}"
     command = f"make export CONFIG={shlex.quote(run.name)}"
     if paths.GRAPHS / run.name in paths.SHIPPED_GRAPHS:
-        command += f" GRAPH=my_{run.name}"  # the shipped graph is not replaced
+        command += f" GRAPH=my_{run.name}"  # the included graph is not replaced
     return command + newest

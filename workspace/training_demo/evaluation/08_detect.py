@@ -13,8 +13,8 @@ Writes  results/{val,test}_detections.json, or results/predictions.json for a fo
     python workspace/training_demo/evaluation/08_detect.py --images my/photographs \\
         --draw my/drawings
 
-Images are shrunk by the same function as in step 04. With --exif apply images are turned by their
-EXIF flag, and boxes and sizes are those of the turned image.
+Images are shrunk by the same function as in step 04. With --exif apply images are rotated by their
+EXIF orientation, and boxes and sizes are those of the rotated image.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
     options.add_max_side(parser, "this, as step 04 does, with --tiles to as many times this")
-    options.add_exif(parser, "turn images by their EXIF flag")
+    options.add_exif(parser, "rotate images by their EXIF orientation")
     parser.add_argument(
         "--pad-strips",
         action="store_true",

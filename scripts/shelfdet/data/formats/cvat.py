@@ -1,7 +1,7 @@
 """CVAT's XML for images ("CVAT for images 1.1"): one file with all images and their shapes.
 
 An <image> has its name, size and perhaps the subset of its task, which is its split. Polygons,
-ellipses, masks and turned boxes are read as the upright box around them; other shapes, and what is
+ellipses, masks and rotated boxes are read as the upright box around them; other shapes, and what is
 marked as outside, are left out and counted. The format has no scores. See
 https://docs.cvat.ai/docs/other/xml_format.
 """

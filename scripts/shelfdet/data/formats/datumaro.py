@@ -1,6 +1,6 @@
 """Datumaro's JSON: "items" with annotations, and "categories" whose labels they count.
 
-Polygons and turned boxes are read as the upright box around them; masks, lines, points and others
+Polygons and rotated boxes are read as the upright box around them; masks, lines, points and others
 are left out and counted. See
 https://openvinotoolkit.github.io/datumaro/stable/docs/data-formats/formats/datumaro.html.
 """

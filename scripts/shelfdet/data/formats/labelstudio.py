@@ -1,7 +1,7 @@
 """Label Studio's JSON: a list of tasks, one an image, with annotations and predictions.
 
 Boxes are in percent of the image: x and y of the corner, width, height, and a rotation about that
-corner. Polygons, ellipses and turned boxes are read as the upright box around them; masks, lines
+corner. Polygons, ellipses and rotated boxes are read as the upright box around them; masks, lines
 and points are left out and counted. Read are the full export (JSON) and the short one (JSON-MIN).
 What a person has submitted is ground truth, also where Label Studio keeps the score of the
 prediction that the person started from. See https://labelstud.io/guide/task_format and https://labelstud.io/guide/predictions.
@@ -354,12 +354,12 @@ def _read_result(
     if result.get("image_rotation"):
         problems.add(
             place,
-            f"image_rotation is {shown(result['image_rotation'])}: the image was turned in Label "
-            "Studio; expected 0. Turn it back and draw the boxes again, or turn the file.",
+            f"image_rotation is {shown(result['image_rotation'])}: the image was rotated in Label "
+            "Studio; expected 0. Rotate it back and draw the boxes again, or rotate the file.",
         )
         return None
     score = read_number(result.get("score"), "score", place, problems) if scored else None
-    # Shapes are turned in pixels: percent of width and height are not of one length.
+    # Shapes are rotated in pixels: percent of width and height are not of one length.
     box_xyxy = _box(kind, value, size_wh or (1, 1), place, problems)
     if box_xyxy is None or (scored and score is None):
         return None
@@ -389,7 +389,7 @@ def _box(
     if degrees and size_wh == (1, 1):
         problems.add(
             place,
-            "is turned, and states no original_width and original_height; expected them, because "
+            "is rotated, and states no original_width and original_height; expected them, because "
             "the box around it depends on them. Export the project again.",
         )
         return None

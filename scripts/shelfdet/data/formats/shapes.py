@@ -14,12 +14,12 @@ def around(points: Iterable[Point]) -> Box:
 
 
 def around_rotated(box_xyxy: Sequence[float], degrees: float, pivot: Point) -> Box:
-    """The box around a rectangle that was turned.
+    """The box around a rectangle that was rotated.
 
     Args:
-      box_xyxy: the rectangle before it is turned.
+      box_xyxy: the rectangle before it is rotated.
       degrees: clockwise, as it is seen: y points down.
-      pivot: the point that it is turned about.
+      pivot: the point that it is rotated about.
     """
     if degrees == 0:
         return tuple(box_xyxy)  # exactly, without the rounding of a sine
@@ -36,7 +36,7 @@ def around_rotated(box_xyxy: Sequence[float], degrees: float, pivot: Point) -> B
 
 
 def around_ellipse(centre: Point, radii: Point, degrees: float) -> Box:
-    """The box around an ellipse with radii along x and y that was turned about its centre."""
+    """The box around an ellipse with radii along x and y that was rotated about its centre."""
     cosine = math.cos(math.radians(degrees))
     sine = math.sin(math.radians(degrees))
     half_width = math.hypot(radii[0] * cosine, radii[1] * sine)
