@@ -5,14 +5,16 @@ Reads   --from FOLDER, a dataset that is already on this machine; without it, wh
         put into place; if there is nothing, it downloads the Grocery Dataset: ShelfImages.tar.gz
         and annotations.csv.
 Writes  OUT/ShelfImages/{train,test}/ (and val/), links to the images (copies with --copy)
-        OUT/annotations.csv (Grocery Dataset, or a label file of this workspace), OUT/annotations/
-        (Pascal VOC XML) or OUT/annotations.json (COCO), depending on the format
+        OUT/annotations.csv (or .tsv, .json, .xml, .txt), links to the annotations; a folder
+        OUT/annotations/ where they are several files
         OUT/download/, only if something was downloaded
 
 Your own images may be in folders train/ and test/, and validation images in val/ (also valid/ or
-validation/). In one folder they are divided: a share of them, chosen by --seed, becomes the test
-images. Photographs of one shelf (if file names state it), versions of one image (NAME_aug_1,
-NAME_jpg.rf.HASH) and identical files stay together.
+validation/). Where folders do not divide them, annotations may: one file a split, as SKU-110K has,
+lists of Pascal VOC, subsets of CVAT. Without test images, a share of the training images (or of
+all), chosen by --seed, becomes them. Photographs of one shelf (if file names state it), versions of
+one image (NAME_aug_1, NAME_jpg.rf.HASH) and identical files stay together. The formats of
+annotations are in docs/data.md.
 
 Everything that steps 01 and 02 can refuse is checked before anything is put into place: every image
 is decoded to its end, every annotated image must exist, and every image must have a box. What is
@@ -175,7 +177,9 @@ def print_images(found: "dataset.Dataset") -> None:
 
     images = found.layout.images
     if "all" in images:
-        print(f"found {counted(len(images['all']), 'image')} in one folder")
+        folders = {path.parent for path in images["all"].values()}
+        places = "one folder" if len(folders) == 1 else f"{len(folders)} folders"
+        print(f"found {counted(len(images['all']), 'image')} in {places}")
     else:
         counts = [f"{len(images[split])} {split}" for split in paths.SPLITS if split in images]
         print(f"found {' and '.join(filter(None, [', '.join(counts[:-1]), counts[-1]]))} images")

@@ -3,10 +3,9 @@
 
 Reads   workspace/training_demo/images: the images in train/, test/ and perhaps val/, in it or in
         its ShelfImages/, for their sizes as TensorFlow decodes them; and the annotations, one of
-        annotations.csv   the Grocery Dataset's: filename,xmin,ymin,xmax,ymax,brand without a
-                          header; or, with its header, a label file as this step writes
-        annotations/      Pascal VOC XML, as LabelImg writes
-        annotations.json  COCO
+        annotations.csv, .tsv, .json, .xml or .txt  in one file
+        annotations/                                in several files, one an image or a split
+        in any format of docs/data.md, which is recognised by the content.
         If the label map has one class, every box is of that class, whatever the annotations call
         it.
 Writes  workspace/training_demo/annotations/{train,val,test}_labels.csv, with the header

@@ -226,7 +226,7 @@ def test_the_grocery_dataset_is_recognised(images, text):
         ),
         (
             lambda source: (source / "annotations.csv").unlink(),
-            "holds no annotations, but ShelfImages; expected one of: Grocery Dataset CSV, ",
+            "holds no annotations, but ShelfImages; expected one of: Grocery Dataset, ",
         ),
         (
             lambda source: (source / "annotations.csv").write_text(""),

@@ -208,7 +208,7 @@ class TestScript:
             "test": 12,
         }
         assert all(name.endswith("_3.JPG") for name in found["test"])
-        assert "annotations.csv as Grocery Dataset CSV" in out
+        assert "annotations.csv as Grocery Dataset" in out
         assert "train   20 images,     60 boxes, at most 3 an image" in out
         assert (
             "12 show a shelf that train or val shows, too, and 12 share camera and planogram" in out

@@ -145,10 +145,10 @@ def named(path: pathlib.Path, format: str = "auto") -> Annotations:
     if not formats.FORMATS[format].is_one_file_an_image:
         if path.is_file():
             return Annotations(format, [path])
-        files = parts(path)
-        if not files:
-            raise UserError(f"{path}: is a folder; expected a file for --format {format}.")
-        return Annotations(format, files)
+        files = parts(path) or _look_into([path]).by_format.get(format, [])
+        if len(files) == 1 or _belong_together(files):
+            return Annotations(format, files)
+        raise UserError(f"{path}: is a folder; expected a file for --format {format}.")
     if not path.is_dir():
         title = formats.FORMATS[format].title
         raise UserError(f"{path}: is a file; expected a folder of {title}, one file an image.")
@@ -235,8 +235,10 @@ def _look_into(folders: Iterable[pathlib.Path]) -> _Seen:
 def _recognise_all(files: List[pathlib.Path], seen: _Seen) -> None:
     """Recognises the files of one folder and suffix. One of one file an image stands for all."""
     results = {}
-    # Label files of images without products are empty.
-    with_content = [path for path in files if path.stat().st_size] or files
+    # Label files of images without products are empty; other empty files are broken.
+    with_content = [
+        path for path in files if path.suffix.lower() != ".txt" or path.stat().st_size
+    ] or files
     for path in with_content[:_FILES_OF_A_FOLDER]:
         try:
             format, reason = recognition.recognise(path), ""
@@ -271,6 +273,7 @@ def _chosen(folder: pathlib.Path, seen: _Seen) -> Annotations:
             _refuse_equal_names(folder, files)
             return found
         if len(files) == 1 or _belong_together(files):
+            _refuse_broken_files(files, seen)
             return found
     candidates = []
     for format, files in seen.by_format.items():
@@ -312,8 +315,21 @@ def _with_class_names(found: Annotations, homes: List[pathlib.Path]) -> Annotati
     return found._replace(names_file=paths[0] if paths else None)
 
 
+def _refuse_broken_files(files: List[pathlib.Path], seen: _Seen) -> None:
+    """Refuses a file beside the annotations that may be one of them and cannot be read.
+
+    Without it, the images of a broken test.csv beside train.csv would merely lack boxes.
+    """
+    beside = {(path.parent, path.suffix.lower()) for path in files}
+    for path, reason in seen.others.items():
+        if reason and (path.parent, path.suffix.lower()) in beside:
+            raise UserError(f"{reason} Or, if it is none of the annotations, move it away.")
+
+
 def _belong_together(files: List[pathlib.Path]) -> bool:
     """Whether files of one format are one a folder (Roboflow's exports), one a split, or placed."""
+    if not files:
+        return False
     splits = [_split_of(path) for path in files]
     return (
         len({path.parent for path in files}) == len(files)

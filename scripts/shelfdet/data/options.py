@@ -44,14 +44,13 @@ def add_annotation_options(parser: argparse.ArgumentParser, default: str) -> Non
     parser.add_argument(
         "--annotations",
         **command_line.PATH,
-        help=f"CSV, JSON or folder of XML (default: {default})",
+        help=f"a file, or a folder with one file an image or a split (default: {default})",
     )
     parser.add_argument(
         "--format",
         choices=formats.ANNOTATION_FORMATS + ("auto",),
         default="auto",
-        help="of the annotations; auto: a .csv is csv if it has a header without a brand, else "
-        "grocery; a folder is voc, a .json is coco (default: %(default)s)",
+        help="of the annotations; auto recognises it by their content (default: %(default)s)",
     )
 
 

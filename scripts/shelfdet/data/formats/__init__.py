@@ -61,7 +61,7 @@ class Format(NamedTuple):
 
 FORMATS = collections.OrderedDict(
     [
-        ("grocery", Format("Grocery Dataset CSV", grocery.read, (".csv", ".txt"))),
+        ("grocery", Format("Grocery Dataset", grocery.read, (".csv", ".txt"))),
         ("sku110k", Format("SKU-110K CSV", sku110k.read, (".csv",))),
         ("csv", Format("CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"))),
         ("voc", Format("Pascal VOC XML", voc.read, (".xml",), is_one_file_an_image=True)),
