@@ -8,6 +8,7 @@ from runs import CONFIG, make_run, make_weights, take_checkpoints_as_whole
 from conftest import load_script
 from shelfdet import UserError
 from shelfdet.config import network
+from shelfdet.core import paths
 from shelfdet.training import plan, run_notes
 
 
@@ -72,6 +73,61 @@ def test_checkpoints_of_another_split_are_refused(tmp_path):
     (folder / "trained_on.json").write_text('{"train": ["other.JPG"], "val": ["val.JPG"]}')
     with pytest.raises(UserError, match="trained on another split: train images differ"):
         plan.make_plan(config_path, folder)
+
+
+HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+
+
+def write_labels(folder, split, *rows):
+    (folder / f"{split}_labels.csv").write_text(HEADER + "".join(f"{row}\n" for row in rows))
+
+
+@pytest.fixture
+def run_of_labels(tmp_path):
+    """The path of a config with label files beside its records, and a run of it."""
+    config_path = tmp_path / "a.config"
+    config_path.write_text(
+        re.sub(r'"[^"]*/(\w+\.record)"', rf'"{tmp_path}/\1"', CONFIG.read_text())
+    )
+    for split in ("train", "val"):
+        rows = (
+            f"{split}_{n}.JPG,9,9,product,{sides}" for n in "ab" for sides in ("1,1,5,5", "2,2,7,7")
+        )
+        write_labels(tmp_path, split, *rows)
+    folder = make_run(tmp_path / "run", 10)
+    run_notes.write(folder, config_path, plan.read_config(config_path), resumes=False)
+    return config_path, folder
+
+
+def test_corrected_boxes_of_training_images_are_used_and_named(run_of_labels, tmp_path):
+    config_path, folder = run_of_labels
+    assert not plan.changes(plan.make_plan(config_path, folder))
+    unchanged = ("train_a.JPG,9,9,product,2,2,7,7.0", "train_a.JPG,9,9,product,1,1,5,5")
+    write_labels(tmp_path, "train", *unchanged, "train_b.JPG,9,9,product,1,1,5,6")
+    resumed = plan.make_plan(config_path, folder)
+    assert plan.changes(resumed) == (
+        "changed, and used from now on: the boxes of 1 training image (train_b.JPG); until now "
+        "this run was trained on others"
+    )
+    run_notes.write(folder, config_path, resumed.config, resumes=True)
+    assert not plan.changes(plan.make_plan(config_path, folder))
+
+
+@pytest.mark.parametrize(
+    "row", ["val_b.JPG,9,9,product,1,1,5,6", "val_b.JPG,9,9,other,1,1,5,5", "val_b.JPG,9,9,,,,,"]
+)
+def test_other_boxes_in_validation_images_are_refused(run_of_labels, tmp_path, row):
+    config_path, folder = run_of_labels
+    rows = (f"val_a.JPG,9,9,product,{sides}" for sides in ("1,1,5,5", "2,2,7,7"))
+    write_labels(tmp_path, "val", *rows, row)
+    expected = (
+        r"run: the boxes of 1 validation image \(val_b.JPG\) were changed .* APs on different boxes "
+        "cannot be compared. Start a new run: .*--start-from .*run/best/model.ckpt-STEP.*restore"
+    )
+    with pytest.raises(UserError, match=expected):
+        plan.make_plan(config_path, folder)
+    (folder / paths.DIGESTS_FILE).unlink()  # a run of an earlier version
+    assert plan.make_plan(config_path, folder).start == 10
 
 
 def test_other_first_weights_are_refused_when_a_run_resumes(step_06, tmp_path):

@@ -31,6 +31,7 @@ SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH)
 GRAPH_FILE = "frozen_inference_graph.pb"
 CONFIG_FILE = "pipeline.config"
 TRAINED_ON_FILE = "trained_on.json"  # names of the images used for training and validation
+DIGESTS_FILE = "label_digests.json"  # in the folder of a run: digests of the boxes of these images
 CHECKPOINT_PREFIX = "model.ckpt"  # the same weights, from which another training can start
 
 EVALUATION = WORKSPACE / "evaluation"

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.config import file_checks, findings, network, pipeline, record_checks, training_checks
-from shelfdet.core import parallel, paths
+from shelfdet.core import parallel, paths, text
 from shelfdet.inference import checkpoints
 from shelfdet.training import resume_checks, resume_point, run_notes
 from shelfdet.training.run_lock import RunLock
@@ -59,6 +59,7 @@ def make_plan(
         resume_checks.check_same_model(config_path, config, run)
         resume_checks.check_same_variables(config_path, config, point.prefix, needed, stored)
         resume_checks.check_same_images(config, run)
+        resume_checks.check_same_val_boxes(config, run)
         resume_checks.check_same_first_weights(config, run, start_from)
         config = with_first_weights_of_run(config, run)
     start = None if point is None else point.step
@@ -171,6 +172,14 @@ def changes(plan: Plan) -> str:
         field = difference.key.rpartition(".")[2]
         (unused if field in pipeline.FINE_TUNE_FIELDS else used).append(difference)
     lines = []
+    relabelled = run_notes.relabelled(plan.config, plan.run).get(run_notes.TRAIN)
+    if relabelled:
+        lines.append(
+            "changed, and used from now on: the boxes of "
+            f"{text.counted(len(relabelled), 'training image')} "
+            f"({text.listed(relabelled, resume_checks.SHOWN_IMAGES)}); until now this run was "
+            "trained on others"
+        )
     if used:
         lines.append(f"changed, and used from now on: {pipeline.listed(used)}")
     if unused:

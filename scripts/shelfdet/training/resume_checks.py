@@ -6,11 +6,13 @@ from typing import Optional
 from shelfdet import UserError
 from shelfdet.config import network, pipeline
 from shelfdet.core import files, paths, text
+from shelfdet.inference import checkpoints
 from shelfdet.training import run_notes
 
 # Keys of train_config on which the variables of a training depend, beside the model's
 VARIABLE_FIELDS = ("optimizer", "freeze_variables", "update_trainable_variables")
 SHOWN_VARIABLES = 3  # that a message names
+SHOWN_IMAGES = 3
 NEW_RUN = (
     "Start a new run: save the config under another name and use that (`make train CONFIG=name`), "
     "or name another folder (`make train RUN_DIR=folder`, --run-dir)"
@@ -93,6 +95,26 @@ def check_same_images(config: pipeline.Config, run: pathlib.Path) -> None:
             f"{run}: its checkpoints were trained on another split: {' and '.join(changed)} images "
             f"differ from those of the label files beside the records ({noted}). {NEW_RUN}, or "
             "make that split again with step 02."
+        )
+
+
+def check_same_val_boxes(config: pipeline.Config, run: pathlib.Path) -> None:
+    """Refuses to resume with other ground-truth boxes in the validation images.
+
+    Those in training images may be corrected while a run is trained.
+
+    Raises:
+      UserError: the boxes of a validation image differ from those that the run was validated on.
+    """
+    names = run_notes.relabelled(config, run).get(run_notes.VAL)
+    if names:
+        raise UserError(
+            f"{run}: the boxes of {text.counted(len(names), 'validation image')} "
+            f"({text.listed(names, SHOWN_IMAGES)}) were changed since this run was last trained; "
+            "expected the same, because the best checkpoint is chosen by AP on them, and APs on "
+            f"different boxes cannot be compared. {NEW_RUN}, which can begin with the weights of "
+            f"this one (--start-from {paths.shown(run / checkpoints.BEST_FOLDER)}/model.ckpt-STEP),"
+            " or restore the boxes."
         )
 
 

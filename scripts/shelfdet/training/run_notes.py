@@ -1,5 +1,6 @@
-"""What a run's folder says of its training: its config, and the images that it was trained on."""
+"""What a run's folder says of its training: its config, its images and their boxes."""
 
+import hashlib
 import json
 import pathlib
 from typing import Dict, List, Optional, Set
@@ -14,12 +15,13 @@ from shelfdet.data import labels
 TRAIN = "train"
 VAL = "val"
 BEFORE = "before"
+DIGEST_LENGTH = 16
 
 
 def write(
     run: pathlib.Path, config_path: pathlib.Path, config: pipeline.Config, resumes: bool
 ) -> None:
-    """Writes pipeline.config and trained_on.json into the run's folder, both or none.
+    """Writes pipeline.config, trained_on.json and label_digests.json: all of them or none.
 
     Args:
       run: the run's folder.
@@ -30,6 +32,7 @@ def write(
     contents = {
         run / paths.CONFIG_FILE: config_text(config_path, config),
         run / paths.TRAINED_ON_FILE: json.dumps(images_seen(config, run, resumes), indent=0) + "\n",
+        run / paths.DIGESTS_FILE: json.dumps(label_digests(config), indent=0) + "\n",
     }
     with files.replacing_together(list(contents)) as partials:
         for partial, content in zip(partials, contents.values()):
@@ -62,23 +65,51 @@ def dataset_images(config: pipeline.Config) -> Dict[str, List[str]]:
     They are read from the label files that step 02 writes beside the records; a split without one
     is left out. The images of a dataset with a name are named DATASET/FILE.
     """
+    return {split: sorted(digests) for split, digests in label_digests(config).items()}
+
+
+def label_digests(config: pipeline.Config) -> Dict[str, Dict[str, str]]:
+    """A digest of the size and boxes of every image of ``dataset_images``, by split and name."""
     readers = {TRAIN: config.train_input_reader}
     if config.eval_input_reader:
         readers[VAL] = config.eval_input_reader[0]
-    names: Dict[str, List[str]] = {}
+    digests: Dict[str, Dict[str, str]] = {}
     for split, reader in readers.items():
         for record in reader.tf_record_input_reader.input_path:
             record_path = paths.ROOT / record
             label_file = record_path.with_name(f"{record_path.stem}_labels.csv")
             if label_file.is_file():
-                names.setdefault(split, []).extend(_names_in(label_file))
-    return {split: sorted(found) for split, found in names.items()}
+                digests.setdefault(split, {}).update(_digests_in(label_file))
+    return digests
 
 
-def _names_in(label_file: pathlib.Path) -> List[str]:
+def relabelled(config: pipeline.Config, run: pathlib.Path) -> Dict[str, List[str]]:
+    """The images whose boxes were changed since the run was last trained, by split, sorted.
+
+    Images that are not in both are left out, and so is a run that has no digests.
+    """
+    noted = run / paths.DIGESTS_FILE
+    before = files.read_json(noted) if noted.is_file() else {}
+    changed = {}
+    for split, digests in label_digests(config).items():
+        own = before.get(split, {})
+        names = sorted(name for name in digests if own.get(name, digests[name]) != digests[name])
+        if names:
+            changed[split] = names
+    return changed
+
+
+def _digests_in(label_file: pathlib.Path) -> Dict[str, str]:
     dataset = paths.dataset_of(label_file.parent)
     prefix = "" if dataset in (None, paths.DEFAULT_DATASET) else f"{dataset}/"
-    return [f"{prefix}{image.filename}" for image in labels.read_labels(label_file)]
+    return {f"{prefix}{image.filename}": _digest(image) for image in labels.read_labels(label_file)}
+
+
+def _digest(image: labels.LabelledImage) -> str:
+    # Neither the order of the boxes nor how a number is written matters.
+    boxes = sorted(zip(image.classes, image.boxes_xyxy.tolist()))
+    content = json.dumps([list(image.size_wh), boxes])
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()[:DIGEST_LENGTH]
 
 
 def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Dict[str, List[str]]:
