@@ -214,7 +214,7 @@ def test_the_grocery_dataset_is_recognised(images, text):
         ),
         (
             lambda source: shutil.rmtree(str(source / "ShelfImages")),
-            "holds no images; expected train/ and test/",
+            "holds no images, but annotations.csv; expected train/ and test/",
         ),
         (
             lambda source: shutil.rmtree(str(source / "ShelfImages" / "test")),

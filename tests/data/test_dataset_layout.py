@@ -95,7 +95,7 @@ def test_names_that_are_there_twice(folder):
         (["train/a.jpg", "test/a.txt"], "and no image in test/;"),
         (["train/a.webp", "test/b.jpg"], "no image in train/ (a.webp is WebP, which"),
         (["train/a.jpg", "val/b.jpg", "valid/c.jpg", "test/d.jpg"], "val/ and valid/ both name"),
-        (["a.txt"], "holds no images; expected"),
+        (["a.txt"], "holds no images, but a.txt; expected"),
         (["a.heic", "b.heic"], "a.heic is HEIC, which TensorFlow does not decode: convert it"),
         (
             ["train/a.jpg", "test/b.jpg", "images/train/c.jpg", "images/test/d.jpg"],

@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shelfdet import UserError
-from shelfdet.data import detections
+from shelfdet.data import detections, formats
 from shelfdet.data.detections import Detections
+from shelfdet.data.formats import labelme
 
 
 def detected(name="a.jpg", boxes=((1, 2, 11, 22),), scores=(0.5,), classes=None, size_wh=(100, 50)):
@@ -140,6 +141,34 @@ def test_every_format_gives_the_same(tmp_path):
     assert_same(detections.read_detections(tmp_path / "d.csv", "csv"), expected)
     assert_same(detections.read_detections(tmp_path / "voc", "voc"), expected)
     assert_same(detections.read_detections(tmp_path / "text", "text", known=expected), expected)
+    images = [formats.ImageBoxes("b.jpg", "", (100, 50), [])]
+    rows = [
+        formats.BoxRow("", "tin", (5, 5, 9, 9), 0.25),
+        formats.BoxRow("", "big box", (1, 2, 11, 22), 0.75),
+    ]
+    images.append(formats.ImageBoxes("a.jpg", "", (100, 50), rows))
+    labelme.write(images, tmp_path / "labelme")
+    assert_same(detections.read_detections(tmp_path / "labelme", "labelme"), expected)
+    write_file(tmp_path / "labels" / "data.yaml", "names: {3: tin, 7: big box}\n")
+    write_file(tmp_path / "labels" / "b.txt", "")
+    # As Ultralytics writes it with save_txt=True save_conf=True.
+    lines = "3 0.07 0.14 0.04 0.08 0.25\n7 0.06 0.24 0.1 0.4 0.75\n"
+    write_file(tmp_path / "labels" / "a.txt", lines)
+    assert_same(detections.read_detections(tmp_path / "labels", "yolo", known=expected), expected)
+
+
+def test_yolo_needs_the_size_of_each_image(tmp_path):
+    write_file(tmp_path / "labels" / "a.txt", "0 .5 .5 .2 .2 .9\n")
+    message = message_of(tmp_path / "labels", "yolo", known=[detected("b.jpg", [], [])])
+    assert "a.txt: the boxes are in shares of the image 'a', whose size is not known" in message
+
+
+def test_shapes_that_are_no_boxes_are_refused_in_ground_truth(tmp_path):
+    shape = {"label": "tin", "points": [[1, 2], [3, 4]], "shape_type": "line"}
+    content = {"shapes": [shape], "imagePath": "a.jpg", "imageWidth": 100, "imageHeight": 50}
+    write_file(tmp_path / "truth" / "a.json", json.dumps(content))
+    message = message_of(tmp_path / "truth", "labelme", scored=False)
+    assert "a.json: shapes[0]: is one of the lines, which are no boxes; expected boxes" in message
 
 
 def test_ground_truth_has_no_scores(tmp_path):

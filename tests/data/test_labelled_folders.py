@@ -137,9 +137,9 @@ def labelme_text(name, folder=""):
 @pytest.mark.parametrize(
     "layout, title",
     [
-        ({"image": "images", "labels": "labels", "classes.txt": "can\n"}, "YOLO label files"),
-        ({"image": ".", "labels": ".", "classes.txt": "can\n"}, "YOLO label files"),
-        ({"image": ".", "labels": ".", "README.txt": "2 of 3\n"}, "YOLO label files"),
+        ({"image": "images", "labels": "labels", "classes.txt": "can\n"}, "YOLO labels"),
+        ({"image": ".", "labels": ".", "classes.txt": "can\n"}, "YOLO labels"),
+        ({"image": ".", "labels": ".", "README.txt": "2 of 3\n"}, "YOLO labels"),
         ({"image": ".", "labels": ".", "suffix": ".json", "text": labelme_text}, "labelme JSON"),
         (
             {
@@ -180,12 +180,26 @@ def test_the_format_and_the_folder_of_labels_by_name(source, labels_of):
 @pytest.mark.parametrize(
     "stated, note",
     [
-        ("train: ../train/images\nval: ../valid/images\n", "train/images in its folder does"),
-        ("path: /content/shelf\ntrain: train/images\nval: valid/images\n", ""),
-        ("train: /content/x/train/images\nval: /content/x/valid/images\n", "'/content/x/train"),
-        ("train: C:\\\\x\\\\train\\\\images\nval: valid\n", "train/images in its folder does"),
-        ("train: train/images\nval: gone/images\n", "val is 'gone/images', which does not exist"),
-        ("train: train/images\nval: train/images\n", "names for other images, too; it counts once"),
+        (
+            "train: ../train/images\nval: ../valid/images\n",
+            "data.yaml: read by the last parts of its path, since no such folder exists: train "
+            "'../train/images' as train/images, val '../valid/images' as valid/images\n",
+        ),
+        (
+            "path: /content/shelf\ntrain: train/images\nval: valid/images\n",
+            "data.yaml: path '/content/shelf' does not exist; its own folder is taken for it\n",
+        ),
+        ("path: .\ntrain: train/images\nval: valid/images\n", ""),
+        ("train: /content/x/train/images\nval: valid\n", "'/content/x/train/images' as train/im"),
+        ("train: C:\\x\\train\\images\nval: valid\n", "as train/images\n"),
+        (
+            "train: train/images\nval: gone/images\n",
+            "data.yaml: not used, since no such folder exists: val 'gone/images'\n",
+        ),
+        (
+            "train: train/images\nval: train/images\n",
+            "data.yaml: used once, since another split has the same folder: val 'train/images'\n",
+        ),
     ],
 )
 def test_paths_in_data_yaml_that_are_of_another_machine(source, labels_of, capsys, stated, note):

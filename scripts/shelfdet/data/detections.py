@@ -220,7 +220,8 @@ def _checked_row(
     if row.left_out:
         problems.add(
             row.place,
-            f"is of {row.left_out}; expected boxes that all count. Remove it, or draw a box.",
+            f"is one of the {row.left_out}, which are no boxes; expected boxes, all of which "
+            "count. Remove it, or draw a box.",
         )
         return None
     mark = "difficult" if row.difficult else "iscrowd"

@@ -364,10 +364,12 @@ def _no_images(folder: pathlib.Path) -> str:
             "or put the images into one."
         )
     homes = ", ".join(f"{home}/" for home in HOMES)
+    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    found = f", but {listed(there)}" if there else ""
     return (
-        f"{folder}: holds no images{_kinds_in([folder])}; expected {FOLDERS_EXPECTED} with JPEG, "
-        f"PNG, BMP or GIF files, or such files themselves (in the folder, or in {homes} in it). "
-        "Check the path."
+        f"{folder}: holds no images{found}{_kinds_in([folder])}; expected {FOLDERS_EXPECTED} with "
+        "JPEG, PNG, BMP or GIF files, or such files themselves (in the folder, or in "
+        f"{homes} in it). Check the path."
     )
 
 

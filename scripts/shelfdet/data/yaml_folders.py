@@ -8,9 +8,9 @@ the folder of data.yaml.
 import os
 import pathlib
 import re
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from shelfdet.core.text import shown
+from shelfdet.core.text import listed, shown
 from shelfdet.data.formats import class_names
 
 
@@ -37,46 +37,62 @@ def find(folder: pathlib.Path) -> StatedFolders:
         return StatedFolders({}, [])
     stated = class_names.read(path)
     found: Dict[str, List[pathlib.Path]] = {}
-    notes: List[str] = []
+    moved, missing, repeated = [], [], []
+    root, notes = _root(stated)
     for split, written in stated.image_folders.items():
         for text in written:
-            resolved = _resolved(text, stated)
-            place = f"{path.name}: {split} is {shown(text)}"
+            resolved = _resolved(text, root, path.parent)
             if resolved is None:
-                notes.append(f"{place}, which does not exist here")
-                continue
-            if any(_is_same(resolved, other) for folders in found.values() for other in folders):
-                notes.append(f"{place}, which it names for other images, too; it counts once")
-                continue
-            if not _is_same(resolved, _as_written(text, stated)):
-                relative = os.path.relpath(str(resolved), str(path.parent))
-                notes.append(f"{place}, which does not exist here; {relative} in its folder does")
-            found.setdefault(split, []).append(resolved)
-    return StatedFolders(found if "train" in found else {}, notes)
+                missing.append(f"{split} {shown(text)}")
+            elif any(_is_same(resolved, other) for paths in found.values() for other in paths):
+                repeated.append(f"{split} {shown(text)}")
+            else:
+                found.setdefault(split, []).append(resolved)
+                if not _is_same(resolved, root / _slashes(text)):
+                    relative = os.path.relpath(str(resolved), str(path.parent))
+                    moved.append(f"{split} {shown(text)} as {relative}")
+    if moved:
+        notes.append(
+            f"read by the last parts of its path, since no such folder exists: {listed(moved)}"
+        )
+    if missing:
+        notes.append(f"not used, since no such folder exists: {listed(missing)}")
+    if repeated:
+        notes.append(f"used once, since another split has the same folder: {listed(repeated)}")
+    return StatedFolders(
+        found if "train" in found else {}, [f"{path.name}: {note}" for note in notes]
+    )
 
 
-def _as_written(text: str, stated: class_names.ClassNames) -> pathlib.Path:
-    root = pathlib.Path(_slashes(stated.root) or ".")
-    return stated.path.parent / root / _slashes(text)
+def _root(stated: class_names.ClassNames) -> Tuple[pathlib.Path, List[str]]:
+    """The folder to which paths are relative, and what to say where it is another than stated."""
+    home = stated.path.parent
+    root = home / (_slashes(stated.root) or ".")
+    if root.is_dir():
+        return root, []
+    return home, [f"path {shown(stated.root)} does not exist; its own folder is taken for it"]
 
 
-def _resolved(text: str, stated: class_names.ClassNames) -> Optional[pathlib.Path]:
+def _resolved(text: str, root: pathlib.Path, home: pathlib.Path) -> Optional[pathlib.Path]:
     """The folder that a path means; None where there is none.
 
     Inside the folder of data.yaml the path as it is written comes first; outside, where it could be
     of another dataset, the last parts of it come first.
+
+    Args:
+      text: the path as it is written.
+      root: the folder to which it is relative.
+      home: the folder of data.yaml.
     """
-    home = stated.path.parent
-    written = _as_written(text, stated)
-    candidates = [written, home / _slashes(text)]
+    written = root / _slashes(text)
     parts = [part for part in re.split(r"[\\/]+", text) if part not in ("", ".", "..")]
     # The name images alone would be the same folder for every split.
-    suffixes = [parts[first:] for first in range(len(parts))]
-    candidates += [
-        home.joinpath(*suffix)
-        for suffix in suffixes
-        if len(suffix) > 1 or suffix[0].lower() != "images" or len(parts) == 1
+    suffixes = [
+        parts[first:]
+        for first in range(len(parts))
+        if len(parts) == 1 or parts[first:] != parts[-1:] or parts[-1].lower() != "images"
     ]
+    candidates = [written] + [home.joinpath(*suffix) for suffix in suffixes]
     inside = [path for path in candidates if path.is_dir() and _is_inside(path, home)]
     if inside:
         return inside[0]

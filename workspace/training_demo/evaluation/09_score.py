@@ -22,9 +22,10 @@ Images that were used in training the graph, as step 08 records them, are refuse
 them do not hold for new images. --allow-seen scores them and records their number.
 
 Detections of any detector can be scored: --format names what they are in, coco (the workspace's
-JSON, or COCO's list of results), csv, voc (a folder of Pascal VOC XML) or text (a folder with one
-file an image: "class score x1 y1 x2 y2", pixels; without the score for ground truth). With
---detections or --compare nothing is written but what --output and --counts-output name.
+JSON, or COCO's list of results), csv, or a folder with one file an image: voc (Pascal VOC XML),
+yolo (with the confidence as the last number), labelme (JSON) or text ("class score x1 y1 x2 y2",
+pixels; without the score for ground truth). With --detections or --compare nothing is written but
+what --output and --counts-output name.
 """
 
 import argparse

@@ -70,7 +70,7 @@ FORMATS = collections.OrderedDict(
         ("labelstudio", Format("Label Studio JSON", labelstudio.read, (".json",))),
         ("datumaro", Format("Datumaro JSON", datumaro.read, (".json",))),
         ("via", Format("VGG Image Annotator (VIA)", via.read, (".csv", ".json"))),
-        ("yolo", Format("YOLO label files", yolo.read, (".txt",), is_one_file_an_image=True)),
+        ("yolo", Format("YOLO labels", yolo.read, (".txt",), is_one_file_an_image=True)),
         ("labelme", Format("labelme JSON", labelme.read, (".json",), is_one_file_an_image=True)),
         (
             "supervisely",
