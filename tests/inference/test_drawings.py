@@ -42,9 +42,11 @@ def test_counts_and_the_number_of_other_drawings(tmp_path):
     draw(tmp_path, "from an earlier run.JPG")
     (tmp_path / "store").mkdir()
     draw(tmp_path / "store", "a.JPG")
-    counts = drawings.write_counts([("a.JPG", 1), ("store/a.JPG", 2)], tmp_path)
+    counts = drawings.write_counts([("a.JPG", 1, ""), ("store/a.JPG", 2, "uncertain")], tmp_path)
     assert counts == (tmp_path / "counts.csv", 3, 2, 1)
-    assert counts.path.read_text() == "filename,products\na.JPG,1\nstore/a.JPG,2\n"
+    assert counts.path.read_text() == (
+        "filename,products,note\na.JPG,1,\nstore/a.JPG,2,uncertain\n"
+    )
 
 
 def test_the_images_own_folder_is_refused(tmp_path):
@@ -81,5 +83,5 @@ def test_other_images_and_counts_are_never_overwritten(tmp_path):
 def test_drawings_and_counts_of_an_earlier_run_may_be_overwritten(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     draw(tmp_path / "drawn", "a.JPG")
-    drawings.write_counts([("a.JPG", 1)], tmp_path / "drawn")
+    drawings.write_counts([("a.JPG", 1, "")], tmp_path / "drawn")
     drawings.check_folder(tmp_path / "drawn", [InputImage(image_path, image_path.name)])

@@ -366,7 +366,7 @@ def test_boxes_are_counted_from_the_threshold_beside_the_graph(run_step, tmp_pat
         graph.with_name("metrics.json").write_text(json.dumps(metrics))
         run_step("--images", tmp_path / "in", "--graph", graph, "--draw", tmp_path / "drawn")
         lines = (tmp_path / "drawn" / "counts.csv").read_text().splitlines()
-        assert lines == ["filename,products", f"a.JPG,{count}"]
+        assert lines == ["filename,products,note", f"a.JPG,{count},"]
         printed = capsys.readouterr().out
         assert f"threshold: score {score:.3f} (from {tmp_path}/mine/metrics.json)" in printed
 

@@ -13,6 +13,7 @@ from shelfdet.data import splits
 from shelfdet.evaluation import bootstrap, breakdowns, matching, metrics
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
+from shelfdet.inference import confidence
 
 DIGITS = 6  # of the figures in metrics.json
 
@@ -228,10 +229,12 @@ def _describe_run(detector: Detector) -> Dict[str, Any]:
     return description
 
 
-def _validation_figures(detector: Detector) -> Optional[Dict[str, float]]:
+def _validation_figures(detector: Detector) -> Optional[Dict[str, Any]]:
     if not detector.validation:
         return None
     figures = metrics.summary_with_sizes(detector.validation, detector.threshold.value)
+    # What step 08 compares other images with, to say where it is unusually uncertain.
+    figures.update(confidence.describe(detector.validation, detector.threshold.value))
     if detector.val_seen:
         figures["seen_in_training"] = detector.val_seen
     return figures

@@ -23,7 +23,7 @@ JPEG_QUALITY = 88  # for people to view; the pixels are not processed again
 EXIF_SOFTWARE = 0x0131  # EXIF 2.32: the name of the program that made the image
 MARK = "08_detect.py"
 COUNTS_FILE = "counts.csv"
-COUNTS_COLUMNS = ("filename", "products")
+COUNTS_COLUMNS = ("filename", "products", "note")
 
 
 class Counts(NamedTuple):
@@ -99,11 +99,11 @@ def drawing_name(filename: str) -> str:
     return filename + ".jpg"
 
 
-def write_counts(counted_images: Sequence[Tuple[str, int]], folder: pathlib.Path) -> Counts:
+def write_counts(counted_images: Sequence[Tuple[str, int, str]], folder: pathlib.Path) -> Counts:
     """Writes counts.csv.
 
     Args:
-      counted_images: (name, number of products) of each image.
+      counted_images: of each image its name, the number of products, and why that may be far off.
       folder: of the drawings.
     """
     lines = io.StringIO()
@@ -113,13 +113,13 @@ def write_counts(counted_images: Sequence[Tuple[str, int]], folder: pathlib.Path
     path = folder / COUNTS_FILE
     files.write_text(path, lines.getvalue())
     # Drawings of an earlier run, of other images, are not in counts.csv: the report states them.
-    drawn = {drawing_name(name) for name, _ in counted_images}
+    drawn = {drawing_name(name) for name, _, _ in counted_images}
     there = {
         path.relative_to(folder).as_posix()
         for path in input_images.files_below(folder)
         if images.has_image_suffix(path)
     }
-    total = sum(count for _, count in counted_images)
+    total = sum(count for _, count, _ in counted_images)
     return Counts(path, total, len(counted_images), len(there - drawn))
 
 
@@ -140,7 +140,7 @@ def counts_report(counts: Counts) -> str:
 
 
 def _is_counts_file(path: pathlib.Path) -> bool:
-    header = ",".join(COUNTS_COLUMNS).encode("utf-8")
+    header = ",".join(COUNTS_COLUMNS[:2]).encode("utf-8")  # files of earlier versions have no note
     return path.is_file() and path.read_bytes().startswith(header)
 
 

@@ -6,7 +6,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
-from shelfdet.inference import DEFAULT_THRESHOLD
+from shelfdet.inference import DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
 DEFAULT_NMS_IOU = 0.45
@@ -79,6 +79,25 @@ def choose_threshold(
         "(`make predict THRESHOLD=`)",
         is_default=True,
     )
+
+
+def validated(
+    metrics_files: List[pathlib.Path], graph_sha256: str
+) -> Optional[confidence.Validated]:
+    """What is known of a graph's validation images; None where no file of the graph states it.
+
+    Args:
+      metrics_files: as step 09 writes them. The first that is of the graph counts.
+      graph_sha256: of the graph's file.
+    """
+    for path in metrics_files:
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            if metrics["graph_sha256"] == graph_sha256:
+                return confidence.read(metrics["validation"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # choose_threshold has said what is wrong with it
+    return None
 
 
 def _note_on_tiles(scored: int, tiles: int) -> str:

@@ -3,10 +3,17 @@
 import pathlib
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
+
 from shelfdet import UserError
 from shelfdet.core import text
 from shelfdet.data import images
+from shelfdet.inference import confidence
 from shelfdet.inference.processed_images import ImageResult
+
+UNCERTAIN = "uncertain"
+SMALL = "small products"
+STRIP = "strip"
 
 
 class Summary(NamedTuple):
@@ -15,6 +22,8 @@ class Summary(NamedTuple):
     filename: its name in the output.
     size_wh: (width, height) in pixels; None where the image was skipped.
     boxes: number of boxes of any score. products: those from the threshold on.
+    confidence: as ``inference.confidence`` defines it.
+    scale: median of the products'; None without any.
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
     """
@@ -23,6 +32,8 @@ class Summary(NamedTuple):
     size_wh: Optional[Tuple[int, int]]
     boxes: int
     products: int
+    confidence: float
+    scale: Optional[float]
     orientation: int
     problem: Optional[str]
 
@@ -31,10 +42,17 @@ def summarise(result: ImageResult, threshold: float) -> Summary:
     """The summary of one image; ``threshold``: the lowest score of a product."""
     found = result.detections
     if found is None:
-        return Summary(result.filename, None, 0, 0, result.orientation, result.problem)
-    products = int((found.scores >= threshold).sum())
+        return Summary(result.filename, None, 0, 0, 0.0, None, result.orientation, result.problem)
+    is_product = found.scores >= threshold
     return Summary(
-        result.filename, found.size_wh, len(found.scores), products, result.orientation, None
+        result.filename,
+        found.size_wh,
+        len(found.scores),
+        int(is_product.sum()),
+        confidence.confidence(found.scores),
+        confidence.median_scale(found.boxes_xyxy[is_product], found.size_wh),
+        result.orientation,
+        None,
     )
 
 
@@ -102,6 +120,57 @@ def strip_report(summaries: Sequence[Summary]) -> str:
         "  a graph that was trained on images of ordinary shape finds little there; --pad-strips "
         "(`make predict PAD=1`) adds margins"
     )
+
+
+def note(image: Summary, validated: Optional[confidence.Validated]) -> str:
+    """Why an image's count may be far off, for counts.csv; empty where nothing says so.
+
+    Args:
+      image: one that was not skipped.
+      validated: the detector's validation images; None where nothing is known of them.
+    """
+    if validated is None or image.confidence >= validated.lowest_confidence:
+        return ""
+    if images.is_strip(image.size_wh):
+        return f"{UNCERTAIN}: {STRIP}"
+    if image.scale is not None and image.scale < validated.scales[0]:
+        return f"{UNCERTAIN}: {SMALL}"
+    return UNCERTAIN
+
+
+def confidence_report(
+    summaries: Sequence[Summary], validated: Optional[confidence.Validated]
+) -> str:
+    """How many images the detector is unusually uncertain of, and what to do; empty for none."""
+    readable = [image for image in summaries if image.size_wh is not None]
+    notes = [note(image, validated) for image in readable]
+    uncertain = [image for image, reason in zip(readable, notes) if reason]
+    if not uncertain:
+        return ""
+    median = float(np.median([image.confidence for image in uncertain]))
+    lines = [
+        f"counts are unreliable in {len(uncertain)} of {text.counted(len(readable), 'image')}: "
+        f"confidence {median:.2f} (median), expected at least {validated.lowest_confidence:.2f} "
+        "as in all validation images of this graph",
+        f"  they are: {text.listed(image.filename for image in uncertain)}",
+    ]
+    strips = sum(reason.endswith(STRIP) for reason in notes)
+    small = sum(reason.endswith(SMALL) for reason in notes)
+    if strips:
+        lines.append(
+            f"  {text.counted(strips, 'image')} of one shelf row: --pad-strips "
+            "(`make predict PAD=1`)"
+        )
+    if small:
+        lines.append(
+            f"  products are smaller than in validation in {text.counted(small, 'image')}: "
+            "--tiles 2 (`make predict TILES=2`)"
+        )
+    lines.append(
+        "  where that does not help, these are other products or other photographs than the graph "
+        "knows: label some of them and train on them (docs/data.md)"
+    )
+    return "\n".join(lines)
 
 
 def skipped_report(summaries: Sequence[Summary]) -> str:

@@ -230,7 +230,7 @@ def detect_and_write(
 ) -> None:
     """Detects in the images that are not yet in ``processed``, and writes and prints everything."""
     from shelfdet.data import detections
-    from shelfdet.inference import drawings, predict, summaries
+    from shelfdet.inference import drawings, graph_files, predict, summaries
 
     remaining = predict.remaining(inputs, processed, args.labels or args.images)
     if len(remaining) < len(inputs):
@@ -253,10 +253,16 @@ def detect_and_write(
         f"{len(remaining) / seconds:.1f} images/s"
     )
     if args.draw:
+        validated = graph_files.validated(metrics_files(args), info["graph_sha256"])
         counts = drawings.write_counts(
-            [(image.filename, image.products) for image in readable], args.draw
+            [
+                (image.filename, image.products, summaries.note(image, validated))
+                for image in readable
+            ],
+            args.draw,
         )
         print_report(drawings.counts_report(counts))
+        print_report(summaries.confidence_report(images, validated))
     print_report(summaries.exif_report(images, args.exif))
     if not args.pad_strips:
         print_report(summaries.strip_report(images))

@@ -1,0 +1,78 @@
+"""How certain a detector is of an image, compared with the images that it was validated on.
+
+The confidence of an image is the mean of its scores, each weighted by itself. It is near 1 where
+the detector is sure of what it found, and low where many boxes have middling scores. The hundreds
+of boxes of very low scores, which every image has, hardly count. On products that a detector was
+not trained for its counts are far off, and its confidence is below that of every validation image.
+"""
+
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from shelfdet.core import boxes, tiles
+
+# Of the median scales of the validation images: the range that a new image is compared with.
+SCALE_PERCENTILES = (5, 95)
+ROUNDING = 1e-6  # of the figures in metrics.json
+
+
+class Validated(NamedTuple):
+    """What a detector's validation images had in common.
+
+    lowest_confidence: of all of them.
+    scales: SCALE_PERCENTILES of their median product scales (see ``core.tiles``).
+    """
+
+    lowest_confidence: float
+    scales: Tuple[float, float]
+
+
+def confidence(scores: np.ndarray) -> float:
+    """The confidence of an image from the scores (N,) of its boxes; 0 without a box."""
+    scores = np.asarray(scores, dtype=np.float64)
+    total = scores.sum()
+    return float((scores**2).sum() / total) if total else 0.0
+
+
+def median_scale(boxes_xyxy: np.ndarray, size_wh: Tuple[int, int]) -> Optional[float]:
+    """The median scale of detected products (N, 4) in an image; None without any."""
+    boxes_xyxy = boxes_xyxy[boxes.areas(boxes_xyxy) > 0]
+    return tiles.product_scale(boxes_xyxy, size_wh) if len(boxes_xyxy) else None
+
+
+def describe(validation: Sequence[Any], threshold: Optional[float]) -> Dict[str, Any]:
+    """The part of metrics.json's "validation" that ``read`` reads.
+
+    Args:
+      validation: the validation images, anything with boxes_xyxy (N, 4), scores (N,) and size_wh.
+      threshold: the lowest score of a product; None where there is none.
+
+    Returns:
+      "lowest_confidence" and "product_scales"; empty where no product was detected.
+    """
+    scales = []
+    for image in validation:
+        if threshold is not None and image.size_wh is not None:
+            is_product = image.scores >= threshold
+            scales.append(median_scale(image.boxes_xyxy[is_product], image.size_wh))
+    known = [scale for scale in scales if scale is not None]
+    if not known:
+        return {}
+    return {
+        "lowest_confidence": min(confidence(image.scores) for image in validation),
+        "product_scales": [float(scale) for scale in np.percentile(known, SCALE_PERCENTILES)],
+    }
+
+
+def read(validation: Any) -> Optional[Validated]:
+    """What ``describe`` wrote, from the "validation" of a metrics.json; None if it is not there."""
+    if not isinstance(validation, Mapping):
+        return None
+    try:
+        low, high = (float(scale) for scale in validation["product_scales"])
+        lowest = float(validation["lowest_confidence"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    # metrics.json has rounded it, which must not put the image that it is of below it.
+    return Validated(lowest - ROUNDING, (low, high))
