@@ -8,12 +8,13 @@ Writes  workspace/training_demo/evaluation/results/anchors.png, one page of plot
 
 Prints the anchor coverage (share of the boxes that some anchor overlaps by an IoU), for the boxes
 as labelled and after the config's own random flips and crops; a table of the coverage that other
-input sizes and numbers of feature maps reach, and of their compute; and the lines to write into the
-config. Feature maps, anchors, crops and multiply-adds are object_detection's own. The same seed
-gives the same result.
+input sizes and numbers of feature maps reach, and of their compute; one of training in tiles; and
+the lines to write into the config. Feature maps, anchors, crops and multiply-adds are
+object_detection's own. The same seed gives the same result.
 
     python scripts/preprocessing/03_estimate_anchors.py
     python scripts/preprocessing/03_estimate_anchors.py --input 640x480 --layers 1
+    python scripts/preprocessing/03_estimate_anchors.py --tiles 2     # for records of 2 x 2 tiles
     python scripts/preprocessing/03_estimate_anchors.py --no-table    # this config only: seconds
 """
 
@@ -27,6 +28,7 @@ from typing import List, Optional, Tuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths
+from shelfdet.core.text import counted
 from shelfdet.training import options
 
 # object_detection's SSD Inception V2 feature extractor refuses smaller ones.
@@ -91,7 +93,12 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="search the best anchors for the boxes as labelled (default), or for those that "
         "training sees after random flips and crops",
     )
-    parser.add_argument("--no-table", action="store_true", help="leave out the other input sizes")
+    command_line.add_positive(
+        parser, "--tiles", 1, "measure and search for training in N x N tiles of each image"
+    )
+    parser.add_argument(
+        "--no-table", action="store_true", help="leave out the other input sizes and tiles"
+    )
     command_line.add_positive(parser, "--repeats", 4, "random crops of each image")
     command_line.add_seed(parser, "of the search and the crops")
 
@@ -110,7 +117,7 @@ def size(text: str) -> Tuple[int, int]:
 def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.anchors import figure
-    from shelfdet.config import anchor_advice, pipeline
+    from shelfdet.config import anchor_advice, pipeline, tile_advice
     from shelfdet.config.network import anchor_layers
     from shelfdet.data import labels
 
@@ -121,6 +128,10 @@ def main(argv: Optional[List[str]] = None) -> None:
             "Run step 02 again."
         )
     config = pipeline.read(args.config)
+    whole_images = images
+    if args.tiles > 1:
+        images = tile_advice.divided(images, args.tiles)
+        print(f"of {counted(len(images), 'tile')}, {args.tiles} x {args.tiles} of each image:")
     measurement = anchor_advice.measure(config, images, args.repeats, args.seed)
     network = measurement.network
     # Flushed, because the search below takes a minute.
@@ -138,11 +149,15 @@ def main(argv: Optional[List[str]] = None) -> None:
     best = found[0]
     if not args.no_table:
         print("\n".join(anchor_advice.table_lines(found, network.multiply_adds)))
+        tile_rows = tile_advice.tile_rows(config, measurement, whole_images, args.seed)
+        print("\n".join(tile_advice.table_lines(tile_rows)))
     print("\n".join(anchor_advice.advice_lines(best)))
 
     content = anchor_advice.as_json(
         args.config, args.labels, measurement, found, args.search_on, args.seed
     )
+    if not args.no_table:
+        content["tiles"] = tile_advice.as_json(tile_rows)
     json_path = args.output / "anchors.json"
     width, height = best.network.image_wh
     page = figure.Page(
@@ -160,7 +175,9 @@ def main(argv: Optional[List[str]] = None) -> None:
     page_path = args.output / "anchors.png"
     with files.replacing_together([json_path, page_path]) as (json_file, page_file):
         files.write_text(json_file, json.dumps(content, indent=1) + "\n")
-        figure.draw(page, page_file, None if args.no_photographs else args.images)
+        # Of tiles there are no files.
+        without = args.no_photographs or args.tiles > 1
+        figure.draw(page, page_file, None if without else args.images)
     print(f"\nwritten: {paths.shown(page_path)}, {paths.shown(json_path)}")
 
 

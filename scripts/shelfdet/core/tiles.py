@@ -4,8 +4,8 @@ An image is divided into N x N tiles of one size and of its own aspect ratio. Th
 has one size, so a product is N or a little less times as large in a tile as in the whole image.
 
 A product's scale is the square root of its share of the image's area, which is what ``scales`` of
-an ssd_anchor_generator are of an anchor: an anchor of scale s and aspect ratio r is s * sqrt(r) of
-the image's width and s / sqrt(r) of its height.
+an ssd_anchor_generator are of an anchor if the network's input is square: an anchor of scale s and
+aspect ratio r is s * sqrt(r) of the image's width and s / sqrt(r) of its height.
 """
 
 import math
