@@ -29,6 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/
 from shelfdet import UserError
 from shelfdet.core import command_line, files, paths
 from shelfdet.core.text import counted
+from shelfdet.data import options as data_options
 from shelfdet.training import options
 
 # object_detection's SSD Inception V2 feature extractor refuses smaller ones.
@@ -55,9 +56,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         "--images",
         **command_line.FOLDER,
         default=paths.SHELF_IMAGES,
-        help="training images for the last row of the page; where one is not there, its boxes are "
-        "drawn on blank paper (default: %(default)s)",
+        help="training images for the last row of the page; where one cannot be read, its boxes "
+        "are drawn on blank paper, and the reason is printed (default: %(default)s)",
     )
+    data_options.add_exif(parser, "as for step 02: boxes are in pixels of the upright image")
     parser.add_argument(
         "--no-photographs",
         action="store_true",
@@ -172,12 +174,15 @@ def main(argv: Optional[List[str]] = None) -> None:
             (f"best found for {width} x {height} px", best.advice.best_iou),
         ],
     )
+    photographs, unread = {}, []
+    if not args.no_photographs and args.tiles == 1:  # of tiles there are no files
+        photographs, unread = figure.read_photographs(page, args.images, args.exif)
     page_path = args.output / "anchors.png"
     with files.replacing_together([json_path, page_path]) as (json_file, page_file):
         files.write_text(json_file, json.dumps(content, indent=1) + "\n")
-        # Of tiles there are no files.
-        without = args.no_photographs or args.tiles > 1
-        figure.draw(page, page_file, None if without else args.images)
+        figure.draw(page, page_file, photographs)
+    for reason in unread:
+        print(f"\nnot drawn, only its boxes: {reason}")
     print(f"\nwritten: {paths.shown(page_path)}, {paths.shown(json_path)}")
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from conftest import load_script
 from shelfdet import UserError
-from shelfdet.anchors import anchors, coverage
+from shelfdet.anchors import anchors, coverage, figure
 from shelfdet.config import pipeline
 from shelfdet.config.network import generate_anchors
-from shelfdet.core import paths
+from shelfdet.core import drawing, paths
 from shelfdet.data import labels
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
@@ -109,6 +109,46 @@ def test_the_lines_reach_the_coverage_that_is_printed(finished):
     printed_shares = list(advice["coverage"].values())
     assert coverage.shares(measured.best_iou) == pytest.approx(printed_shares, abs=0.03)
     assert advice["multiply_adds"] > 1e8
+
+
+def test_the_lines_for_the_configs_own_network_cover_no_fewer_boxes(tmp_path, capsys):
+    write_label_file(tmp_path / "train_labels.csv", counts=(40, 50, 60))
+    options = ["--config", str(paths.SHIPPED_CONFIG), "--no-table", "--repeats", "1"]
+    options += ["--labels", str(tmp_path / "train_labels.csv"), "--no-photographs"]
+    load_script("03_estimate_anchors").main(options + ["--output", str(tmp_path / "out")])
+    assert "not drawn" not in capsys.readouterr().out
+    figures = read_figures(tmp_path)
+    (advice,) = figures["advice"]
+    assert advice["coverage"]["0.5"] >= figures["as_labelled"]["coverage"]["0.5"]
+
+
+def test_photographs_that_cannot_be_read_are_named(finished):
+    _, _, printed = finished
+    for name in ("shelf 1.jpg", "shelf 2.jpg"):
+        assert f"does not exist: {name}" in printed
+    assert printed.count("not drawn, only its boxes:") == 2
+
+
+def test_the_exif_orientation_is_applied_to_the_photographs(tmp_path, capsys, monkeypatch):
+    write_label_file(tmp_path / "train_labels.csv", counts=(5,), size_wh=(300, 400))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees: upright 300 x 400
+    lying = Image.new("RGB", (400, 300))
+    lying.save(str(tmp_path / "shelf 0.jpg"), exif=exif.tobytes())
+    drawn = []
+    monkeypatch.setattr(
+        drawing, "draw_coverage", lambda pixels, *_: drawn.append(pixels.shape) or pixels
+    )
+    options = ["--config", str(paths.SHIPPED_CONFIG), "--no-table", "--repeats", "1"]
+    options += ["--labels", str(tmp_path / "train_labels.csv"), "--images", str(tmp_path)]
+    load_script("03_estimate_anchors").main(options + ["--output", str(tmp_path / "out")])
+    assert "is 400 x 300 pixels, expected the shape of" in capsys.readouterr().out
+    load_script("03_estimate_anchors").main(
+        options + ["--output", str(tmp_path / "out"), "--exif", "apply"]
+    )
+    assert "not drawn" not in capsys.readouterr().out
+    blank_height = int(400 * figure.IMAGE_SIDE / 400)
+    assert [shape[0] for shape in drawn] == [blank_height, 400]
 
 
 def test_the_page_is_written(finished):

@@ -1,7 +1,7 @@
 """One page of plots about anchors: sizes of products, coverage, and the least covered images."""
 
 import pathlib
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import matplotlib
 
@@ -52,13 +52,16 @@ class Page(NamedTuple):
     curves: Sequence[Tuple[str, np.ndarray]]
 
 
-def draw(page: Page, path: pathlib.Path, photographs: Optional[pathlib.Path] = None) -> None:
+def draw(
+    page: Page, path: pathlib.Path, photographs: Optional[Mapping[str, np.ndarray]] = None
+) -> None:
     """Draws the page as a PNG.
 
     Args:
       page: what to show.
       path: the file to write.
-      photographs: folder of the training images; None draws their boxes on blank paper.
+      photographs: pixels of the images in the last row, by file name, as ``read_photographs``
+        returns them; the boxes of the others are drawn on blank paper.
     """
     sheet = figure.Figure(figsize=(16, 16), dpi=100)
     backend_agg.FigureCanvasAgg(sheet)
@@ -88,7 +91,7 @@ def draw(page: Page, path: pathlib.Path, photographs: Optional[pathlib.Path] = N
     _draw_size_histogram(sheet.add_subplot(grid[1, :4]), page)
     _draw_ratio_histogram(sheet.add_subplot(grid[1, 4:8]), page)
     _draw_layers(sheet.add_subplot(grid[1, 8:]), page)
-    for number, (title, image) in enumerate(least_covered_images(page, photographs)):
+    for number, (title, image) in enumerate(draw_least_covered(page, photographs or {})):
         axes = sheet.add_subplot(grid[2, number * 4 : number * 4 + 4])
         axes.imshow(np.asarray(image))
         axes.set_title(title, fontsize=11, loc="left")
@@ -96,30 +99,81 @@ def draw(page: Page, path: pathlib.Path, photographs: Optional[pathlib.Path] = N
     sheet.savefig(str(path), format="png")
 
 
-def least_covered_images(
-    page: Page, photographs: Optional[pathlib.Path] = None, count: int = SHOWN_IMAGES
+def least_covered(page: Page, count: int = SHOWN_IMAGES) -> List[Tuple[float, int]]:
+    """The images with the smallest coverage: (share of its boxes, index in ``page.images``)."""
+    is_covered = page.coverage.best_iou >= COVERED_IOU
+    shares = [
+        (float(np.mean(is_covered[page.coverage.image_index == index])), index)
+        for index in np.unique(page.coverage.image_index)
+    ]
+    return sorted(shares)[:count]
+
+
+def read_photographs(
+    page: Page, folder: pathlib.Path, exif: str = "ignore"
+) -> Tuple[Dict[str, np.ndarray], List[str]]:
+    """Reads the photographs that the page's last row shows.
+
+    Args:
+      page: as of ``draw``.
+      folder: of the training images.
+      exif: "ignore" or "apply", as for the label file: boxes are in pixels of the raw image, or of
+        the upright one.
+
+    Returns:
+      (pixels, shrunk, by file name; why others are not there, one message for each cause).
+    """
+    photographs = {}
+    reasons = []
+    for _, index in least_covered(page):
+        image = page.images[index]
+        try:
+            (path,) = layout.locate(folder, [image.filename], "train")
+            loaded = image_files.load(path, max_side=IMAGE_SIDE, exif=exif)
+        except UserError as error:
+            reasons.append(str(error))
+            continue
+        problem = _size_problem(path, loaded, image.size_wh)
+        if problem is None:
+            photographs[image.filename] = loaded.pixels
+        else:
+            reasons.append(problem)
+    return photographs, list(dict.fromkeys(reasons))  # a folder that is not there is one cause
+
+
+def _size_problem(path, loaded, labelled_wh):
+    """Why boxes of an image of ``labelled_wh`` cannot be drawn on these pixels; None if they can.
+
+    The label file of a copy of another size has the same aspect ratio: its boxes are scaled.
+    """
+    width, height = loaded.size_wh
+    labelled_width, labelled_height = labelled_wh
+    if abs(width * labelled_height - height * labelled_width) <= max(*loaded.size_wh, *labelled_wh):
+        return None
+    advice = "Give --exif apply if step 02 had it; otherwise run step 02 again"
+    return (
+        f"{path}: is {width} x {height} pixels, expected the shape of the label file's "
+        f"{labelled_width} x {labelled_height}. {advice}."
+    )
+
+
+def draw_least_covered(
+    page: Page, photographs: Mapping[str, np.ndarray]
 ) -> List[Tuple[str, Image.Image]]:
     """The images with the smallest coverage, smallest first, with their boxes drawn.
 
     Args:
-      page: as of ``draw``.
-      photographs: folder of the training images; None draws on blank paper, as is done for an image
-        that is not there.
-      count: number of images.
+      page, photographs: as of ``draw``.
 
     Returns:
       list of (title, image).
     """
     is_covered = page.coverage.best_iou >= COVERED_IOU
-    shares = [
-        (np.mean(is_covered[page.coverage.image_index == index]), index)
-        for index in np.unique(page.coverage.image_index)
-    ]
     drawn = []
-    for share, index in sorted(shares)[:count]:
+    for share, index in least_covered(page):
         image = page.images[index]
         covered = is_covered[page.coverage.image_index == index]
-        pixels = _photograph(photographs, image.filename)
+        pixels = photographs.get(image.filename)
         if pixels is None:
             pixels = _blank(image.size_wh)
         coverage_drawn = drawing.draw_coverage(
@@ -127,17 +181,6 @@ def least_covered_images(
         )
         drawn.append((f"{image.filename}: {share:.0%} of its boxes covered", coverage_drawn))
     return drawn
-
-
-def _photograph(folder, filename):
-    """Pixels of a training image, or None if there is no such file."""
-    if folder is None:
-        return None
-    try:
-        (path,) = layout.locate(folder, [filename], "train")
-    except UserError:
-        return None
-    return image_files.load(path, max_side=IMAGE_SIDE).pixels
 
 
 def _blank(size_wh):

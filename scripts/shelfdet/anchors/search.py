@@ -1,16 +1,17 @@
 """The search for the anchors that cover the most boxes, and their lines in a config."""
 
 import re
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.optimize
 
 from shelfdet.anchors import anchors, coverage
 
-# The aim is the share of boxes covered at the threshold. The mean IoU gets a small weight, to
-# decide between equals and to give the search a slope.
-MEAN_IOU_WEIGHT = 0.05
+# The aim is the number of boxes covered at the threshold. The mean IoU decides between equals: at
+# the weight of half a box it never outweighs one, because it is between 0 and 1.
+MEAN_IOU_WEIGHT = 0.5
+MEAN_IOU_TOLERANCE = 2e-4  # the search ends where all its candidates are this close
 
 # Values are written to a config with this many decimals, and measured as written.
 SCALE_DECIMALS = 4
@@ -24,6 +25,13 @@ COMMENT_PATTERN = re.compile(
 
 # Without boxes there is nothing to search on; the answer is then a square of a tenth of the input.
 SCALE_WITHOUT_BOXES = 0.1
+
+
+class Shape(NamedTuple):
+    """Of the anchors of ``ssd_anchor_generator``: ``scales`` and ``aspect_ratio`` as in Advice."""
+
+    scales: List[float]
+    aspect_ratio: float
 
 
 class Advice(NamedTuple):
@@ -50,8 +58,11 @@ def best_anchors(
     image_wh: Tuple[int, int],
     threshold: float = coverage.COVERED_IOU,
     seed: int = 0,
+    known: Optional[Shape] = None,
 ) -> Advice:
     """The ``scales`` and the ``aspect_ratios`` with which the most boxes are covered.
+
+    The search is random: it finds the best or nearly the best.
 
     Args:
       boxes_xyxy: (N, 4), resized.
@@ -59,55 +70,95 @@ def best_anchors(
       image_wh: size of the network's input.
       threshold: the IoU from which a box is covered; the matcher's.
       seed: of the search; the same seed gives the same result.
+      known: what the config has now for the same feature maps. It is returned where the search
+        finds nothing that covers more boxes, or as many with a higher mean IoU.
     """
-    sizes, ratio = _search(boxes_xyxy, grids_wh, image_wh, threshold, seed)
-    # Rounded before measuring: the coverage is that of the values as they are written.
-    scales = [round(size / min(image_wh), SCALE_DECIMALS) for size in sizes]
-    aspect_ratio = round(ratio, RATIO_DECIMALS)
-    layers = anchors.ssd_layers(grids_wh, image_wh, scales, aspect_ratio)
-    best_iou, _ = coverage.best_iou(boxes_xyxy, layers)
-    return Advice(
-        tuple(image_wh), list(grids_wh), scales, aspect_ratio, layers, threshold, best_iou
-    )
+    shapes = [_search(boxes_xyxy, grids_wh, image_wh, threshold, seed)]
+    if known is not None:
+        shapes.append(known)
+    found = []
+    for scales, aspect_ratio in shapes:
+        layers = anchors.ssd_layers(grids_wh, image_wh, scales, aspect_ratio)
+        best_iou, _ = coverage.best_iou(boxes_xyxy, layers)
+        found.append(
+            Advice(
+                tuple(image_wh), list(grids_wh), scales, aspect_ratio, layers, threshold, best_iou
+            )
+        )
+    return max(found, key=_quality)
+
+
+def shape_of(layers: Sequence[anchors.Layer], image_wh: Tuple[int, int]) -> Optional[Shape]:
+    """The scales and the aspect ratio of anchors, as a config has them; None if ratios differ."""
+    widths, heights = np.array([layer.anchor_wh for layer in layers], dtype=np.float64).T
+    ratios = widths / heights
+    if not np.allclose(ratios, ratios[0], rtol=1e-4):
+        return None
+    scales = np.sqrt(widths * heights) / min(image_wh)
+    return Shape([_as_written(scale) for scale in scales], _as_written(ratios[0]))
+
+
+def _as_written(value):
+    """A number as ``generator_lines`` writes it: object_detection computes in float32."""
+    return float(f"{value:g}")
+
+
+def _quality(advice):
+    """(number of covered boxes, mean IoU), which are compared in this order."""
+    if not len(advice.best_iou):
+        return 0, 0.0
+    return int(np.sum(advice.best_iou >= advice.threshold)), float(np.mean(advice.best_iou))
 
 
 def _search(boxes_xyxy, grids_wh, image_wh, threshold, seed):
-    """Differential evolution over the logarithms of one size per layer and one aspect ratio.
+    """Differential evolution over the logarithms of one scale per layer and one aspect ratio.
 
     The share of covered boxes is a step function, so a gradient does not help. An evaluation takes
     a fraction of a millisecond because the distances to the nearest centres are computed once.
 
     Returns:
-      (sizes in pixels, the square root of the area, one for each layer; aspect ratio).
+      the Shape.
     """
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     # Boxes without area have no logarithm of their size, and no anchor can cover them.
     boxes_xyxy = boxes_xyxy[(boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)]
     layer_count = len(grids_wh)
     if not len(boxes_xyxy):
-        return [SCALE_WITHOUT_BOXES * min(image_wh)] * layer_count, 1.0
+        return Shape([SCALE_WITHOUT_BOXES] * layer_count, 1.0)
     # Only the grids of these layers matter; their anchors' size is what is searched.
     grids = anchors.ssd_layers(grids_wh, image_wh, [SCALE_WITHOUT_BOXES] * layer_count, 1.0)
     cells = [coverage.nearest_cell(boxes_xyxy, layer) for layer in grids]
 
+    weight = MEAN_IOU_WEIGHT / len(boxes_xyxy)
+
     # Logarithms, because sizes and ratios differ by factors.
     def loss(logarithms: np.ndarray) -> float:
-        *sizes, ratio = np.exp(logarithms)
+        scales, ratio = _shape(logarithms)
         root = ratio**0.5
+        sizes = [scale * min(image_wh) for scale in scales]
         ious = [
             coverage.iou_at(cell, (size * root, size / root)) for cell, size in zip(cells, sizes)
         ]
         best = np.max(ious, axis=0)
-        return -np.mean(best >= threshold) - MEAN_IOU_WEIGHT * np.mean(best)
+        return -np.mean(best >= threshold) - weight * np.mean(best)
 
     width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
-    bounds = [_bounds(np.sqrt(width * height))] * layer_count + [_bounds(width / height)]
+    sizes = np.sqrt(width * height) / min(image_wh)
+    bounds = [_bounds(sizes)] * layer_count + [_bounds(width / height)]
     # No final polishing: it follows the gradient, which is 0 almost everywhere.
+    tolerance = weight * MEAN_IOU_TOLERANCE
     found = scipy.optimize.differential_evolution(
-        loss, bounds, seed=seed, popsize=15, tol=1e-5, maxiter=80, polish=False
+        loss, bounds, seed=seed, popsize=15, tol=tolerance, maxiter=80, polish=False
     )
-    *sizes, ratio = (float(value) for value in np.exp(found.x))
-    return sizes, ratio
+    return _shape(found.x)
+
+
+def _shape(logarithms):
+    """The Shape of a point of the search, rounded: measured are the values as they are written."""
+    *scales, ratio = (float(value) for value in np.exp(logarithms))
+    # At least one in the last decimal: a scale or ratio of 0 is none.
+    scales = [max(round(scale, SCALE_DECIMALS), 10**-SCALE_DECIMALS) for scale in scales]
+    return Shape(scales, max(round(ratio, RATIO_DECIMALS), 10**-RATIO_DECIMALS))
 
 
 def _bounds(values):

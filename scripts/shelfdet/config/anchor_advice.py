@@ -143,22 +143,37 @@ def candidates(
             sizes.append((table_wh, counts))
     found = []
     for size_wh, counts in progress(sizes, "input sizes"):
-        found += _candidates_of_size(config, size_wh, counts, searched, labelled, seed)
+        found += _candidates_of_size(config, measurement, size_wh, counts, searched, labelled, seed)
     return found
 
 
-def _candidates_of_size(config, image_wh, layer_counts, searched, labelled, seed):
+def _candidates_of_size(config, measurement, image_wh, layer_counts, searched, labelled, seed):
     """Candidates for one input size; ``searched`` and ``labelled`` are normalised boxes, (N, 4)."""
     threshold = pipeline.matcher(config).matched or coverage.COVERED_IOU
     searched = boxes.scale(searched, (1, 1), image_wh)
     labelled = boxes.scale(labelled, (1, 1), image_wh)
     found = []
     for network in networks.build_networks(config, layer_counts, image_wh):
-        advice = search.best_anchors(searched, network.grids_wh, image_wh, threshold, seed)
+        known = _own_shape(measurement, network)
+        advice = search.best_anchors(searched, network.grids_wh, image_wh, threshold, seed, known)
         # The search may have used augmented boxes; all rows report the boxes as labelled.
         labelled_iou, _ = coverage.best_iou(labelled, advice.layers)
         found.append(Candidate(network, advice._replace(best_iou=labelled_iou)))
     return found
+
+
+def _own_shape(measurement, network):
+    """The config's own anchors, if they are one in a cell and for the feature maps of ``network``.
+
+    Those of several in a cell are no candidates: they may cover more boxes than one can.
+    """
+    own = measurement.network
+    is_same = own.image_wh == network.image_wh and list(own.grids_wh) == list(network.grids_wh)
+    if not is_same or set(measurement.anchors.per_cell) != {1}:
+        return None
+    generated = measurement.anchors
+    layers = networks.anchor_layers(generated.anchors_xyxy, generated.layer, own)
+    return search.shape_of(layers, own.image_wh)
 
 
 def _normalised(boxes_by_image, image_wh):
