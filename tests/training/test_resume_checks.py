@@ -122,7 +122,8 @@ def test_other_boxes_in_validation_images_are_refused(run_of_labels, tmp_path, r
     write_labels(tmp_path, "val", *rows, row)
     expected = (
         r"run: the boxes of 1 validation image \(val_b.JPG\) were changed .* APs on different "
-        "boxes cannot be compared. Start a new run: .*--start-from .*run/best/model.ckpt-STEP.*restore"
+        r"boxes cannot be compared. Start a new run: .*--start-from .*run/best/model.ckpt-STEP.*"
+        "restore"
     )
     with pytest.raises(UserError, match=expected):
         plan.make_plan(config_path, folder)
