@@ -57,7 +57,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=command_line.score,
         metavar="SCORE",
         help="for precision and recall (default: that of the metrics.json beside the graph)",
     )

@@ -106,14 +106,21 @@ def test_an_interrupt_waits_for_the_end_of_a_short_block(number):
 
 NUMBER = "expected a whole number of at least"
 SHARE = "expected a number above 0 and below 1"
+SEED = "expected a whole number from 0 to 4294967295"
+SCORE = "expected a score from 0 to 1"
+NO_NUMBER = ["nan", "inf", "half", ""]
 
 
 @pytest.mark.parametrize(
     "convert, refused, expected",
     [
-        (command_line.positive, ["0", "-1", "1.5", "two", ""], f"{NUMBER} 1"),
+        (command_line.positive, ["0", "-1", "1.5", "two", "", "²", "٣"], f"{NUMBER} 1"),
         (command_line.not_negative, ["-1", "1.5", "two", ""], f"{NUMBER} 0"),
-        (command_line.share, ["0", "1", "-0.5", "nan", "half", ""], SHARE),
+        (command_line.seed, ["-1", "4294967296", "1.5", "two", ""], SEED),
+        (command_line.finite, NO_NUMBER, "expected a finite number"),
+        (command_line.above_zero, ["0", "-0.5"] + NO_NUMBER, "expected a number above 0"),
+        (command_line.score, ["-0.1", "1.1"] + NO_NUMBER, SCORE),
+        (command_line.share, ["0", "1", "-0.5"] + NO_NUMBER, SHARE),
     ],
 )
 def test_types_of_options_refuse_other_values(convert, refused, expected):
@@ -127,6 +134,10 @@ def test_types_of_options_return_the_number():
     assert command_line.positive("12") == 12
     assert command_line.not_negative("0") == 0
     assert command_line.share("0.25") == 0.25
+    assert command_line.seed("4294967295") == 2**32 - 1
+    assert command_line.finite("-2.5") == -2.5
+    assert command_line.above_zero("0.5") == 0.5
+    assert (command_line.score("0"), command_line.score("1")) == (0, 1)
 
 
 def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(capsys):
@@ -142,6 +153,7 @@ def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(cap
     assert re.search(r"--wait-seconds S +before the next try \(default: 3\)", parser.format_help())
     for options, message in (
         (["--run", "a"], "unrecognized arguments: --run a"),
+        (["--seed", "-1"], f"--seed: found '-1', {SEED}"),
         (["--wait-seconds", "0"], f"--wait-seconds: found '0', {NUMBER} 1"),
     ):
         with pytest.raises(SystemExit):

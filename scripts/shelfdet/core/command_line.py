@@ -19,6 +19,7 @@ PATH = {"type": pathlib.Path, "metavar": "PATH"}
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, which shells expect of a program that Ctrl-C ended
 POSTPONED_SECONDS = 0.01  # a signal that arrives where Python ignores exceptions
+LARGEST_SEED = 2**32 - 1  # of numpy.random.RandomState
 WEAKREF_MODULES = ("weakref.py", "_weakrefset.py")  # called when an object is gone
 STOPPED = "\nstopped by Ctrl-C"
 
@@ -149,7 +150,9 @@ def make_parser(docstring: Optional[str]) -> argparse.ArgumentParser:
 
 def add_seed(parser: argparse.ArgumentParser, use: str) -> None:
     """Adds --seed, by default 0. ``use``: what is random."""
-    parser.add_argument("--seed", type=int, default=0, help=f"{use} (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help=f"{use} (default: %(default)s)"
+    )
 
 
 def add_positive(
@@ -171,17 +174,49 @@ def not_negative(text: str) -> int:
     return _at_least(0, text)
 
 
+def seed(text: str) -> int:
+    """A seed that NumPy takes, as the ``type`` of an argparse option."""
+    if not _is_whole(text) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a whole number from 0 to {LARGEST_SEED}"
+        )
+    return int(text)
+
+
 def _at_least(least: int, text: str) -> int:
-    if not text.isdigit() or int(text) < least:
+    if not _is_whole(text) or int(text) < least:
         raise argparse.ArgumentTypeError(
             f"found {text!r}, expected a whole number of at least {least}"
         )
     return int(text)
 
 
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def finite(text: str) -> float:
+    """A finite number, as the ``type`` of an argparse option: float() also takes nan and inf."""
+    return _number(text, lambda number: True, "a finite number")
+
+
+def above_zero(text: str) -> float:
+    """A number above 0, as the ``type`` of an argparse option."""
+    return _number(text, lambda number: number > 0, "a number above 0")
+
+
+def score(text: str) -> float:
+    """A number from 0 to 1, as the ``type`` of an argparse option."""
+    return _number(text, lambda number: 0 <= number <= 1, "a score from 0 to 1")
+
+
 def share(text: str) -> float:
     """A number above 0 and below 1, as the ``type`` of an argparse option."""
+    return _number(text, lambda number: 0 < number < 1, "a number above 0 and below 1")
+
+
+def _number(text: str, is_valid: Callable[[float], bool], expected: str) -> float:
     number = parse_number(text)
-    if number is None or not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0 and below 1")
+    if number is None or not is_valid(number):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
     return number

@@ -94,7 +94,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=float,
+        type=command_line.score,
         default=0.0,
         metavar="SCORE",
         help="leave out boxes of lower scores, for a smaller file; AP is lower without them "
@@ -115,7 +115,7 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=command_line.score,
         metavar="SCORE",
         help="draw and count boxes from this score on (default: the one in --metrics if that is of "
         f"this graph, else {DEFAULT_THRESHOLD})",
@@ -131,12 +131,10 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error("name --labels FILE, --images FOLDER, or both")
-    if not 0 <= args.min_score < 1:
-        parser.error(f"--min-score {args.min_score:g}: expected a score from 0 to below 1")
+    if args.min_score == 1:
+        parser.error("--min-score 1: no box would be left; expected a score below 1")
     if args.threshold is not None and not args.draw:
         parser.error("--threshold is for --draw; without it every score is kept")
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        parser.error(f"--threshold {args.threshold:g}: expected a score from 0 to 1")
 
 
 def graph_file(path: pathlib.Path) -> pathlib.Path:

@@ -140,7 +140,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=command_line.finite,
         metavar="SCORE",
         help="count detections from this score on, in place of choosing it",
     )
@@ -184,8 +184,6 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(
             "--threshold and --val-detections both give the threshold; expected one of them"
         )
-    if args.threshold is not None and not math.isfinite(args.threshold):
-        parser.error(f"--threshold {args.threshold}: expected a finite number")
     if args.val_detections and len(args.val_detections) != (2 if args.compare else 1):
         expected = "two files with --compare" if args.compare else "one file"
         parser.error(f"--val-detections: expected {expected}, found {len(args.val_detections)}")

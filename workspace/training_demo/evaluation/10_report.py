@@ -68,7 +68,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-mb",
-        type=float,
+        type=command_line.above_zero,
         metavar="MB",
         default=20,
         help="size of the file (default: %(default)s)",
