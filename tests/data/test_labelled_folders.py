@@ -309,6 +309,26 @@ def test_mistakes_in_label_files(source, labels_of, tmp_path, spoil, expected):
     assert not (tmp_path / "out" / "ShelfImages").exists()
 
 
+def test_a_truncated_file_beside_whole_ones(source, labels_of):
+    folder = source("{}", "{}", suffix=".json", text=labelme_text)
+    for name in ("train/a.json", "test/t.json"):
+        path = folder / name
+        path.write_text(path.read_text()[:-40])
+    message = message_of(labels_of, folder)
+    assert "a.json: is no complete JSON (" in message and "t.json: is no complete" in message
+
+
+def test_shares_are_of_the_turned_image_where_labels_were_drawn_on_it(source, labels_of):
+    folder = source("images/{}", "labels/{}", **{"data.yaml": "names: [can]\n"})
+    path = folder / "images" / "train" / "a.jpg"
+    with Image.open(str(path)) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # turned by a quarter
+        image.save(str(path), exif=exif)
+    assert labels_of(folder)["train"][0] == "a.jpg,100,80,product,10,20,30,60"
+    assert labels_of(folder, "--exif", "apply")["train"][0] == "a.jpg,80,100,product,8,25,24,75"
+
+
 def test_lists_of_classes_that_differ(source, labels_of):
     lists = {"train/classes.txt": "can\nbox\n", "test/classes.txt": "box\ncan\n"}
     message = message_of(labels_of, source("{}", "{}", **lists))

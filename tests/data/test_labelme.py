@@ -178,7 +178,10 @@ def test_files_that_were_saved_by_other_editors(source):
 
 def test_a_file_as_labelme_reads_it(tmp_path):
     """labelme 6.3.1 wants all of these keys, and numbers as points."""
-    rows = [BoxRow("", "käse 棚", (1, 2, 30.25, 40), 0.5)]
+    rows = [
+        BoxRow("", "käse 棚", (1, 2, 30.25, 40), 0.5),
+        BoxRow("", "edge", (1, 2, 3, 4), left_out="lines"),
+    ]
     labelme.write([ImageBoxes("a.b.jpg", "", (100, 80), rows)], tmp_path, "../img")
     assert json.loads((tmp_path / "a.b.json").read_text(encoding="utf-8")) == {
         "version": "5.0.1",

@@ -208,6 +208,7 @@ def test_files_are_read_as_they_were_written(tmp_path_factory, size_wh, boxes):
 def test_a_label_file_as_labelimg_reads_it(tmp_path):
     """LabelImg 1.8 splits a line at single spaces into exactly five fields."""
     rows = [BoxRow("", "can", (10, 20, 30, 60), 0.5), BoxRow("", "box", (0, 0, 100, 80), 0.25)]
+    rows.append(BoxRow("", "edge", (1, 2, 3, 4), left_out="lines"))
     image = ImageBoxes("a.b.jpg", "", (100, 80), rows)
     yolo.write([image, ImageBoxes("empty.jpg", "", (9, 9), [])], tmp_path, ["box", "can"])
     assert (tmp_path / "classes.txt").read_text() == "box\ncan\n"

@@ -270,6 +270,8 @@ def _chosen(folder: pathlib.Path, seen: _Seen) -> Annotations:
         ((format, files),) = seen.by_format.items()
         found = Annotations(format, files)
         if found.is_one_file_an_image():
+            # Broken files are of it, too, if all in their folder are: its reader names each.
+            files += _broken_files(seen, formats.FORMATS[format].suffixes)
             _refuse_equal_names(folder, files)
             return found
         if len(files) == 1 or _belong_together(files):
@@ -324,6 +326,13 @@ def _refuse_broken_files(files: List[pathlib.Path], seen: _Seen) -> None:
     for path, reason in seen.others.items():
         if reason and (path.parent, path.suffix.lower()) in beside:
             raise UserError(f"{reason} Or, if it is none of the annotations, move it away.")
+
+
+def _broken_files(seen: _Seen, suffixes: Iterable[str]) -> List[pathlib.Path]:
+    """The files of some suffixes that cannot be read."""
+    return [
+        path for path, reason in seen.others.items() if reason and path.suffix.lower() in suffixes
+    ]
 
 
 def _belong_together(files: List[pathlib.Path]) -> bool:

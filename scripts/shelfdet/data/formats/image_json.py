@@ -26,7 +26,11 @@ def read_object(
         problems.add("", str(error))
         return None
     except (ValueError, RecursionError) as error:
-        problems.add(file.name, f"is no complete JSON ({error}); expected {title}. Save it again.")
+        problems.add(
+            file.name,
+            f"is no complete JSON ({error}); expected {title}. Save it again, or move it away if "
+            "it is of no image.",
+        )
         return None
     found = content.get(key) if isinstance(content, dict) else None
     if isinstance(found, list):
@@ -35,7 +39,9 @@ def read_object(
     if not isinstance(content, dict):
         found = f"is {shown(content)}"
     problems.add(
-        file.name, f"{found}; expected {title}, an object with a list {key}. Save it again."
+        file.name,
+        f"{found}; expected {title}, an object with a list {key}. Save it again, or move it away "
+        "if it is of no image.",
     )
     return None
 

@@ -98,14 +98,15 @@ def text_of(image: ImageBoxes, image_folder: str = "") -> str:
     """The file of an image.
 
     Args:
-      image: with a size and boxes in pixels. Scores are kept as "score", which labelme passes on.
+      image: with a size and boxes in pixels; rows that are no boxes are left out. Scores are kept
+        as "score", which labelme passes on.
       image_folder: as in ``write``.
     """
     width, height = image.size_wh
     content = {
         "version": VERSION,
         "flags": {},
-        "shapes": [_shape(row) for row in image.rows],
+        "shapes": [_shape(row) for row in image.rows if not row.left_out],
         "imagePath": f"{image_folder}/{image.filename}" if image_folder else image.filename,
         "imageData": None,
         "imageHeight": int(height),

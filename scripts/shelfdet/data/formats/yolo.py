@@ -134,7 +134,7 @@ def text_of(image: ImageBoxes, labels: Sequence[str], scored: bool = False) -> s
     """The label file of an image.
 
     Args:
-      image: with a size and boxes in pixels.
+      image: with a size and boxes in pixels; rows that are no boxes are left out.
       labels: the names of the classes in their order.
       scored: whether to write the scores, which no labelling tool reads.
     """
@@ -142,6 +142,8 @@ def text_of(image: ImageBoxes, labels: Sequence[str], scored: bool = False) -> s
     width, height = image.size_wh
     lines = []
     for row in image.rows:
+        if row.left_out:
+            continue
         xmin, ymin, xmax, ymax = row.box_xyxy
         shares = (
             (xmin + xmax) / 2 / width,
