@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from shelfdet.data import formats
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md"] + sorted((ROOT / "docs").glob("*.md"))
 PAGES += [ROOT / "workspace" / "training_demo" / "training" / "RUNS.md"]
@@ -127,6 +129,12 @@ def test_script_commands_use_options_that_the_script_has(page, command):
     assert (ROOT / script).is_file(), script
     for option in re.findall(r"(?<!\S)(--[a-z][a-z-]*)", command.split(script, 1)[1]):
         assert re.search(rf"{option}\b", help_of(script)), option
+
+
+def test_every_format_of_annotations_is_in_the_table():
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"^\| [^|]+ \| `(\w+)` \|", text, re.MULTILINE))
+    assert described == set(formats.ANNOTATION_FORMATS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
