@@ -45,6 +45,7 @@ def test_object_detection_reads_the_same(tmp_path):
         ("item { id: 0 name: 'x' }", "item 1: id 0 of 'x'; expected a whole number from 1"),
         ("\nitem { id: -1 name: 'x' }", "item 1: id -1 of 'x'"),
         ("item {\n id: 1.5 name: 'x' }", "line 2: "),
+        ("item { id: 1 name: product }", "found: 'product'; expected item { id: 1"),
         ("item { id: 99999999999 name: 'x' }", "line 1: "),
         ("item { id: 1 id: 2 name: 'x' }", 'line 1: Message type "object_detection'),
         ("item { id: 1 }", "item 1: without name"),

@@ -145,8 +145,13 @@ def _read_label_map(key: str, written: str, root: PathLike, findings: Findings) 
     try:
         return label_map_file.read_label_map(path)
     except UserError as error:
-        # The message says what to correct.
-        findings.error(key, found=str(error), expected="a label map", path=path)
+        findings.error(
+            key,
+            found=str(error),
+            expected="a label map",
+            write=f"{label_map_file.EXAMPLE}\none item for each class",
+            path=path,
+        )
         return None
 
 
