@@ -323,7 +323,7 @@ def test_shares_are_of_the_turned_image_where_labels_were_drawn_on_it(source, la
     path = folder / "images" / "train" / "a.jpg"
     with Image.open(str(path)) as image:
         exif = image.getexif()
-        exif[0x0112] = 6  # turned by a quarter
+        exif[0x0112] = 6  # rotated by a quarter
         image.save(str(path), exif=exif)
     assert labels_of(folder)["train"][0] == "a.jpg,100,80,product,10,20,30,60"
     assert labels_of(folder, "--exif", "apply")["train"][0] == "a.jpg,80,100,product,8,25,24,75"
