@@ -18,6 +18,8 @@ from shelfdet import UserError
 from shelfdet.core import files, paths, text
 from shelfdet.data import groups, labels
 
+# The Grocery Dataset's names: camera, planogram, rank of the top shelf, number of shelves, copy.
+# Group 1, all but the copy, is the shelf.
 _SCHEME = re.compile(r"^((C\d+)_(P\d+)_N\d+_S\d+)_\d+\.[^.]+$")
 
 # Three of the twelve planograms each, chosen so that the folds have 86, 88, 91 and 89 of the 354

@@ -1,4 +1,8 @@
-"""Draws images of shelves with products that do not exist, and their boxes, as a dataset."""
+"""Draws images of shelves with products that do not exist, and their boxes, as a dataset.
+
+The numbers of the drawing (shares of sizes, colours, noise, light) only have to give shelves that
+look like photographs; no other code depends on them.
+"""
 
 import functools
 import importlib.util

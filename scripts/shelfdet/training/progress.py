@@ -16,6 +16,7 @@ LINES_KEPT = 15  # of the end of the log, shown when a failed training printed n
 MESSAGE_LINES = 12  # of an exception's own message; a longer one is cut
 SECONDS_BETWEEN_LINES = 60  # of progress, where standard error is no terminal
 
+# Lines of tf.estimator's log: model_main.py tells its progress in no other way.
 LOSS_LINE = re.compile(r"INFO:tensorflow:loss = ([\d.e+-]+|nan), step = (\d+)")
 STATE_LINE = re.compile(r"INFO:tensorflow:Starting (evaluation|training)")
 EVALUATION_LINE = re.compile(r"INFO:tensorflow:Saving dict for global step (\d+)")
