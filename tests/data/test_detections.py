@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from annotation_samples import (
     DETECTIONS,
+    HEADER,
     LABELS,
     PRODUCT,
     SCORED_HEADER,
+    VOC_OBJECT,
     coco,
     coco_annotation,
     coco_with,
@@ -196,6 +198,43 @@ def test_equal_boxes_of_ground_truth_count_once(tmp_path):
     }
     for format, path in path_of.items():
         assert len(detections.read_detections(path, format, scored=False)[0].classes) == 1
+
+
+def ground_truth_files(folder, box_xyxy):
+    """The same ground-truth box of a.jpg, 100 x 80 pixels, in several formats."""
+    xmin, ymin, xmax, ymax = box_xyxy
+    bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
+    row = ",".join(str(side) for side in box_xyxy)
+    objects = VOC_OBJECT.format("product", *box_xyxy)
+    return {
+        "coco": write_file(folder / "t.json", coco_with(bbox=bbox)),
+        "csv": write_file(folder / "t.csv", HEADER + f"a.jpg,100,80,product,{row}\n"),
+        "voc": write_file(folder / "voc" / "a.xml", voc(objects=objects)).parent,
+        "text": write_file(folder / "text" / "a.txt", "product " + row.replace(",", " ")).parent,
+    }
+
+
+def test_ground_truth_of_every_format_is_clipped_where_it_is_outside_by_rounding(tmp_path):
+    known = [detected("a.jpg", size_wh=(100, 80))]
+    for format, path in ground_truth_files(tmp_path, (-0.5, 2, 30, 81)).items():
+        image = detections.read_detections(path, format, scored=False, known=known)[0]
+        assert image.boxes_xyxy.tolist() == [[0, 2, 30, 80]], format
+
+
+@pytest.mark.parametrize("box_xyxy", [(-2, 2, 30, 40), (1, 2, 102, 40), (30, 2, 1, 40)])
+def test_ground_truth_of_every_format_is_refused_where_it_is_outside_by_more(tmp_path, box_xyxy):
+    known = [detected("a.jpg", size_wh=(100, 80))]
+    for format, path in ground_truth_files(tmp_path, box_xyxy).items():
+        message = message_of(path, format, scored=False, known=known)
+        assert "the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g}".format(*box_xyxy) in message
+        assert "--clip" not in message  # which is for detections
+
+
+def test_ground_truth_in_csv_needs_no_sizes(tmp_path):
+    content = "filename,class,xmin,ymin,xmax,ymax\na.jpg,product,1,2,30,40\n"
+    path = write_file(tmp_path / "t.csv", content)
+    (image,) = detections.read_detections(path, "csv", scored=False)
+    assert image.size_wh is None and image.boxes_xyxy.tolist() == [[1, 2, 30, 40]]
 
 
 def test_a_bare_list_of_coco_results_needs_the_ground_truth(tmp_path):

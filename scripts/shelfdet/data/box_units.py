@@ -80,6 +80,14 @@ def area(box_xyxy: Box) -> float:
     return max(xmax - xmin, 0) * max(ymax - ymin, 0)
 
 
+def without_rounding(box_xyxy: Box, size_wh: Size) -> Optional[Tuple[float, ...]]:
+    """The part of a box inside its image; None if more than rounding is outside, or all."""
+    inside_xyxy = clipped(box_xyxy, size_wh)
+    if area(inside_xyxy) == 0 or outside_px(box_xyxy, size_wh) > ROUNDING_PX:
+        return None
+    return inside_xyxy
+
+
 def too_far_outside(box_xyxy: Box, size_wh: Size) -> str:
     """Why clipping would change a box with an area too much; empty where it may be clipped."""
     outside = outside_px(box_xyxy, size_wh)

@@ -11,7 +11,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.core import boxes
 from shelfdet.core.text import PathLike, Problems, listed, shown
-from shelfdet.data import box_units, formats, labels
+from shelfdet.data import box_units, formats
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
 # With --clip: share of the boxes that may be more than half outside their image. Detectors that do
@@ -80,6 +80,7 @@ def read_detections(
         named after their images, and a size where the format states none.
       coco_ground_truth: the ground truth's JSON, which a bare list of COCO results needs.
       clip: clip boxes at the image's edge, and drop what is outside, instead of refusing them.
+        Without it, those of ground truth are clipped that are outside by rounding.
       check_boxes: False leaves boxes as the file states them, inverted or outside their image, for
         the search of the reason.
 
@@ -97,12 +98,6 @@ def read_detections(
         with ``clip``, too many boxes of which it would remove more than half.
     """
     assert format in formats.DETECTION_FORMATS, format
-    # Label files of this workspace are read as all steps read them.
-    if format == "csv" and not scored and check_boxes:
-        return [
-            Detections(image.filename, image.size_wh, image.boxes_xyxy, None, image.classes)
-            for image in labels.read_labels(path)
-        ]
     known_sizes = {image.filename: image.size_wh for image in known or ()}
     options = {"ground_truth": coco_ground_truth} if format == "coco" else {}
     problems = Problems(path)
@@ -137,7 +132,7 @@ def _check_boxes(
     checked = []
     for image in images:
         clipping.add(image.rows, image.size_wh)
-        rows = [_checked_row(row, image.size_wh, clip, problems) for row in image.rows]
+        rows = [_checked_row(row, image.size_wh, scored, clip, problems) for row in image.rows]
         checked.append(image._replace(rows=[row for row in rows if row is not None]))
     if clip:
         clipping.check(problems)
@@ -214,7 +209,7 @@ def _detections(image: ImageBoxes, scored: bool) -> Detections:
 
 
 def _checked_row(
-    row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
+    row: BoxRow, size_wh: Optional[Tuple[int, int]], scored: bool, clip: bool, problems: Problems
 ) -> Optional[BoxRow]:
     """The row with its box inside the image; None where it is dropped, or after a problem."""
     if row.left_out:
@@ -235,13 +230,14 @@ def _checked_row(
     if not row.label:
         problems.add(row.place, "the class is empty; expected the name of one. Write it.")
         return None
-    box_xyxy = _checked_box(row, size_wh, clip, problems)
+    box_xyxy = _checked_box(row, size_wh, scored, clip, problems)
     return None if box_xyxy is None else row._replace(box_xyxy=box_xyxy)
 
 
 def _checked_box(
-    row: BoxRow, size_wh: Optional[Tuple[int, int]], clip: bool, problems: Problems
+    row: BoxRow, size_wh: Optional[Tuple[int, int]], scored: bool, clip: bool, problems: Problems
 ) -> Optional[Tuple[float, ...]]:
+    """The box of a row, of ground truth the part inside; None as ``_checked_row`` returns it."""
     xmin, ymin, xmax, ymax = row.box_xyxy
     box_text = f"the box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
     if xmax <= xmin or ymax <= ymin:
@@ -253,23 +249,30 @@ def _checked_box(
         return None
     # Where the size is not known, only the left and the upper edge are.
     width, height = (np.inf, np.inf) if size_wh is None else size_wh
-    if box_units.outside_px(row.box_xyxy, (width, height)) <= box_units.ROUNDING_PX:
-        return row.box_xyxy
+    is_rounding = box_units.outside_px(row.box_xyxy, (width, height)) <= box_units.ROUNDING_PX
+    if scored and is_rounding:
+        return row.box_xyxy  # detections are scored as they are
+    inside_xyxy = box_units.without_rounding(row.box_xyxy, (width, height))
+    if not scored and inside_xyxy is not None:
+        return inside_xyxy
     if clip:
         clipped_xyxy = boxes.clip(row.box_xyxy, (width, height))
         has_area = boxes.areas(clipped_xyxy)[0] > 0
         return tuple(clipped_xyxy[0].tolist()) if has_area else None
+    how_to_clip = "clip them with --clip"
+    if not scored:
+        how_to_clip = "write label files from the annotations with `make data`, which clips them"
     if size_wh is None:
         problems.add(
             row.place,
             f"{box_text} starts outside its image; expected pixels of the image on disk, from 0. "
-            "Correct the boxes, or clip them with --clip.",
+            f"Correct the boxes, or {how_to_clip}.",
         )
     else:
         problems.add(
             row.place,
             f"{box_text} reaches outside its image of {width} x {height} pixels; expected pixels "
-            "of the image on disk. Scale the boxes, or clip them with --clip.",
+            f"of the image on disk. Scale the boxes, or {how_to_clip}.",
         )
     return None
 

@@ -69,8 +69,8 @@ def _parse(path: PathLike) -> string_int_label_map_pb2.StringIntLabelMap:
     except text_format.ParseError as error:
         reason = str(error).split(" : ", 1)[-1].rstrip(".")
         raise UserError(
-            f"{path}: line {error.GetLine()}: {reason}; expected {EXAMPLE}. Correct this line, or a "
-            "brace above it."
+            f"{path}: line {error.GetLine()}: {reason}; expected {EXAMPLE}. Correct this line, or "
+            "a brace above it."
         ) from error
 
 

@@ -95,8 +95,9 @@ def _checked_rows(image: ImageBoxes, problems: Problems) -> List[Tuple[str, Sequ
     """(class, box) of every row, each once; notes boxes outside the image."""
     kept: Dict[Tuple[str, Sequence[float]], None] = collections.OrderedDict()
     for row in image.rows:
-        if _is_inside(row.box_xyxy, image.size_wh):
-            kept[row.label, box_units.clipped(row.box_xyxy, image.size_wh)] = None
+        box_xyxy = box_units.without_rounding(row.box_xyxy, image.size_wh)
+        if box_xyxy is not None:
+            kept[row.label, box_xyxy] = None
             continue
         problems.add(
             row.place,
@@ -106,11 +107,3 @@ def _checked_rows(image: ImageBoxes, problems: Problems) -> List[Tuple[str, Sequ
             "`make data`, which clips or refuses it.",
         )
     return list(kept)
-
-
-def _is_inside(box_xyxy: Sequence[float], size_wh: Tuple[int, int]) -> bool:
-    """Whether a box has an area inside its image, and reaches outside by no more than rounding."""
-    has_area = box_units.area(box_xyxy) > 0
-    if not has_area or box_units.area(box_units.clipped(box_xyxy, size_wh)) == 0:
-        return False
-    return box_units.outside_px(box_xyxy, size_wh) <= box_units.ROUNDING_PX
