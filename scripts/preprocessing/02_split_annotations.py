@@ -72,7 +72,15 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import annotation_files, dataset, groups, layout, splits, validation
+    from shelfdet.data import (
+        annotation_files,
+        box_edges,
+        dataset,
+        groups,
+        layout,
+        splits,
+        validation,
+    )
     from shelfdet.data.label_map import read_label_map
 
     label_map = read_label_map(args.label_map)
@@ -99,6 +107,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         not_used=layout.not_used_reasons(found),
         **options.checking(args),
     ).labelled
+    for line in box_edges.report(labelled, image_paths, args.exif):
+        print(line)
     names = [image.filename for image in labelled]
     image_groups = splits.image_groups({name: image_paths[name] for name in names})
     for line in groups.described(image_groups):
