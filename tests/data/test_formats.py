@@ -244,6 +244,11 @@ def test_bad_grocery_rows(source, rows, expected):
         assert part in message
 
 
+def test_a_row_of_empty_fields_is_an_image_without_boxes(source):
+    first, second = read(source("grocery", "a.jpg,1,2,3,4,0\nb.jpg,,,,,\n"), "grocery")
+    assert len(first.rows) == 1 and second.rows == []
+
+
 def test_scores_in_the_grocery_csv_are_refused(source):
     path = source("grocery", "filename,xmin,ymin,xmax,ymax,brand,score\na.jpg,1,2,3,4,0,0.5\n")
     assert "1 box has a score ('0.5' in line 2), so these are detections" in message_of(
@@ -941,10 +946,6 @@ def test_every_format_has_a_title_and_a_use():
 )
 def test_formats_of_files_are_recognised(tmp_path, name, content, expected):
     assert formats.recognise(write_file(tmp_path / name, content)) == expected
-
-
-def test_a_folder_is_recognised_as_voc(tmp_path):
-    assert formats.recognise(tmp_path) == "voc"
 
 
 def test_a_format_that_is_not_recognised(tmp_path):

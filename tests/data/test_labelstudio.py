@@ -169,6 +169,7 @@ def test_what_is_no_box_is_left_out_or_ignored(read):
         ("/data/upload/1/0a1b2c3d-milk_1.jpg", ["milk (1).jpg", "milk 1.jpg"], "milk_1.jpg"),
         ("/data/local-files/?d=shelves/a%20b.jpg", (), "a b.jpg"),
         ("/data/local-files/?d=shelves%5Ca.jpg", (), "a.jpg"),
+        ("/data/local-files/?d=a+b%26c.jpg", (), "a+b&c.jpg"),
         ("s3://bucket/folder/a.jpg", (), "a.jpg"),
         ("https://x.org/b/a%20b.jpg?token=1", (), "a b.jpg"),
         ("shelves/50%25.jpg", (), "50%25.jpg"),

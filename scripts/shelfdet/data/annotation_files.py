@@ -50,8 +50,13 @@ class Annotations(NamedTuple):
         return list(dict.fromkeys(path.parent for path in self.files))
 
     def splits(self) -> Dict[pathlib.Path, str]:
-        """Place to its split ("train", "val", "test"), where there is one place a split."""
+        """Place to its split ("train", "val", "test"), where there is one place a split.
+
+        Of what step 01 has put in place, the folders of the images decide.
+        """
         places = self.places()
+        if any(_PART.match(path.name) for path in self.files):
+            return {}
         found = {place: _split_of(place) for place in places}
         if len(places) < 2 or not all(found.values()) or "train" not in found.values():
             return {}

@@ -149,23 +149,21 @@ def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> Non
 
 
 def recognise(path: PathLike) -> str:
-    """The format of a file of annotations, or of a folder with one file an image.
+    """The format of a file of annotations.
 
     A file whose content is not known gets the first format of its suffix, whose reader says what is
-    wrong with it. A folder gets that of its first file that is known.
+    wrong with it.
 
     Raises:
       UserError: a file of another suffix, one that cannot be read, or of a kind that is not read.
     """
     path = pathlib.Path(path)
-    if path.is_dir():
-        return "voc"
     suffix = path.suffix.lower()
     likely = most_likely(suffix)
     if likely is None:
         kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
         raise UserError(
-            f"{path}: {kind}; expected {', '.join(recognition.BY_SUFFIX)} or a folder of XML. "
+            f"{path}: {kind}; expected {', '.join(recognition.BY_SUFFIX)} or a folder of them. "
             "Name its format with --format."
         )
     return recognition.recognise(path) or likely

@@ -72,6 +72,9 @@ def read(
         name = names.read(row["filename"], place)
         if name is None:
             continue
+        if not any(row[column].strip() for column in COLUMNS[1:]):
+            images.setdefault(name, ImageBoxes(name, place, None, []))
+            continue  # states an image without boxes, as CSV files of other tools do
         box = tuple(read_number(row[column], column, place, problems) for column in BOX_COLUMNS)
         # An image whose boxes are all wrong is annotated nevertheless, so it is not reported twice.
         image = images.setdefault(name, ImageBoxes(name, place, None, []))

@@ -198,19 +198,23 @@ class RowNames:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._first: Dict[str, Tuple[str, str]] = {}
+        self._valid: Dict[str, str] = {}  # as it is written to the name: most rows repeat one
 
     def read(self, written: str, place: str) -> Optional[str]:
         """The base name; None after noting why it cannot name an image, or names two of them."""
+        if written in self._valid:
+            return self._valid[written]
         name = read_name(written, place, self._problems)
         if name is None:
             return None
-        written = written.strip()
-        first_written, first_place = self._first.setdefault(name, (written, place))
-        if written == first_written:
+        stripped = written.strip()
+        first_written, first_place = self._first.setdefault(name, (stripped, place))
+        if stripped == first_written:
+            self._valid[written] = name
             return name
         self._problems.add(
             place,
-            f"image {shown(written)} is {shown(first_written)} in {first_place}; expected each "
+            f"image {shown(stripped)} is {shown(first_written)} in {first_place}; expected each "
             "image under one name (images in different folders need different names). Rename one.",
         )
         return None

@@ -57,6 +57,7 @@ FEWEST_POINTS = 3  # of a polygon
 DIGITS = 6
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # that Label Studio puts before an uploaded name
+_LOCAL = re.compile(r"(?:^|&)d=([^&]*)")  # the path in the query of a local file
 _NOT_IN_UPLOADS = re.compile(r"[^-\w.]")  # what it removes from such a name
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -197,9 +198,9 @@ def _upload_key(name: str) -> str:
 def _name_in(address: str) -> str:
     """The file name in an address: of a path, a URL, or the ?d= of local files."""
     parts = urllib.parse.urlsplit(address)
-    local = urllib.parse.parse_qs(parts.query).get("d")
+    local = _LOCAL.search(parts.query)
     if local:
-        return base_name(local[0])
+        return base_name(urllib.parse.unquote(local.group(1)))
     if parts.scheme or address.startswith("/data/"):
         return base_name(urllib.parse.unquote(parts.path))
     return base_name(address)
