@@ -95,8 +95,9 @@ data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name TIL
 	$(PREPROCESSING)/02_split_annotations.py $(DATASET) $(SPLIT_OPTIONS)
 	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(TILE_OPTIONS)
 
-anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name EXIF=apply)
-	$(PREPROCESSING)/03_estimate_anchors.py $(call option,--config,$(CONFIG_FILE)) $(call option,--exif,$(EXIF))
+anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name NAME=name TILES=2 EXIF=apply)
+	$(PREPROCESSING)/03_estimate_anchors.py $(DATASET) $(call option,--config,$(CONFIG_FILE)) $(call option,--exif,$(EXIF)) \
+	    $(call option,--tiles,$(TILES))
 
 check: setup  ## step 05: find mistakes in a config (CONFIG=name RUN_DIR=folder START=graph)
 	$(TRAINING)/05_check_config.py $(TRAIN_OPTIONS)

@@ -40,7 +40,10 @@ def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
     add_files(parser)
     add_search_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.labels = args.labels or paths.labels("train", args.dataset)
+    args.images = args.images or paths.dataset_images(args.dataset) / paths.SHELF_IMAGES.name
+    return args
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -48,16 +51,17 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         **command_line.FILE,
-        default=paths.labels("train"),
-        help="the boxes of the training images (default: %(default)s)",
+        help=f"the boxes of the training images (default: {paths.labels('train')}, or those of "
+        "--dataset)",
     )
+    data_options.add_dataset(parser)
     options.add_config(parser)
     parser.add_argument(
         "--images",
         **command_line.FOLDER,
-        default=paths.SHELF_IMAGES,
         help="training images for the last row of the page; where one cannot be read, its boxes "
-        "are drawn on blank paper, and the reason is printed (default: %(default)s)",
+        f"are drawn on blank paper, and the reason is printed (default: {paths.SHELF_IMAGES}, or "
+        "those of --dataset)",
     )
     data_options.add_exif(parser, "as for step 02: boxes are in pixels of the upright image")
     parser.add_argument(
