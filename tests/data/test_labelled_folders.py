@@ -167,6 +167,26 @@ def test_layouts_of_one_folder(source, labels_of, capsys, layout, title):
     assert f"/out/annotations as {title}" in printed
 
 
+@pytest.mark.parametrize("named", ["data.yaml", "train", "train/images"])
+def test_a_part_of_the_dataset_by_name(source, labels_of, named):
+    folder = source("{}/images", "{}/labels", name=ROBOFLOW.get, **{"data.yaml": YAML})
+    for name in "cdefg":
+        draw(folder / "train" / "images" / f"{name}.jpg")
+        write_file(folder / "train" / "labels" / f"{name}.txt", yolo_text("x.jpg"))
+    found = labels_of(folder / named)
+    count = 9 if named == "data.yaml" else 7
+    assert sum(len(split) for split in found.values()) == count
+    options = ("--annotations", str(folder / "data.yaml"))
+    assert labels_of(folder, of_step_01=options)["test"] == rows(test=["t.jpg"])["test"]
+
+
+def test_the_folder_of_images_of_a_supervisely_dataset(source, labels_of):
+    names = [f"{name}.jpg" for name in "abcdefghij"]
+    folder = source("ds/img", "ds/ann", ".jpg.json", supervisely_text, splits={"all": names})
+    found = labels_of(folder / "ds" / "img")
+    assert sum(len(split) for split in found.values()) == 10
+
+
 def test_the_format_and_the_folder_of_labels_by_name(source, labels_of):
     folder = source("images/{}", "yolo/{}", **{"yolo/classes.txt": "can\n"})
     options = ("--annotations", str(folder / "yolo"), "--format", "yolo")

@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, counted, listed
-from shelfdet.data import formats, layout, split_names
+from shelfdet.data import formats, layout, split_names, yaml_folders
 from shelfdet.data.formats import class_names, recognition
 
 # What step 01 calls annotations in the folder of a dataset, before the suffix of a single file.
@@ -18,7 +18,7 @@ PLACED_NAME = "annotations"
 _PART = re.compile(r"part\d+_")
 
 # Folders of annotations, in which those of a split or a class may be.
-_FOLDERS = ("annotations", "labels")
+_FOLDERS = ("annotations", "labels", "ann")
 
 # COCO's folder also holds captions_*.json and others, which are no boxes or the same again.
 _COCO_BOXES = "instances_"
@@ -134,7 +134,7 @@ def named(path: pathlib.Path, format: str = "auto") -> Annotations:
     Raises:
       UserError: no such file or folder, or not one of that format.
     """
-    path = pathlib.Path(path)
+    path = yaml_folders.folder_of(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected annotations. Check the path.")
     if path.is_dir() and format == "auto":

@@ -114,11 +114,13 @@ def to_pixels(image: ImageBoxes, size_wh: Size) -> ImageBoxes:
 def _scaled(box_xyxy: Box, size_wh: Size) -> Tuple[float, ...]:
     """A box in pixels of one in shares; edges of the image that the file rounded are exact."""
     sides = tuple(size_wh) * 2
-    edges = [
-        next((edge for edge in (0, 1) if abs(share - edge) <= ROUNDING_SHARE), share)
-        for share in box_xyxy
-    ]
-    return tuple(round(edge * side, PIXEL_DIGITS) for edge, side in zip(edges, sides))
+    return tuple(round(_exact(share) * side, PIXEL_DIGITS) for share, side in zip(box_xyxy, sides))
+
+
+def _exact(share: float) -> float:
+    """0 or 1, where a share differs from it by rounding alone; else the share."""
+    nearest = 0.0 if share < 0.5 else 1.0
+    return nearest if abs(share - nearest) <= ROUNDING_SHARE else share
 
 
 def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = False) -> None:

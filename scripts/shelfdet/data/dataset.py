@@ -44,13 +44,14 @@ def find(
     """Finds the images and annotations of a dataset.
 
     Args:
-      folder: the dataset's folder.
+      folder: the dataset's folder, or the data.yaml in it.
       annotations_path: where the annotations are; None finds them in ``folder``.
       format: of ``annotations_path``, as in ``annotation_files.named``.
 
     Raises:
       UserError: as ``layout.find``, ``annotation_files.find`` and ``annotation_files.named``.
     """
+    folder = yaml_folders.folder_of(folder)
     stated = yaml_folders.find(folder)
     found = layout.find(folder, stated=stated.folders)._replace(notes=stated.notes)
     if annotations_path is None:

@@ -79,7 +79,8 @@ class _Root(NamedTuple):
 
 def is_folder_of_images(name: str) -> bool:
     """Whether a folder in a dataset's folder is named as one of its images."""
-    return name.lower() in [home.lower() for home in HOMES] or split_of_folder(name) is not None
+    known = [home.lower() for home in HOMES + FOLDERS_OF_A_SPLIT]
+    return name.lower() in known or split_of_folder(name) is not None
 
 
 def without_datasets(folder: pathlib.Path, subfolders: Sequence[str]) -> List[str]:

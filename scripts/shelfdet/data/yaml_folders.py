@@ -64,6 +64,13 @@ def find(folder: pathlib.Path) -> StatedFolders:
     )
 
 
+def folder_of(path: pathlib.Path) -> pathlib.Path:
+    """The folder of a data.yaml that a user names in place of the dataset's; else the path."""
+    path = pathlib.Path(path)
+    is_yaml = path.suffix.lower() in class_names.YAML_SUFFIXES and path.is_file()
+    return path.parent if is_yaml else path
+
+
 def _root(stated: class_names.ClassNames) -> Tuple[pathlib.Path, List[str]]:
     """The folder to which paths are relative, and what to say where it is another than stated."""
     home = stated.path.parent
