@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -235,6 +236,58 @@ def test_boxes_are_drawn_and_follow_the_slider(page, matches, threshold):
         (match,) = [match for match in matches if match.filename == name]
         expected = metrics.totals([match], threshold)
         assert counts == [expected["TP"], expected["FN"], expected["FP"]]
+
+
+def test_the_chart_of_counts_shows_every_count_at_its_place(page, matches):
+    drag(page, 0.0)
+    time.sleep(0.3)
+    places, rows = page.execute_script(
+        "const number = (node, key) => Number(node.getAttribute(key));"
+        "const svg = document.querySelector('#counts svg');"
+        "return [[...svg.querySelectorAll('.image-dot')].map(dot => number(dot, 'cy')),"
+        "  [...svg.querySelectorAll('text[text-anchor=end]')].map(text =>"
+        "    [Number(text.textContent), number(text, 'y') - 4])]"
+    )
+    (low, bottom), (high, top) = rows[0], rows[-1]
+    counts = [low + (bottom - place) / (bottom - top) * (high - low) for place in places]
+    assert sorted(counts) == pytest.approx(sorted(len(match.scores) for match in matches))
+
+
+def dark_share(png):
+    pixels = np.asarray(Image.open(str(png)).convert("L"))
+    return (pixels < 60).mean()
+
+
+def test_a_screenshot_shows_the_images(browser, report_folder, tmp_path):
+    """As a program takes it, once the page has loaded; frames without an image are dark."""
+    picture = tmp_path / "page.png"
+    subprocess.run(
+        ["chromium", *CHROMIUM_FLAGS[:-1], "--window-size=1300,2600", f"--screenshot={picture}"]
+        + [(report_folder / "report.html").as_uri()],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    assert dark_share(picture) < 0.1
+
+
+def test_images_out_of_sight_are_printed_with_the_boxes_of_the_threshold(page):
+    drawn = "return document.querySelectorAll('#gallery path').length"
+    window = {"width": 320, "height": 200, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    try:
+        page.refresh()
+        time.sleep(0.3)
+        assert page.execute_script(
+            "return [...document.querySelectorAll('#gallery img')].every(image => image.naturalWidth)"
+        )
+        drag(page, 1.0)  # leaves false negatives alone, in all images that are painted again
+        time.sleep(0.3)
+        assert page.find_elements("css selector", "#gallery path.tp")
+        page.execute_cdp_cmd("Page.printToPDF", {})
+        assert not page.find_elements("css selector", "#gallery path.tp")
+        assert page.execute_script(drawn) == 2 * len(NAMES)  # a line and its rim
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_the_groups_of_boxes_differ_in_colour_and_in_line(page):

@@ -312,29 +312,32 @@ function moveDot(figures) {
   }
 }
 
+// An axis from 0 that holds all counts.
+function countAxis(counts) {
+  const most = Math.max(5, ...counts);
+  const step = niceStep(most);
+  return { low: 0, high: Math.ceil(most / step) * step, step, digits: 0 };
+}
+
 function drawCountChart() {
   const counted = imagesOfCamera().map((image) => [image, countImage(image, state.threshold)]);
-  // At a low threshold there are hundreds of detections: they do not stretch the axes endlessly.
-  const extents = counted.map(([, { truths, detections }]) =>
-    Math.max(truths, Math.min(detections, 2 * truths + 10))
-  );
-  const most = Math.max(5, ...extents);
-  const step = niceStep(most);
-  const high = Math.ceil(most / step) * step;
-  const axis = { low: 0, high, step, digits: 0 };
+  const labelledAxis = countAxis(counted.map(([, { truths }]) => truths));
+  // At a low threshold there are many times as many detections as products: an axis of their own.
+  const detectedAxis = countAxis(counted.flatMap(([, { truths, detections }]) => [truths, detections]));
   const chart = drawChart(
     byId("counts"),
     "detected products against labelled products, a point an image",
-    { ...axis, name: "labelled products" },
-    { ...axis, name: "detected products" }
+    { ...labelledAxis, name: "labelled products" },
+    { ...detectedAxis, name: "detected products" }
   );
+  const equal = Math.min(labelledAxis.high, detectedAxis.high);
   const diagonal = [
     [0, 0],
-    [high, high],
+    [equal, equal],
   ];
   chart.svg.append(svgElement("path", { class: "reference", d: linePath(chart, diagonal) }));
   for (const [image, { truths, detections }] of counted) {
-    const place = { cx: chart.toX(truths), cy: chart.toY(Math.min(detections, high)) };
+    const place = { cx: chart.toX(truths), cy: chart.toY(detections) };
     const dot = svgElement("circle", { class: "image-dot", r: 4.5, ...place });
     const text = `${image.name}: ${detections} detected, ${truths} labelled`;
     dot.append(svgElement("title", {}, text));
@@ -390,7 +393,7 @@ function visibleBoxes(image) {
 }
 
 function makeFrame(image) {
-  const pixels = element("img", { alt: "", draggable: "false", decoding: "async" });
+  const pixels = element("img", { alt: "", draggable: "false" });
   const viewBox = `0 0 ${image.width} ${image.height}`;
   const svg = svgElement("svg", { viewBox, preserveAspectRatio: "none" });
   return element("div", { class: "frame" }, pixels, svg);
@@ -448,7 +451,7 @@ function paintCard(image) {
   paintFrame(frame, image, galleryLineWidth(frame));
 }
 
-// Only images near the window are painted: a page may hold hundreds.
+// Only images near the window are painted again: a page may hold hundreds.
 const sightObserver = new IntersectionObserver(
   (entries) => {
     for (const entry of entries) {
@@ -520,13 +523,12 @@ function arrangeGallery() {
   const images = imagesOfCamera();
   const order = ORDERS[state.order];
   sequence = images.filter((image) => image.embedded).sort(order.compare);
-  for (const image of sequence) {
-    if (!cards.has(image)) {
-      makeCard(image);
-    }
-  }
+  const added = sequence.filter((image) => !cards.has(image));
+  added.forEach(makeCard);
   const focused = document.activeElement;
   byId("gallery").replaceChildren(...sequence.map((image) => cards.get(image).card));
+  // At once, so that the page is complete when it has loaded: for a screenshot or a print of it.
+  added.forEach(paintCard);
   if (focused.isConnected && focused !== document.activeElement) {
     focused.focus(); // moving its card took the focus away
   }
@@ -996,6 +998,8 @@ function setUp() {
   setUpViewer();
   document.addEventListener("keydown", keyDown);
   document.addEventListener("keyup", keyUp);
+  // Boxes out of sight may be those of an earlier threshold.
+  window.addEventListener("beforeprint", () => sequence.forEach(paintCard));
   // What is scrolled into view must not be hidden by the bar, which stays at the top.
   new ResizeObserver(() => {
     document.documentElement.style.scrollPaddingTop = `${byId("bar").offsetHeight + 12}px`;
