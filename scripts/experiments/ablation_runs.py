@@ -14,11 +14,11 @@ from typing import Any, Deque, Dict, Iterable, List, Optional, Tuple
 import numpy as np
 from google.protobuf import text_format
 
-from experiments import ablation_choices
+from experiments import ablation_choices, machine, measurement, steps
 from experiments.ablation_choices import CHOICES
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, machine, paths, steps
+from shelfdet.core import files, paths
 from shelfdet.data import detections, images, labels, layout
 from shelfdet.evaluation import matching, metrics
 
@@ -346,9 +346,6 @@ def time_graphs(names: List[str]) -> None:
     Raises:
       UserError: a graph is missing. Speeds are comparable only if measured on one machine.
     """
-    # Imports TensorFlow, which the trainings' own processes load for themselves.
-    from shelfdet.inference import detector
-
     graphs = [graph_folder(name) / paths.GRAPH_FILE for name in names]
     missing = sorted(graph.parent.name for graph in graphs if not graph.is_file())
     if missing:
@@ -360,7 +357,7 @@ def time_graphs(names: List[str]) -> None:
     filenames = [image.filename for image in labels.read_labels(scored_labels())]
     located = layout.locate(paths.SHELF_IMAGES, filenames, "train")
     pixels = [images.load(path, images.MAX_SIDE).pixels for path in located]
-    rates = detector.images_per_second(graphs, pixels)
+    rates = measurement.images_per_second(graphs, pixels)
     for name, graph, rate in zip(names, graphs, rates):
         update_row(
             name,

@@ -88,7 +88,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.core import machine
+    from experiments import machine
 
     rows = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -156,11 +156,11 @@ def bench_graphs(
     graphs: Sequence[pathlib.Path], source: str, image_paths: Sequence[pathlib.Path]
 ) -> List[Row]:
     """The rows of the graphs alone."""
+    from experiments import measurement
     from shelfdet.data import images
-    from shelfdet.inference import detector
 
     pixels = [images.load(path, images.MAX_SIDE).pixels for path in image_paths[:GRAPH_IMAGES]]
-    rates = detector.images_per_second([graph / paths.GRAPH_FILE for graph in graphs], pixels)
+    rates = measurement.images_per_second([graph / paths.GRAPH_FILE for graph in graphs], pixels)
     return [
         Row(f"graph alone, {graph.name}", source, len(pixels), None, None, rate, None)
         for graph, rate in zip(graphs, rates)

@@ -1,8 +1,10 @@
-"""Run time and memory of a script that runs in a separate process."""
+"""Run time and memory of a script that runs in a separate process, and the speed of graphs."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -10,9 +12,12 @@ import time
 from typing import Any, List, NamedTuple, Sequence
 
 from shelfdet import UserError
+from shelfdet.core import parallel
 
 SAMPLE_SECONDS = 0.05
 PROCESSES = pathlib.Path("/proc")
+TIMED_ROUNDS = 5
+WARM_UP_IMAGES = 4  # the first runs of a session allocate memory and are slower
 SHOWN_CHARACTERS = 2000  # of the output of a script that failed
 
 
@@ -63,3 +68,31 @@ def resident_bytes(pid: int) -> int:
             for task in (folder / "task").iterdir():
                 waiting += (task / "children").read_text().split()
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def images_per_second(graph_paths: Sequence[pathlib.Path], pixels: Sequence[Any]) -> List[float]:
+    """The speed of graphs on decoded images, several at a time on all cores.
+
+    The graphs run alternately, and each one's median of TIMED_ROUNDS counts, so that other work of
+    the machine does not distort the speed of a single graph.
+
+    Args:
+      graph_paths: frozen graphs.
+      pixels: images as ``Detector.detect`` takes them.
+
+    Returns:
+      images/s of each graph.
+    """
+    # Imports TensorFlow, which scripts that run in separate processes load for themselves.
+    from shelfdet.inference.detector import Detector
+
+    rates: List[List[float]] = [[] for _ in graph_paths]
+    for _ in range(TIMED_ROUNDS):
+        for graph_path, rates_of_graph in zip(graph_paths, rates):
+            detector = Detector(graph_path, parallel.workers())
+            with concurrent.futures.ThreadPoolExecutor(parallel.workers()) as pool:
+                list(pool.map(detector.detect, pixels[:WARM_UP_IMAGES]))
+                began = time.time()
+                list(pool.map(detector.detect, pixels))
+                rates_of_graph.append(len(pixels) / (time.time() - began))
+    return [statistics.median(rates_of_graph) for rates_of_graph in rates]

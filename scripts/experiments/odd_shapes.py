@@ -22,8 +22,9 @@ from typing import Any, Dict, List, Optional, Sequence
 
 # scripts/ holds shelfdet and experiments
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from experiments import steps
 from shelfdet import UserError
-from shelfdet.core import command_line, files, paths, steps
+from shelfdet.core import command_line, files, paths
 from shelfdet.core.text import counted
 
 # (name of the files, how it is printed, images, further options of step 08)

@@ -15,7 +15,8 @@ import tempfile
 from typing import List, Optional
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, files, paths, steps
+from experiments import steps
+from shelfdet.core import command_line, files, paths
 
 FIGURE = paths.ROOT / "docs" / "figures" / "detections.png"
 # Step 00's defaults

@@ -27,7 +27,8 @@ from typing import Optional, Sequence
 
 # scripts/ holds shelfdet and experiments
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from shelfdet.core import command_line, files, paths, steps
+from experiments import steps
+from shelfdet.core import command_line, files, paths
 from shelfdet.data import options
 
 GRAPH_NAME = "graph"  # of the folder in the run's folder

@@ -5,9 +5,10 @@ from typing import Any, Dict, List, NamedTuple
 
 from google.protobuf import text_format
 
+from experiments import steps
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, steps
+from shelfdet.core import files, paths
 from shelfdet.core.text import counted
 from shelfdet.data import labels
 

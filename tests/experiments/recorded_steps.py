@@ -1,6 +1,6 @@
 """Numbered steps that are recorded in place of being run."""
 
-from shelfdet.core import steps
+from experiments import steps
 
 
 def record(monkeypatch, act=lambda step, options: None):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from recorded_steps import record, value_of
 
-from experiments import ablation_choices, ablation_runs, ablations
+from experiments import ablation_choices, ablation_runs, ablations, steps
 from experiments.ablation_choices import CHOICES
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.config.network import Network, generate_anchors
-from shelfdet.core import paths, steps
+from shelfdet.core import paths
 from shelfdet.data import detections, labels, layout
 
 ROW = {

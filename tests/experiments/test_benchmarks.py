@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import toy_graph
 from experiments import benchmark_inputs, benchmarks, measurement
 from shelfdet import UserError
 from shelfdet.data import detections, images, labels
@@ -55,6 +56,14 @@ def test_a_script_that_fails_is_reported_with_its_output(tmp_path):
     script.write_text("import sys\nprint('before')\nsys.exit('the reason')\n")
     with pytest.raises(UserError, match=r"script.py failed:\s+before\s+the reason"):
         measurement.measure([script])
+
+
+def test_speed_is_measured_for_each_graph(tmp_path):
+    graph = toy_graph.write(tmp_path / "frozen_inference_graph.pb")
+    pixels = np.zeros((40, 60, 3), dtype=np.uint8)
+    rates = measurement.images_per_second([graph, graph], [pixels] * 2)
+    assert len(rates) == 2
+    assert min(rates) > 0
 
 
 def test_start_up_does_not_count_in_the_rate(monkeypatch, capsys):

@@ -10,14 +10,16 @@ import time
 
 import pytest
 
+from experiments import steps
 from shelfdet import UserError
-from shelfdet.core import paths, steps
+from shelfdet.core import paths
 
 # What a test's own program needs before it can import shelfdet.
 IMPORTS = f"""
 import pathlib, sys, time
 sys.path.insert(0, {str(paths.ROOT / "scripts")!r})
-from shelfdet.core import command_line, steps
+from experiments import steps
+from shelfdet.core import command_line
 """
 
 

@@ -3,12 +3,9 @@
 Importing this module loads TensorFlow.
 """
 
-import concurrent.futures
 import os
 import pathlib
-import statistics
-import time
-from typing import List, Sequence, Tuple, Union
+from typing import Tuple, Union
 
 import numpy as np
 
@@ -25,9 +22,6 @@ from shelfdet.core import parallel, paths
 INPUT = "image_tensor:0"
 OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
 RAW_OUTPUTS = ("raw_detection_boxes:0", "raw_detection_scores:0")
-
-TIMED_ROUNDS = 5
-WARM_UP_IMAGES = 4  # the first runs of a session allocate memory and are slower
 
 REMEDY = f"Name a {paths.GRAPH_FILE} as step 07 writes it, or write it again with `make export`."
 
@@ -100,33 +94,6 @@ class Detector:
             scores[0, order].astype(np.float64),
             class_ids[0, order].astype(np.int64),
         )
-
-
-def images_per_second(
-    graph_paths: Sequence[Union[str, pathlib.Path]], pixels: Sequence[np.ndarray]
-) -> List[float]:
-    """The speed of graphs on decoded images, several at a time on all cores.
-
-    The graphs run alternately, and each one's median of TIMED_ROUNDS counts, so that other work of
-    the machine does not distort the speed of a single graph.
-
-    Args:
-      graph_paths: frozen graphs.
-      pixels: images as ``Detector.detect`` takes them.
-
-    Returns:
-      images/s of each graph.
-    """
-    rates: List[List[float]] = [[] for _ in graph_paths]
-    for _ in range(TIMED_ROUNDS):
-        for graph_path, rates_of_graph in zip(graph_paths, rates):
-            detector = Detector(graph_path, parallel.workers())
-            with concurrent.futures.ThreadPoolExecutor(parallel.workers()) as pool:
-                list(pool.map(detector.detect, pixels[:WARM_UP_IMAGES]))
-                began = time.time()
-                list(pool.map(detector.detect, pixels))
-                rates_of_graph.append(len(pixels) / (time.time() - began))
-    return [statistics.median(rates_of_graph) for rates_of_graph in rates]
 
 
 def all_anchors(
