@@ -8,7 +8,7 @@ from scored_images import BOX, FAR
 
 from conftest import load_script
 from shelfdet import UserError
-from shelfdet.core import paths
+from shelfdet.core import files, paths
 from shelfdet.data import detections, labels
 from shelfdet.data.detections import Detections
 
@@ -141,3 +141,23 @@ def test_step_08_finds_images_and_writes_results_of_a_dataset(workspace, monkeyp
     assert step_08.default_output(paths.labels("val")) == results / "val_detections.json"
     # A label file outside the workspace, of whatever dataset
     assert step_08.default_output(workspace / "test_labels.csv") == results / "test_detections.json"
+
+
+def test_datasets_of_the_training_that_are_not_scored_are_named(workspace, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", workspace)
+    graph = workspace / "nets" / "one"
+    graph.mkdir(parents=True)
+    info = {"graph": "nets/one/frozen_inference_graph.pb"}
+    for key, name in (("graph_sha256", paths.GRAPH_FILE), ("config_sha256", paths.CONFIG_FILE)):
+        (graph / name).write_bytes(b"any")
+        info[key] = files.sha256(graph / name)
+    used = {"train": ["t.jpg", "second/t.jpg"], "val": ["v.jpg", "second/v.jpg"]}
+    (graph / "trained_on.json").write_text(json.dumps(used))
+    for dataset in ("default", "second"):
+        write_split(dataset, "val", [("v.jpg", [BOX], [(0.9, BOX)])], dict(INFO, **info))
+        write_split(dataset, "test", [("a.jpg", [BOX], [(0.9, BOX)])], dict(INFO, **info))
+    score()
+    note = "it was trained on second, too; `make eval NAME=default,second` scores all"
+    assert note in capsys.readouterr().out
+    score("--dataset=default,second")
+    assert "trained on" not in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """The graph that made detections, from what step 08 records in their file."""
 
 import pathlib
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
@@ -67,3 +67,18 @@ def metrics_beside_graph(info: Info) -> Optional[pathlib.Path]:
     if folder.resolve() in [shipped.resolve() for shipped in paths.SHIPPED_GRAPHS]:
         return None
     return folder / paths.METRICS.name
+
+
+def datasets_not_scored(folder: pathlib.Path, scored: Sequence[str]) -> List[str]:
+    """The datasets with a name that a graph was trained on and that are not among ``scored``.
+
+    Args:
+      folder: of the graph.
+      scored: names of datasets.
+    """
+    noted = folder / paths.TRAINED_ON_FILE
+    if not noted.is_file():
+        return []
+    used = files.read_json(noted)
+    names = {name.rpartition("/")[0] for use in ("train", "val") for name in used.get(use, ())}
+    return sorted(names - {""} - set(scored))

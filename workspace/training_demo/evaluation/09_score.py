@@ -38,13 +38,14 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
-from shelfdet.core.text import counted
+from shelfdet.core.text import counted, listed
 from shelfdet.data import options
 from shelfdet.data.formats import DETECTION_FORMATS
 
 if TYPE_CHECKING:  # it loads NumPy
     from shelfdet.evaluation import score
 
+SHOWN_CLASSES = 20  # more are in metrics.json and in the report
 FIGURE_NAMES = {
     "mAP": "mAP (AP at IoU 0.5)",
     "precision": "precision",
@@ -247,6 +248,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         if args.graph_dir or beside_graph:
             scored_graph.check_graph(args.graph_dir or beside_graph.parent, args.detections, info)
         print_graph(args, scored_graph.graph_folder(info))
+        print_datasets_not_scored(args, scored_graph.graph_folder(info))
         if by_dataset:
             evaluation = score.evaluate_datasets(by_dataset, args.resamples, args.seed)
             print_figures(evaluation.figures, ", ".join(by_dataset), boxes.DUPLICATE_IOU)
@@ -254,6 +256,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         else:
             evaluation = score.evaluate(inputs, args.resamples, args.seed)
             print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
+        print_classes(evaluation.figures)
         contents = outputs(args, evaluation, beside_graph)
 
     contents = [(path, content) for path, content in contents if path]
@@ -316,6 +319,19 @@ def print_graph(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> Non
         )
 
 
+def print_datasets_not_scored(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> None:
+    """Names the datasets without which the threshold is that of a part of the validation images."""
+    from shelfdet.evaluation import scored_graph
+
+    scored = args.dataset or [paths.DEFAULT_DATASET]
+    others = scored_graph.datasets_not_scored(folder, scored) if args.latest and folder else []
+    if others:
+        print(
+            f"  it was trained on {', '.join(others)}, too; `make eval NAME="
+            f"{','.join(scored + others)}` scores all, at the best threshold for all"
+        )
+
+
 def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> None:
     print(
         f"{name}: {counted(figures['images'], 'image')}, {counted(figures['boxes'], 'product')}, "
@@ -344,6 +360,32 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         for kind, error in figures["errors"].items()
     ]
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
+
+
+def print_classes(figures: Dict[str, Any]) -> None:
+    """The figures of each class, the lowest AP50 first, and the classes that are confused."""
+    from shelfdet.evaluation import confusion
+
+    classes = figures.get("by_class")
+    if not classes:
+        return
+    columns = ("AP50", "AP75", "AP", "precision", "recall")
+    with_truth = [name for name in classes if classes[name]["boxes"]]
+    shown = sorted(with_truth, key=lambda name: classes[name]["AP50"])[:SHOWN_CLASSES]
+    width = max(map(len, shown)) + 2
+    print(f"\n{'class':{width}}{'products':>9}" + "".join(f"{name:>11}" for name in columns))
+    for name in shown:
+        values = "".join(f"{as_number(classes[name][column]):>11}" for column in columns)
+        print(f"{name:{width}}{classes[name]['boxes']:>9}{values}")
+    if len(shown) < len(with_truth):
+        print(f"and {len(with_truth) - len(shown)} classes more, of a higher AP50")
+    if "confusion_matrix" not in figures:
+        return
+    pairs = confusion.most_confused(confusion.from_figures(figures["confusion_matrix"]))
+    if pairs:
+        named = [f"{pair.truth} as {pair.detected} ({pair.number})" for pair in pairs]
+        total = sum(pair.number for pair in pairs)
+        print(f"products detected as another class: {total}: {listed(named)}")
 
 
 def print_datasets(figures: Dict[str, Dict[str, Any]]) -> None:
