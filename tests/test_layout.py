@@ -44,7 +44,7 @@ IMPORT_TENSORFLOW = {
     "core/tensorflow1",
     "data/label_map",
     "data/records",
-    "config/checkpoint_checks",
+    "config/checkpoint_files",
     "config/checks",
     "config/network",
     "config/pipeline",

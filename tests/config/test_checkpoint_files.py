@@ -1,7 +1,9 @@
-"""The prefix of a checkpoint that a user meant by a path near it."""
+"""The prefix, step and variables of a checkpoint, and the one that a user meant by a path."""
 
+import numpy as np
 import pytest
 
+from shelfdet import UserError
 from shelfdet.config import checkpoint_files
 from shelfdet.core import paths
 
@@ -65,3 +67,31 @@ def test_folders_with_brackets_in_their_names(root):
     (root / "a[1]").mkdir()
     (root / "a[1]" / "model.ckpt.index").write_text("")
     assert checkpoint_files.nearest(root / "a[1]") == str(root / "a[1]" / "model.ckpt")
+
+
+@pytest.mark.parametrize(
+    "prefix, step",
+    [
+        ("run/model.ckpt-2300", 2300),
+        ("run/model.ckpt-0", 0),
+        ("run-7/model.ckpt", None),
+        ("run/model.ckpt-2300.index", None),
+        ("run/model.ckpt-best", None),
+    ],
+)
+def test_the_step_in_the_name_of_a_checkpoint(prefix, step):
+    assert checkpoint_files.step_of(prefix) == step
+
+
+def test_the_variables_of_a_checkpoint_are_read_with_their_shapes(tmp_path):
+    import tensorflow as tf
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        weights = tf.compat.v1.get_variable("a/weights", initializer=np.zeros((3, 2), np.float32))
+        session.run(weights.initializer)
+        tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+    assert checkpoint_files.is_prefix(tmp_path / "model.ckpt")
+    assert checkpoint_files.variables(tmp_path / "model.ckpt") == {"a/weights": (3, 2)}
+    (tmp_path / "model.ckpt.index").write_bytes(b"")
+    with pytest.raises(UserError, match="model.ckpt cannot be read"):
+        checkpoint_files.variables(tmp_path / "model.ckpt")

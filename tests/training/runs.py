@@ -2,7 +2,7 @@
 
 import re
 
-from shelfdet.config import network
+from shelfdet.config import checkpoint_files, network
 from shelfdet.core import paths
 from shelfdet.inference import checkpoints
 
@@ -17,7 +17,7 @@ def take_checkpoints_as_whole(monkeypatch):
     Nor are there the records that the config names.
     """
     monkeypatch.setattr(checkpoints, "is_whole", lambda prefix: True)
-    monkeypatch.setattr(checkpoints, "variables", lambda prefix: VARIABLES)
+    monkeypatch.setattr(checkpoint_files, "variables", lambda prefix: VARIABLES)
     monkeypatch.setattr(network, "training_variables", lambda config: VARIABLES)
 
 

@@ -4,10 +4,11 @@ import os
 import pathlib
 from typing import Dict, Optional, Tuple
 
+from shelfdet import UserError
 from shelfdet.config import checkpoint_files, file_checks, pipeline
 from shelfdet.config.findings import Findings
 from shelfdet.config.network import Network
-from shelfdet.core import paths, tensorflow1, text
+from shelfdet.core import paths, text
 from shelfdet.core.files import PathLike
 
 CHECKPOINT = "train_config.fine_tune_checkpoint"
@@ -136,13 +137,12 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
 
 def _stored_variables(prefix: str, findings: Findings) -> Optional[Dict[str, Tuple[int, ...]]]:
     """Shapes of the checkpoint's variables by name, or None if it cannot be read."""
-    tf = tensorflow1.load()
     try:
-        return {name: tuple(shape) for name, shape in tf.train.list_variables(prefix)}
-    except (tf.errors.OpError, ValueError) as error:
+        return checkpoint_files.variables(prefix)
+    except UserError as error:
         findings.error(
             CHECKPOINT,
-            found=f"{prefix} cannot be read ({str(error).splitlines()[0]})",
+            found=str(error),
             expected="a complete checkpoint",
             write=_remedy_of_damage(prefix),
         )

@@ -1,4 +1,4 @@
-"""Finds the prefix of a checkpoint where a user named something near it.
+"""The files of a checkpoint: its prefix, its step, its variables, and what a user meant by a path.
 
 A checkpoint is several files with a common prefix, such as model.ckpt-2300.index. Its prefix names
 it, which is no file itself.
@@ -7,9 +7,10 @@ it, which is no file itself.
 import glob
 import os
 import re
-from typing import List, Optional
+from typing import Dict, List, Optional, Tuple
 
-from shelfdet.core import paths
+from shelfdet import UserError
+from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
 
 INDEX = ".index"
@@ -19,6 +20,25 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 def is_prefix(path: PathLike) -> bool:
     """Whether there is a checkpoint with this prefix."""
     return os.path.isfile(f"{path}{INDEX}")
+
+
+def step_of(prefix: PathLike) -> Optional[int]:
+    """The step in the name of a training's checkpoint, model.ckpt-2300; None in other names."""
+    found = re.match(r"model\.ckpt-(\d+)$", os.path.basename(str(prefix)))
+    return int(found.group(1)) if found else None
+
+
+def variables(prefix: PathLike) -> Dict[str, Tuple[int, ...]]:
+    """The shape of each variable in a checkpoint, by name.
+
+    Raises:
+      UserError: TensorFlow cannot read the checkpoint.
+    """
+    tf = tensorflow1.load()
+    try:
+        return {name: tuple(shape) for name, shape in tf.train.list_variables(str(prefix))}
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def nearest(path: PathLike) -> Optional[str]:
@@ -50,8 +70,8 @@ def prefixes_in(folder: PathLike) -> List[str]:
 
 
 def _order(prefix: str) -> tuple:
-    step = re.search(r"-(\d+)$", prefix)
-    return (0, 0, prefix) if step is None else (1, -int(step.group(1)), prefix)
+    step = step_of(prefix)
+    return (0, 0, prefix) if step is None else (1, -step, prefix)
 
 
 def _without_archive(path: str) -> str:

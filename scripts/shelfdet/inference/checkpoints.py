@@ -6,9 +6,10 @@ TensorFlow, and everything here, names one.
 
 import pathlib
 import re
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional
 
 from shelfdet import UserError
+from shelfdet.config import checkpoint_files
 from shelfdet.core import files, paths, tensorflow1
 
 STATE_FILE = "checkpoint"  # TensorFlow's note of which checkpoint is the newest
@@ -54,10 +55,7 @@ def newest(folder: pathlib.Path) -> Optional[pathlib.Path]:
 def newest_step(run: pathlib.Path) -> Optional[int]:
     """The step of the newest checkpoint in ``run``, or None."""
     prefix = newest(run)
-    if prefix is None:
-        return None
-    found = re.match(r"model\.ckpt-(\d+)$", prefix.name)
-    return int(found.group(1)) if found else None
+    return None if prefix is None else checkpoint_files.step_of(prefix)
 
 
 def find(run: pathlib.Path, which: str) -> Checkpoint:
@@ -71,7 +69,7 @@ def find(run: pathlib.Path, which: str) -> Checkpoint:
       UserError: there is no such run, checkpoint or config; the message names those there are.
     """
     prefix = _listed_in_run(run, which) if which in (BEST, NEWEST) else pathlib.Path(which)
-    if not pathlib.Path(f"{prefix}.index").is_file():
+    if not checkpoint_files.is_prefix(prefix):
         raise UserError(
             f"{prefix}.index: no such file; expected best, newest, or the prefix of a checkpoint, "
             f"such as {run}/model.ckpt-1200, without .index, .meta or .data."
@@ -123,12 +121,6 @@ def is_whole(prefix: pathlib.Path) -> bool:
     except (tf.errors.OpError, ValueError, RuntimeError, OSError):
         return False
     return True
-
-
-def variables(prefix: pathlib.Path) -> Dict[str, Tuple[int, ...]]:
-    """The shape of each variable in a whole checkpoint, by name."""
-    tf = tensorflow1.load()
-    return {name: tuple(shape) for name, shape in tf.train.list_variables(str(prefix))}
 
 
 def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:

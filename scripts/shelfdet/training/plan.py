@@ -6,9 +6,16 @@ import sys
 from typing import NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.config import file_checks, findings, network, pipeline, record_checks, training_checks
+from shelfdet.config import (
+    checkpoint_files,
+    file_checks,
+    findings,
+    network,
+    pipeline,
+    record_checks,
+    training_checks,
+)
 from shelfdet.core import parallel, paths, text
-from shelfdet.inference import checkpoints
 from shelfdet.training import resume_checks, resume_point, run_notes
 from shelfdet.training.run_lock import RunLock
 
@@ -105,7 +112,7 @@ def _inspect(config: pipeline.Config, run: pathlib.Path) -> Inspection:
     point = resume_point.find(run)
     if point is None:
         return None, {}, {}
-    return point, network.training_variables(config), checkpoints.variables(point.prefix)
+    return point, network.training_variables(config), checkpoint_files.variables(point.prefix)
 
 
 def with_first_weights_of_run(config: pipeline.Config, run: pathlib.Path) -> pipeline.Config:
@@ -118,7 +125,7 @@ def with_first_weights_of_run(config: pipeline.Config, run: pathlib.Path) -> pip
     if own is None or config.train_config.fine_tune_checkpoint:
         return config
     checkpoint = own.train_config.fine_tune_checkpoint
-    if not checkpoint or not (paths.ROOT / f"{checkpoint}.index").is_file():
+    if not checkpoint or not checkpoint_files.is_prefix(paths.ROOT / checkpoint):
         return config
     changed = type(config)()
     changed.CopyFrom(config)

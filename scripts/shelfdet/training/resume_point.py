@@ -5,10 +5,10 @@ of TensorFlow's note of which is the newest.
 """
 
 import pathlib
-import re
 from typing import List, NamedTuple, Optional
 
 from shelfdet import UserError
+from shelfdet.config import checkpoint_files
 from shelfdet.core import files, paths, text
 from shelfdet.inference import checkpoints
 
@@ -91,14 +91,14 @@ def report(point: ResumePoint) -> str:
 
 def _all(run: pathlib.Path) -> List[pathlib.Path]:
     """Prefixes of all checkpoints in ``run``, the newest first."""
-    found = [path.with_suffix("") for path in run.glob("model.ckpt-*.index")]
-    return sorted((prefix for prefix in found if _step(prefix) >= 0), key=_step, reverse=True)
+    found = map(pathlib.Path, checkpoint_files.prefixes_in(run))
+    return [prefix for prefix in found if _step(prefix) >= 0]
 
 
 def _step(prefix: pathlib.Path) -> int:
     """The step in the name of a checkpoint; -1 where there is none."""
-    found = re.match(r"model\.ckpt-(\d+)$", prefix.name)
-    return int(found.group(1)) if found else -1
+    step = checkpoint_files.step_of(prefix)
+    return -1 if step is None else step
 
 
 def _listed(prefixes):
