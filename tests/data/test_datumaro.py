@@ -59,6 +59,11 @@ def test_an_item(read, tmp_path):
     assert read(content_of())[0].rows == []
 
 
+def test_an_item_with_media_and_without_a_size(read):
+    (image,) = read(content_of(BBOX, image=None, media={"path": "b.jpg", "size": [1]}))
+    assert (image.filename, image.size_wh, len(image.rows)) == ("b.jpg", None, 1)
+
+
 @pytest.mark.parametrize(
     "shape, box_xyxy",
     [

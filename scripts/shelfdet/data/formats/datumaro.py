@@ -53,9 +53,12 @@ def read(
         if not isinstance(item, dict):
             problems.add(place, f"is {shown(item)}; expected an object of Datumaro's JSON.")
             continue
-        image = item.get("image") if isinstance(item.get("image"), dict) else {}
+        # Items of other media than images have "media".
+        image = item.get("image") or item.get("media")
+        image = image if isinstance(image, dict) else {}
         name = read_name(image.get("path") or item.get("id"), place, problems)
-        height, width = (image.get("size") or [None, None])[:2]
+        size_hw = image.get("size")
+        height, width = size_hw if isinstance(size_hw, list) and len(size_hw) == 2 else (None, None)
         size_wh = read_stated_size(width, height, place, problems)
         if name is None or not add_image(images, name, place, size_wh, problems):
             continue
