@@ -278,7 +278,7 @@ def test_images_out_of_sight_are_printed_with_the_boxes_of_the_threshold(page):
         page.refresh()
         time.sleep(0.3)
         assert page.execute_script(
-            "return [...document.querySelectorAll('#gallery img')].every(image => image.naturalWidth)"
+            "return [...document.querySelectorAll('#gallery img')].every(one => one.naturalWidth)"
         )
         drag(page, 1.0)  # leaves false negatives alone, in all images that are painted again
         time.sleep(0.3)
