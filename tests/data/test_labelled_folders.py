@@ -264,6 +264,13 @@ def spoil_label(path, text):
         ),
         (spoil_label("train/a.txt", "0 .5 .5 -.2 .2\n"), "a.txt: line 1: box 60,32,40,48 is inver"),
         (spoil_label("train/a.txt", "0 .5 .5 .2 0\n"), "a.txt: line 1: box 40,40,60,40 is without"),
+        (
+            lambda folder: [
+                path.write_text(path.read_text().replace("0 ", "can ", 1))
+                for path in (folder / "labels").rglob("*.txt")
+            ],
+            "b.txt: line 1 and 1 more: class is 'can'; expected the number of a class from 0",
+        ),
         (spoil_label("train/a.txt", "0 .5 .5 .2\n"), "a.txt: line 1: is '0 .5 .5 .2'; expected"),
         (
             lambda folder: [

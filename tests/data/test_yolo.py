@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shelfdet import UserError
 from shelfdet.core.text import Problems
 from shelfdet.data import box_units
-from shelfdet.data.formats import yolo
+from shelfdet.data.formats import recognition, yolo
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
 
 
@@ -107,6 +107,25 @@ def test_text_files_that_are_no_labels(labels):
         train="data/obj_train_data/a.jpg\n",
     )
     assert list(read(folder, image_names=["a.jpg"])) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (
+            "0 0.6 .5 .2 .1\n",
+            "yolo",
+        ),  # annotation.txt has one number and five for each of 0.6 boxes
+        ("0 1 .5 .2 .1 .3 .4\n", "yolo"),
+        ("C1_P01_N1_S2_1.JPG 1 10 20 30 40 7\n", "grocery"),
+        ("can .5 .5 .2 .1\n", "yolo"),
+        ("", None),
+        ("Exported 2 of 3\n", None),
+    ],
+)
+def test_text_files_are_recognised(tmp_path, content, expected):
+    assert recognition.recognise(write_file(tmp_path / "a.txt", content)) == expected
+    assert recognition.recognise(write_file(tmp_path / "classes.txt", content)) is None
 
 
 def test_the_name_of_a_class(labels):

@@ -107,8 +107,12 @@ def _of_text(path: PathLike) -> Optional[str]:
         return None
     if yolo.has_boxes(path):
         return "yolo"
-    lines = read_text(path, "text").splitlines()
-    return "grocery" if lines and grocery.is_line(lines[0]) else None
+    if grocery.is_line(yolo.first_line(path)):
+        return "grocery"
+    if yolo.has_boxes(path, by_name=True):
+        return "yolo"
+    read_text(path, "text")  # raises where it is in an encoding that is not read
+    return None
 
 
 # Suffix in lower case to the function that looks into files of that suffix. A new format is one

@@ -44,7 +44,10 @@ IN_PIXELS = 4.0
 MOSTLY = 0.5
 FIRST_BYTES = 1 << 16  # in which a line ends: a polygon has hundreds of numbers
 
-_LINE = re.compile(r"\s*\d+(\.0*)?(\s+[-+.\deE]+){4,}\s*$", re.ASCII)
+_NUMBERS = r"(\s+[-+.\deE]+){4,}\s*$"
+_LINE = re.compile(r"\s*\d+(\.0*)?" + _NUMBERS, re.ASCII)
+# Some converters write the name of the class in place of its number, which the reader refuses.
+_LINE_WITH_NAME = re.compile(r"\s*\S+" + _NUMBERS, re.ASCII)
 _EXPECTED = "class x y width height"
 
 
@@ -102,16 +105,28 @@ def is_label_file(file: pathlib.Path, names: NamesOfFiles) -> bool:
     return bool(names.like(file.stem)) or has_boxes(file)
 
 
-def has_boxes(file: pathlib.Path) -> bool:
-    """Whether the first line of a file is a box."""
-    return bool(_LINE.match(_first_line(file)))
+def has_boxes(file: pathlib.Path, by_name: bool = False) -> bool:
+    """Whether the first line of a file is a box; ``by_name``: also one with the name of a class."""
+    return bool((_LINE_WITH_NAME if by_name else _LINE).match(first_line(file)))
+
+
+def first_line(file: pathlib.Path) -> str:
+    """The first line of a file, also of one whose encoding the reader refuses."""
+    try:
+        with open(str(file), "rb") as content:
+            start = content.read(FIRST_BYTES)
+    except OSError:
+        return ""
+    is_utf16 = start[:2] in UTF16_BYTE_ORDER_MARKS
+    decoded = start.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
+    return decoded.split("\n", 1)[0]
 
 
 def may_be_labels(file: pathlib.Path) -> bool:
     """Whether a .txt file beside label files may be one: it is empty, or starts with 3 numbers."""
     if class_names.is_list(file):
         return False
-    fields = _first_line(file).split()
+    fields = first_line(file).split()
     return not fields or sum(parse_number(field) is not None for field in fields) > 2
 
 
@@ -155,18 +170,6 @@ def text_of(image: ImageBoxes, labels: Sequence[str], scored: bool = False) -> s
         fields = [str(numbers[row.label])] + [f"{share:.8f}" for share in shares]
         lines.append(" ".join(fields + ([f"{row.score:.6f}"] if scored else [])) + "\n")
     return "".join(lines)
-
-
-def _first_line(file: pathlib.Path) -> str:
-    """The first line of a file, also of one whose encoding the reader refuses."""
-    try:
-        with open(str(file), "rb") as content:
-            start = content.read(FIRST_BYTES)
-    except OSError:
-        return ""
-    is_utf16 = start[:2] in UTF16_BYTE_ORDER_MARKS
-    decoded = start.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
-    return decoded.split("\n", 1)[0]
 
 
 def _image_of(file: pathlib.Path, names: NamesOfFiles, problems: Problems) -> Optional[str]:
