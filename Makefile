@@ -50,8 +50,8 @@ CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
 # What `make data` writes and `make clean` removes, also of datasets with a name; those have no spaces in it
 LABEL_FOLDERS := $(LABELS) $(filter $(LABELS)/%,$(patsubst %/.,%,$(wildcard $(LABELS)/*/.)))
-LABEL_FILES := $(foreach folder,$(LABEL_FOLDERS),$(foreach split,train val test,\
-    $(folder)/$(split)_labels.csv $(folder)/$(split).record))
+LABEL_FILES := $(foreach folder,$(LABEL_FOLDERS),$(folder)/classes.pbtxt \
+    $(foreach split,train val test,$(folder)/$(split)_labels.csv $(folder)/$(split).record))
 # NAME=name: the dataset; several, with a comma between them, for make eval
 DATASET := $(call option,--dataset,$(NAME))
 # How step 04 divides images
@@ -61,7 +61,8 @@ TILE_OPTIONS := $(call option,--tiles,$(TILES)) $(call option,--product-scale,$(
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
 SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \
     $(call option,--val-share,$(VAL_SHARE)) $(call option,--exif,$(EXIF)) $(GAPS) \
-    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE))
+    $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE)) \
+    $(call option,--classes,$(CLASSES))
 # Step 01 has the options of step 02, too, so that it replaces nothing by what step 02 would refuse.
 # FROM, ANNOTATIONS and FORMAT are for step 01 alone, which writes the one format that step 02 reads.
 FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
@@ -90,7 +91,7 @@ test: setup  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those th
 	    $(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
 
 # Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
-data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name TILES=2 SPLIT=grouped FOLD=0..3; more: docs/data.md)
+data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name CLASSES=keep TILES=2; more: docs/data.md)
 	$(PREPROCESSING)/01_fetch_dataset.py $(DATASET) $(FETCH_OPTIONS)
 	$(PREPROCESSING)/02_split_annotations.py $(DATASET) $(SPLIT_OPTIONS)
 	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(TILE_OPTIONS)

@@ -2,8 +2,8 @@
 # were typed: neither make nor a shell interprets anything in them. One that is given to make has to be used by a target
 # that is asked for; one in the environment may be meant for another program. The Makefile includes this file.
 
-VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME NAME \
-    OUT_OF_IMAGE PRODUCT_SCALE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS \
+VALUES := ANNOTATIONS BAD_BOXES CHECKPOINT CLASSES CONFIG CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME \
+    NAME OUT_OF_IMAGE PRODUCT_SCALE PYTHON PYTHON_HERE RUN_DIR SEED SHELF_DATA SHELF_DATA_ORIGINAL SPLIT START TESTS \
     TEST_SHARE THRESHOLD TILES VAL_SHARE
 # Options without a value. What turns them on and off, in capitals or not; an empty value is off, too.
 FLAGS := ALLOW_MISSING PAD SKIP_BAD UNFOLDED

@@ -199,9 +199,8 @@ def check(found: "dataset.Dataset", args: argparse.Namespace) -> "dataset.Checke
       UserError: everything that is wrong or incomplete.
     """
     from shelfdet.data import dataset
-    from shelfdet.data.label_map import read_label_map
 
-    checked = dataset.check(found, read_label_map(args.label_map), **options.checking(args))
+    checked = dataset.check(found, args.classes, **options.checking(args))
     boxes = sum(len(image.classes) for image in checked.labelled)
     print(
         f"{counted(len(checked.images), 'image')} can be decoded to the end; "

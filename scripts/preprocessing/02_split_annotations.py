@@ -6,10 +6,10 @@ Reads   workspace/training_demo/images: the images in train/, test/ and perhaps 
         annotations.csv, .tsv, .json, .xml or .txt  in one file
         annotations/                                in several files, one an image or a split
         in any format of docs/data.md, which is recognised by the content.
-        If the label map has one class, every box is of that class, whatever the annotations call
-        it.
 Writes  workspace/training_demo/annotations/{train,val,test}_labels.csv, with the header
-        filename,width,height,class,xmin,ymin,xmax,ymax.
+        filename,width,height,class,xmin,ymin,xmax,ymax;
+        with --classes, classes.pbtxt beside them, the label map of these classes. Without, every
+        box is of the class product, whatever the annotations call it.
 
 Splits  official  by folder: test is test/, validation is val/ (also named valid/ or validation/).
                   Without val/, validation is taken out of train/ by whole groups: photographs of
@@ -81,9 +81,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         splits,
         validation,
     )
-    from shelfdet.data.label_map import read_label_map
 
-    label_map = read_label_map(args.label_map)
     found = layout.find_divided(args.images)
     for line in layout.unused_report(found):
         print(line)
@@ -93,20 +91,19 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     annotations = annotation_files.named(path, args.format)
     kind = annotations.format
     print(f"reading {paths.shown(path)} as {formats.FORMATS[kind].title}")
-    if kind == "grocery" and len(label_map) > 1:
-        print(
-            f"the label map has {len(label_map)} classes: the class of a box is in the sixth column"
-        )
+    if kind == "grocery" and args.classes.kept:
+        print("the class of a box is its brand, in the sixth column")
     image_paths = dataset.all_images(found.images)
     problems = Problems(path)
-    labelled = validation.check(
-        validation.read(annotations.places(), kind, image_paths, label_map, problems),
+    checked = validation.check(
+        validation.read(annotations.places(), kind, image_paths, args.classes, problems),
         image_paths,
-        label_map,
+        args.classes,
         problems,
         not_used=layout.not_used_reasons(found),
         **options.checking(args),
-    ).labelled
+    )
+    labelled = checked.labelled
     for line in box_edges.report(labelled, image_paths, args.exif):
         print(line)
     names = [image.filename for image in labelled]
@@ -117,8 +114,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         found.images, names, image_groups, args.split, args.fold, args.val_share, args.seed
     )
     splits.refuse_without_boxes(split, labelled, chosen="val" not in found.images)
-    written = splits.write(split, labelled, args.out)
+    label_map = checked.label_map if args.classes.kept else None
+    written = splits.write(split, labelled, args.out, label_map)
     print_split(args, found, split, labelled, written)
+    if label_map:
+        print_classes(label_map, split, labelled, args.out / paths.CLASSES_FILE)
     print_overlap(len(split["test"]), splits.overlap(split))
     for line in splits.shared_report(split, image_groups):
         print(line)
@@ -146,6 +146,26 @@ def print_split(
             f"{plural(count.boxes, 'box')}, at most {count.most_boxes} "
             f"an image: {paths.shown(written[name])}"
         )
+
+
+def print_classes(
+    label_map: Dict[str, int],
+    split: "splits.Split",
+    labelled: "List[labels.LabelledImage]",
+    path: pathlib.Path,
+) -> None:
+    """Prints the number of boxes of each class in each split, and what a config has to state."""
+    from shelfdet.data import splits
+
+    counts = [splits.class_counts(split[name], labelled) for name in paths.SPLITS]
+    width = max(map(len, label_map)) + 2
+    print(f"{'class':{width}}" + "".join(f"{name:>8}" for name in paths.SPLITS))
+    for name in label_map:
+        print(f"{name:{width}}" + "".join(f"{count[name]:8}" for count in counts))
+    print(
+        f"{counted(len(label_map), 'class')}: {paths.shown(path)}. The config has to name it in "
+        f"both label_map_path, and num_classes: {len(label_map)}; `make check` prints the lines"
+    )
 
 
 def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:

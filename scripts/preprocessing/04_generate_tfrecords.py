@@ -2,7 +2,8 @@
 """Step 04: label files and images to TFRecords.
 
 Reads   workspace/training_demo/annotations/{train,val,test}_labels.csv (of step 02)
-        workspace/training_demo/annotations/label_map.pbtxt
+        the label map: classes.pbtxt beside the label files, if step 02 has kept classes; otherwise
+        workspace/training_demo/annotations/label_map.pbtxt, which has one
         workspace/training_demo/images: the images in train/, val/ and test/, in it or in its
         ShelfImages/
 Writes  workspace/training_demo/annotations/{train,val,test}.record, which training/*.config name
@@ -54,7 +55,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         f"{paths.IMAGES}, or the folder of --dataset in it)",
     )
     options.add_dataset(parser)
-    options.add_label_map(parser)
+    options.add_label_map(parser, f"{paths.CLASSES_FILE} beside the label files")
     parser.add_argument(
         "--splits",
         nargs="+",
@@ -72,6 +73,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.annotations = args.annotations or paths.dataset_annotations(args.dataset)
     args.images = args.images or paths.dataset_images(args.dataset)
+    args.label_map = args.label_map or paths.dataset_label_map(args.annotations)
     return args
 
 

@@ -43,14 +43,13 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse(argv)
     from shelfdet.config import checks, findings
+    from shelfdet.training import first_weights
 
     named = {split: getattr(args, f"{split}_labels") for split in paths.SPLITS}
-    checked = checks.check_config(
-        args.config,
-        checks.find_label_files(named, args.config),
-        start_from=args.start_from,
-        run=options.run_folder(args.run_dir, args.config),
-    )
+    label_files = checks.find_label_files(named, args.config)
+    run = options.run_folder(args.run_dir, args.config)
+    checked = checks.check_config(args.config, label_files, start_from=args.start_from, run=run)
+    first_weights.check(checked.config, label_files, run, checked.findings)
     for finding in checked.findings:
         print(findings.as_text(finding), end="\n\n")
     if checked.network is not None:

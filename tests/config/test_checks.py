@@ -1,13 +1,14 @@
 """Step 05: every mistake of a config is reported with its key and the line to write."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
 
 from shelfdet import UserError
-from shelfdet.config import checks, findings, pipeline, record_checks
+from shelfdet.config import checks, file_checks, findings, pipeline, record_checks
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -698,6 +699,53 @@ def test_a_class_that_the_label_map_lacks(root, tmp_path):
     path.write_text(TEXT)
     checked = checks.check_config(path, {"train": [tmp_path / "train_labels.csv"]}, root)
     assert "milk" in findings_at(checked, "class")[0].found
+
+
+def test_the_label_map_of_classes_that_step_02_kept_comes_with_the_lines_to_write(root, tmp_path):
+    folder = tmp_path / "root" / ANNOTATIONS
+    shutil.copytree(str(root / ANNOTATIONS), str(folder))
+    (folder / "classes.pbtxt").write_text("item { id: 1 name: 'milk' } item { id: 2 name: 'tea' }")
+    for split, count in (("train", 24), ("val", 4), ("test", 4)):
+        kept = [
+            image._replace(
+                classes=tuple(["milk", "tea"] * len(image.classes))[: len(image.classes)]
+            )
+            for image in product_images(split, count)
+        ]
+        labels.write_labels(kept, folder / f"{split}_labels.csv")
+        write_record(folder / f"{split}.record", kept, {"milk": 1, "tea": 2})
+
+    checked = check(tmp_path / "root", TEXT)
+    errors = [one for one in checked.findings if one.severity == findings.ERROR]
+    line = f'label_map_path: "{ANNOTATIONS}/classes.pbtxt"'
+    assert [(one.key, one.write.split("\n(")[0]) for one in errors] == [
+        ("train_input_reader.label_map_path", line),
+        ("model.ssd.num_classes", "num_classes: 2"),
+    ]
+    assert "without 2 classes that the records have: milk, tea" in errors[0].found
+
+    text = TEXT.replace(f'label_map_path: "{LABEL_MAP}"', line)
+    text = changed("num_classes: 1", "num_classes: 2", text)
+    assert not check(tmp_path / "root", text).findings.count(findings.ERROR)
+
+
+def test_datasets_that_keep_different_classes(root, tmp_path):
+    config = pipeline.parse(TEXT, "a.config")
+    for name, classes in (("one", ("milk",)), ("two", ("tea",))):
+        folder = tmp_path / ANNOTATIONS / name
+        folder.mkdir(parents=True)
+        items = [f"item {{ id: {n} name: {c!r} }}" for n, c in enumerate(classes, start=1)]
+        (folder / "classes.pbtxt").write_text("".join(items))
+        config.train_input_reader.tf_record_input_reader.input_path.append(
+            f"{ANNOTATIONS}/{name}/train.record"
+        )
+    for reader in (config.train_input_reader, config.eval_input_reader[0]):
+        reader.label_map_path = f"{ANNOTATIONS}/one/classes.pbtxt"
+    found = findings.Findings("a.config", "")
+    file_checks.check_label_maps(config, tmp_path, found)
+    (finding,) = found
+    assert finding.found == "without 1 class that the records have: tea"
+    assert "the same names for each dataset: CLASSES=name,name" in finding.write
 
 
 def test_images_much_larger_than_the_input_come_with_a_size_that_helps(root):

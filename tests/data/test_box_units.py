@@ -8,6 +8,7 @@ from shelfdet.core.text import Problems
 from shelfdet.data import box_units
 from shelfdet.data.box_checks import BoxChecker
 from shelfdet.data.box_units import ImageRows
+from shelfdet.data.classes import ONE_CLASS
 from shelfdet.data.formats import BoxRow
 
 SIZE = (320, 240)
@@ -163,7 +164,7 @@ def test_boxes_that_may_be_clipped(box, size_wh):
 @pytest.mark.parametrize("out_of_image", ["clip", "refuse"])
 def test_boxes_that_may_not_be_clipped(box, expected, out_of_image):
     problems = Problems("file")
-    checker = BoxChecker(problems, {"product": 1}, out_of_image, "refuse")
+    checker = BoxChecker(problems, ONE_CLASS, out_of_image, "refuse")
     assert checker.check([BoxRow("line 3", "product", box)], SIZE) == []
     with pytest.raises(UserError) as error:
         problems.refuse()
@@ -173,7 +174,7 @@ def test_boxes_that_may_not_be_clipped(box, expected, out_of_image):
 
 def test_boxes_that_may_not_be_clipped_are_dropped_and_counted():
     lines = []
-    checker = BoxChecker(Problems("file"), {"product": 1}, "clip", "drop")
+    checker = BoxChecker(Problems("file"), ONE_CLASS, "clip", "drop")
     rows = [BoxRow("", "product", box) for box in ((1, 2, 30, 40), (160, 10, 739, 60))]
     assert checker.check(rows, SIZE) == [("product", (1, 2, 30, 40))]
     checker.report_counts(lines.append)

@@ -16,6 +16,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.core import files
 from shelfdet.data import annotation_files, dataset, formats, groups, layout, splits
+from shelfdet.data.classes import ONE_CLASS
 
 GROCERY_NAMES = [
     f"C{camera}_P01_N{rank}_S2_1.JPG" for camera in range(1, 4) for rank in range(1, 119)
@@ -127,7 +128,7 @@ def test_images_whose_boxes_are_all_left_out_are_put_in_place(tmp_path):
     Image.new("RGB", (40, 30)).save(str(source / "ShelfImages" / "train" / "crowd.JPG"))
     Image.new("RGB", (9, 9)).save(str(source / "ShelfImages" / "train" / "bare.png"))
     options = {"bad_boxes": "drop", "empty_images": "leave-out"}
-    checked = dataset.check(dataset.find(source), {"product": 1}, **options)
+    checked = dataset.check(dataset.find(source), ONE_CLASS, **options)
     assert len(checked.labelled) == 3
     assert sorted(set(checked.images) - {image.filename for image in checked.labelled}) == [
         "crowd.JPG"
@@ -149,7 +150,7 @@ def spoiled_dataset(folder):
 def test_what_is_missing_is_named(tmp_path):
     source = spoiled_dataset(tmp_path / "source")
     with pytest.raises(UserError) as refused:
-        dataset.check(dataset.find(source), {"product": 1})
+        dataset.check(dataset.find(source), ONE_CLASS)
     first, missing, broken, unannotated = str(refused.value).split("\n")
     assert first.endswith("annotations.csv: 3 problems")
     assert "14 of 28 annotated images do not exist: C1_P01_N3_S2_1.JPG (line 1), " in missing
@@ -262,7 +263,7 @@ def test_bad_sources(tmp_path, spoil, text):
     source = draw_dataset(tmp_path / "source")
     spoil(source)
     with pytest.raises(UserError, match=text):
-        dataset.check(dataset.find(source), {"product": 1})
+        dataset.check(dataset.find(source), ONE_CLASS)
 
 
 # --- the script ---

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.core import files, paths
 from shelfdet.data import dataset, formats, groups, labels, layout, splits, validation
+from shelfdet.data import label_map as label_map_file
 from shelfdet.data.formats import labels_csv
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
@@ -156,7 +158,7 @@ class TestRules:
 
 @pytest.fixture
 def shelf_folder(tmp_path):
-    """12 planograms, two copies of each in train and one in test, and a label map."""
+    """12 planograms, two copies of each in train and one in test."""
     for side, copies in (("train", (1, 2)), ("test", (3,))):
         for planogram in range(1, 13):
             for copy in copies:
@@ -167,7 +169,6 @@ def shelf_folder(tmp_path):
     names = sorted(path.name for path in tmp_path.glob("ShelfImages/*/*"))
     rows = [f"{name},1,2,{9 + n},20,0\n" for name in names for n in range(3)]
     (tmp_path / "annotations.csv").write_text("".join(rows))
-    (tmp_path / "map.pbtxt").write_text("item { id: 1 name: 'product' }")
     return tmp_path
 
 
@@ -179,8 +180,6 @@ def run(script, shelf_folder, capsys):
             [
                 "--images",
                 str(shelf_folder),
-                "--label-map",
-                str(shelf_folder / "map.pbtxt"),
                 "--out",
                 str(shelf_folder / "out"),
             ]
@@ -189,6 +188,13 @@ def run(script, shelf_folder, capsys):
         return capsys.readouterr().out
 
     return run
+
+
+def object_detection_ids(path):
+    """The label map as object_detection reads it."""
+    from object_detection.utils import label_map_util
+
+    return dict(label_map_util.get_label_map_dict(str(path)))
 
 
 def names_of(folder):
@@ -277,17 +283,40 @@ class TestScript:
                 }
             )
         )
-        assert (
-            "the label map has one class: 2 classes of the annotations (cola, tea) become product\n"
-            in run()
-        )
+        assert "one class: 2 classes of the annotations (cola, tea) become product;" in run()
         found = labels.read_labels(shelf_folder / "out" / "test_labels.csv")
         assert {image.classes for image in found} == {("product",)}
-        (shelf_folder / "map.pbtxt").write_text(
-            "item { id: 1 name: 'tea' } item { id: 2 name: 'milk' }"
-        )
-        with pytest.raises(UserError, match="class 'cola' .*expected 'tea' or 'milk'"):
-            run()
+        assert not (shelf_folder / "out" / "classes.pbtxt").exists()
+
+    def test_brands_that_are_kept_have_a_label_map(self, run, shelf_folder):
+        rows = (shelf_folder / "annotations.csv").read_text().splitlines()
+        brands = ["10", "2", "0"]
+        with_brands = [row[:-1] + brands[number % 3] for number, row in enumerate(rows)]
+        (shelf_folder / "annotations.csv").write_text("\n".join(with_brands))
+        label_map = shelf_folder / "out" / "classes.pbtxt"
+
+        out = run("--classes", "keep")
+        assert object_detection_ids(label_map) == {"0": 1, "2": 2, "10": 3}
+        assert re.search(r"class +train +val +test\n0 +20 +4 +12\n2 +20 +4 +12\n10 +20", out)
+        assert "both label_map_path, and num_classes: 3" in out
+        found = labels.read_labels(shelf_folder / "out" / "test_labels.csv")
+        assert {image.classes for image in found} == {("10", "2", "0")}
+
+        # The names to show are edited by hand, and stay.
+        label_map.write_text(label_map.read_text().replace("id: 3", "id: 3 display_name: 'Ten'"))
+        out = run("--classes", "10,2")
+        assert "36 boxes were left out, of classes that were not chosen: 0 (36)" in out
+        assert object_detection_ids(label_map) == {"10": 1, "2": 2}
+        assert label_map_file.read_display_names(label_map) == {"10": "Ten"}
+
+        run()  # one class: the label map of other classes must not be taken for that of the labels
+        assert not label_map.exists()
+
+    @pytest.mark.parametrize("classes", ["", "a,", "a,a"])
+    def test_names_of_classes_that_cannot_be_meant(self, run, classes, capsys):
+        with pytest.raises(SystemExit):
+            run("--classes", classes)
+        assert "expected keep or names of classes" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "options",

@@ -6,8 +6,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.data import dataset, stated_splits
-
-PRODUCT = {"product": 1}
+from shelfdet.data.classes import ONE_CLASS
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def draw(tmp_path):
 def check(source, **options):
     """What ``dataset.check`` returns for a folder, and the lines that it reports."""
     lines = []
-    checked = dataset.check(dataset.find(source), PRODUCT, report=lines.append, **options)
+    checked = dataset.check(dataset.find(source), ONE_CLASS, report=lines.append, **options)
     return checked, "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.data import image_checks, labels, validation
+from shelfdet.data.classes import ClassChoice
 
 
 def save_image(path, size_wh=(100, 80), orientation=None):
@@ -203,17 +204,14 @@ def test_an_inverted_box_of_voc(write, photos, read_voc):
 # --- classes ------------------------------------------------------------------------------------
 
 
-def test_the_brand_is_the_class_where_the_label_map_has_several(write, photos, grocery):
-    path = write("a.csv", "a.jpg,1,2,3,4,milk\nb.jpg,1,2,3,4,tea\n")
-    images = grocery(path, photos, label_map={"milk": 1, "tea": 2})
-    assert [image.classes for image in images] == [("milk",), ("tea",)]
-    message = grocery.message(path, photos, label_map={"milk": 1, "oil": 2})
-    assert "line 2: class 'tea'; expected 'milk' or 'oil'" in message
+KEEP = ClassChoice(kept=True)
 
 
-def test_the_brand_is_no_class_where_the_label_map_has_one(write, photos, grocery):
-    path = write("a.csv", "a.jpg,1,2,3,4,milk\nb.jpg,1,2,3,4,tea\n")
-    assert grocery(path, photos, label_map={"thing": 1})[0].classes == ("thing",)
+def test_the_brand_is_the_class_where_classes_are_kept(write, photos, grocery):
+    path = write("a.csv", "a.jpg,1,2,3,4,milk\nb.jpg,1,2,3,4,10\n")
+    images = grocery(path, photos, choice=KEEP)
+    assert [image.classes for image in images] == [("milk",), ("10",)]
+    assert grocery(path, photos)[0].classes == ("product",)
     assert grocery.lines == []
 
 
@@ -226,19 +224,39 @@ def test_several_classes_become_the_only_one(write, photos, read_voc):
     write("xml/b.xml", voc("b.jpg", objects=objects[0]))
     assert read_voc(folder, photos)[0].classes == ("product",) * 4
     assert read_voc.lines == [
-        "the label map has one class: 3 classes of the annotations (cola, milk, tea) become product"
+        "one class: 3 classes of the annotations (cola, milk, tea) become product; CLASSES=keep "
+        "(--classes keep) keeps them"
     ]
-
-
-def test_one_class_of_another_name_becomes_the_only_one(write, photos, read_voc):
-    folder = write("xml/a.xml", voc()).parent
-    write("xml/b.xml", voc("b.jpg"))
-    assert read_voc(folder, photos, label_map={"pack": 1})[1].classes == ("pack",)
-    assert read_voc.lines == [
-        "the label map has one class: 1 class of the annotations (product) becomes pack"
-    ]
-    read_voc(folder, photos)
+    images = read_voc(folder, photos, choice=KEEP)
+    assert images[0].classes == ("tea", "milk", "cola", "milk")
     assert read_voc.lines == []
+
+
+def test_boxes_of_classes_that_were_not_chosen_are_left_out(write, photos, read_voc):
+    objects = [
+        VOC_OBJECT.format(name, 1 + 24 * n, 2, 20 + 24 * n, 40)
+        for n, name in enumerate(("tea", "milk", "cola", "milk"))
+    ]
+    folder = write("xml/a.xml", voc(objects="".join(objects))).parent
+    write("xml/b.xml", voc("b.jpg", objects=objects[0]))
+    (first, second) = read_voc(folder, photos, choice=ClassChoice(True, ("tea", "cola")))
+    assert (first.classes, second.classes) == (("tea", "cola"), ("tea",))
+    assert read_voc.lines == ["2 boxes were left out, of classes that were not chosen: milk (2)"]
+
+
+def test_an_image_with_no_box_of_the_chosen_classes_is_one_without_a_box(write, photos, grocery):
+    path = write("a.csv", "a.jpg,1,2,3,4,milk\nb.jpg,1,2,3,4,tea\n")
+    milk = ClassChoice(True, ("milk",))
+    assert "1 of 2 images has no box: b.jpg" in grocery.message(path, photos, choice=milk)
+    kept = grocery(path, photos, choice=milk, empty_images="keep")
+    assert [image.classes for image in kept] == [("milk",), ()]
+
+
+def test_a_chosen_class_without_a_box_is_an_error(write, photos, grocery):
+    path = write("a.csv", "a.jpg,1,2,3,4,milk\na.jpg,9,9,20,20,tea\nb.jpg,1,2,3,4,milk\n")
+    message = grocery.message(path, photos, choice=ClassChoice(True, ("milk", "Tea")))
+    assert "class 'Tea' was chosen and has no box; the annotations have, besides those" in message
+    assert "chosen, 'tea'. Correct the name in CLASSES" in message
 
 
 def test_boxes_without_a_class_become_the_only_one(write, photos, read_voc):
@@ -246,25 +264,16 @@ def test_boxes_without_a_class_become_the_only_one(write, photos, read_voc):
     write("xml/b.xml", voc("b.jpg", objects=VOC_OBJECT.format("", 1, 2, 30, 40)))
     assert read_voc(folder, photos)[0].classes == ("product",)
     assert "1 class of the annotations (without a name) becomes product" in read_voc.lines[0]
-
-
-def test_an_unknown_class_is_one_problem(write, photos, read_voc):
-    objects = VOC_OBJECT.format("milk", 1, 2, 30, 40) * 30
-    folder = write("xml/a.xml", voc(objects=objects)).parent
-    write("xml/b.xml", voc("b.jpg"))
-    message = read_voc.message(folder, photos, label_map={"product": 1, "tea": 2})
-    expected = "a.xml: object 1: class 'milk' (and 29 more of it); expected 'product' or 'tea'"
-    assert expected in message
+    message = read_voc.message(folder, photos, choice=KEEP)
+    assert "a.xml: object 1: no class (2 boxes have none); expected one for each box" in message
 
 
 def test_classes_of_coco(write, photos, read_coco):
     path = write("a.json", coco(categories=[{"id": 9, "name": "milk"}]))
     assert read_coco(path, photos, empty_images="leave-out")[0].classes == ("product",)
-    assert read_coco.lines[1:] == [
-        "the label map has one class: 1 class of the annotations (milk) becomes product"
-    ]
-    message = read_coco.message(path, photos, label_map={"tea": 1, "oil": 2})
-    assert "annotations[0] (id 1): class 'milk'; expected 'tea' or 'oil'" in message
+    assert "1 class of the annotations (milk) becomes product" in read_coco.lines[-1]
+    images = read_coco(path, photos, choice=KEEP, empty_images="leave-out")
+    assert images[0].classes == ("milk",)
 
 
 # --- which images there are ---------------------------------------------------------------------

@@ -14,7 +14,7 @@ from scored_images import BOX, EMPTY, FAR, HALF, found, labelled, match
 from scored_scenes import scenes
 
 from shelfdet.data.detections import Detections
-from shelfdet.evaluation import matching, metrics
+from shelfdet.evaluation import breakdowns, matching, metrics
 
 EXACT = 1e-9
 
@@ -34,6 +34,11 @@ def coco_aps(matches):
 
 def reference_pascal(truth, detections, labels=("product",)):
     """mAP of object_detection's own evaluator."""
+    return pascal_results(truth, detections, labels)["PascalBoxes_Precision/mAP@0.5IOU"]
+
+
+def pascal_results(truth, detections, labels):
+    """All results of object_detection's own evaluator, by name."""
     evaluator = object_detection_evaluation.PascalDetectionEvaluator(
         [{"id": n, "name": name} for n, name in enumerate(labels, start=1)]
     )
@@ -58,11 +63,17 @@ def reference_pascal(truth, detections, labels=("product",)):
                 ),
             },
         )
-    return evaluator.evaluate()["PascalBoxes_Precision/mAP@0.5IOU"]
+    return evaluator.evaluate()
 
 
 def reference_coco(truth, detections, labels=("product",)):
-    """AP of pycocotools at each IoU, with areaRng "all" and without a limit of detections.
+    """AP of pycocotools at each IoU, with areaRng "all" and without a limit of detections."""
+    precision = coco_precision(truth, detections, labels)
+    return [np.mean(at_iou[at_iou > -1]) if (at_iou > -1).any() else np.nan for at_iou in precision]
+
+
+def coco_precision(truth, detections, labels):
+    """pycocotools' precision, (10 IoUs, 101 recalls, classes); -1 of a class without ground truth.
 
     The images are in the order of their names.
     """
@@ -102,8 +113,7 @@ def reference_coco(truth, detections, labels=("product",)):
         evaluator.params.areaRngLbl = ["all"]
         evaluator.evaluate()
         evaluator.accumulate()
-    precision = evaluator.eval["precision"][:, :, :, 0, 0]  # (10 IoUs, 101 recalls, classes)
-    return [np.mean(at_iou[at_iou > -1]) if (at_iou > -1).any() else np.nan for at_iou in precision]
+    return evaluator.eval["precision"][:, :, :, 0, 0]
 
 
 names = st.sampled_from(["product", "price tag"])
@@ -172,6 +182,27 @@ def test_both_rules_with_two_classes(scene):
         reference_pascal(truth, detections, labels), abs=EXACT
     )
     assert coco_aps(matches) == pytest.approx(reference_coco(truth, detections, labels), abs=EXACT)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scenes(tied=False, labels=names))
+def test_the_figures_of_each_class_equal_those_of_both(scene):
+    truth, detections = scene
+    labels = ("price tag", "product")
+    in_truth = {name for image in truth for name in image.classes}
+    assume(in_truth & {name for image in detections for name in image.classes})
+    pascal = pascal_results(truth, detections, labels)
+    coco = coco_precision(truth, detections, labels)
+    rows = breakdowns.by_class(matching.match(truth, detections), 0.5)
+    for place, name in enumerate(labels):
+        if name not in in_truth:
+            assert name not in rows or np.isnan(rows[name]["AP50"])
+            continue
+        row = rows[name]
+        expected = pascal[f"PascalBoxes_PerformanceByCategory/AP@0.5IOU/{name}"]
+        assert row["AP50"] == pytest.approx(expected, abs=EXACT)
+        assert row["AP75"] == pytest.approx(coco[5, :, place].mean(), abs=EXACT)
+        assert row["AP"] == pytest.approx(coco[:, :, place].mean(), abs=EXACT)
 
 
 def test_both_rules_on_a_large_crowded_scene():

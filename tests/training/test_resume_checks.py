@@ -99,6 +99,17 @@ def run_of_labels(tmp_path):
     return config_path, folder
 
 
+def test_another_label_map_is_refused(run_of_labels, tmp_path):
+    config_path, folder = run_of_labels
+    (tmp_path / "classes.pbtxt").write_text("item { id: 1 name: 'tea' }")
+    text = config_path.read_text()
+    config_path.write_text(re.sub(r'"[^"]*/label_map.pbtxt"', f'"{tmp_path}/classes.pbtxt"', text))
+    with pytest.raises(UserError, match="classes 1 tea; expected those that .*: 1 product"):
+        plan.make_plan(config_path, folder)
+    (tmp_path / "classes.pbtxt").write_text("item { name: 'product' id: 1 display_name: 'A' }")
+    plan.make_plan(config_path, folder)
+
+
 def test_corrected_boxes_of_training_images_are_used_and_named(run_of_labels, tmp_path):
     config_path, folder = run_of_labels
     assert not plan.changes(plan.make_plan(config_path, folder))

@@ -4,8 +4,9 @@ import re
 
 from runs import CONFIG, make_run, make_weights
 
+from shelfdet.config import findings
 from shelfdet.core import paths
-from shelfdet.training import plan, run_notes
+from shelfdet.training import first_weights, plan, run_notes
 
 
 def test_images_of_the_first_weights_are_noted(tmp_path):
@@ -18,6 +19,33 @@ def test_images_of_the_first_weights_are_noted(tmp_path):
     assert config.train_config.fine_tune_checkpoint == str(start / "model.ckpt")
     seen = run_notes.images_seen(config, folder, resumes=False)
     assert seen["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+
+
+def test_images_that_go_on_validating_are_not_noted_as_seen(tmp_path):
+    start = make_weights(tmp_path / "graph")
+    (start / "trained_on.json").write_text(
+        '{"train": ["b.JPG"], "val": ["a.JPG", "d.JPG"], "before": ["c.JPG"]}'
+    )
+    text = re.sub(r'"[^"]*/(\w+\.record)"', rf'"{tmp_path}/\1"', CONFIG.read_text())
+    (tmp_path / "a.config").write_text(text)
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+    for split, names in (("train", "xd"), ("val", "ab"), ("test", "ce")):
+        rows = "".join(f"{name}.JPG,9,9,product,1,1,5,5\n" for name in names)
+        (tmp_path / f"{split}_labels.csv").write_text(header + rows)
+    config = plan.read_config(tmp_path / "a.config", start)
+    seen = run_notes.images_seen(config, tmp_path / "run", resumes=False)
+    # a.JPG chose the checkpoint of the first weights, and chooses that of this training.
+    assert seen["before"] == ["b.JPG", "c.JPG", "d.JPG"]
+
+    found = findings.Findings("a.config", text)
+    label_files = {name: [tmp_path / f"{name}_labels.csv"] for name in ("train", "val", "test")}
+    first_weights.check(config, label_files, tmp_path / "run", found)
+    (finding,) = found
+    assert finding.severity == findings.WARNING
+    assert "1 validation image (b.JPG) and 1 test image (c.JPG)" in finding.found
+    assert "`make eval` will refuse" in finding.expected
+    first_weights.check(config, {"val": label_files["train"][:0]}, tmp_path / "run", found)
+    assert len(list(found)) == 1
 
 
 def test_images_of_the_first_weights_stay_noted_when_a_run_resumes(tmp_path):

@@ -1,6 +1,7 @@
 """Checks of placeholders and label maps of a training config, and its list of input readers."""
 
 import os
+import pathlib
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -18,8 +19,6 @@ EVAL_READER = "eval_input_reader"
 
 # Of TensorFlow's patterns (fnmatch): a path with one of them matches other names than its own.
 PATTERN_CHARACTERS = "*?[\\"
-
-LABEL_MAP_LINE = f'label_map_path: "{paths.shown(paths.LABEL_MAP)}"'
 
 # Ids of the classes by name, or None if no label map can be read
 LabelMap = Optional[Dict[str, int]]
@@ -99,11 +98,35 @@ def readers(config: pipeline.Config) -> List[Reader]:
     return found
 
 
+def own_label_maps(config: pipeline.Config, root: PathLike) -> List[pathlib.Path]:
+    """The label maps that step 02 wrote beside the config's records, of data that keeps classes.
+
+    They are absolute, and in the order of the records.
+    """
+    folders = [
+        pathlib.Path(str(root), record).parent
+        for reader in readers(config)
+        for record in reader.fields.tf_record_input_reader.input_path
+    ]
+    candidates = [folder / paths.CLASSES_FILE for folder in dict.fromkeys(folders)]
+    return [path for path in candidates if path.is_file()]
+
+
+def label_map_line(config: pipeline.Config, root: PathLike) -> str:
+    """The line that names the label map of the config's records."""
+    own = own_label_maps(config, root)
+    if not own:
+        return f'label_map_path: "{paths.shown(paths.LABEL_MAP)}"'
+    return f'label_map_path: "{os.path.relpath(str(own[0]), str(root))}"'
+
+
 def check_label_maps(config: pipeline.Config, root: PathLike, findings: Findings) -> LabelMap:
-    """Checks the readers' label maps against each other and against ``num_classes``.
+    """Checks the readers' label maps against each other, the records' and ``num_classes``.
 
     Returns:
-      The ids of the classes by name, or None if no label map can be read.
+      The ids of the classes by name, or None if no label map can be read. Where the records have
+      classes that the config's label map lacks, those of the label map beside the records: that is
+      one problem, not one more for each record.
     """
     maps = []
     read: Dict[str, LabelMap] = {}  # most often all readers have the same one
@@ -111,7 +134,8 @@ def check_label_maps(config: pipeline.Config, root: PathLike, findings: Findings
         key = reader.key + ".label_map_path"
         written = reader.fields.label_map_path
         if not written or written not in read:
-            read[written] = _read_label_map(key, written, root, findings)
+            line = label_map_line(config, root)
+            read[written] = _read_label_map(key, written, root, line, findings)
         label_map = read[written]
         if label_map is not None:
             maps.append((key, label_map))
@@ -124,13 +148,47 @@ def check_label_maps(config: pipeline.Config, root: PathLike, findings: Findings
                 key,
                 found=f"another map than {first_key}'s",
                 expected="one label map for all readers",
-                write=LABEL_MAP_LINE,
+                write=label_map_line(config, root),
             )
-    _check_class_count(first_key, first_map, config.model.ssd.num_classes, findings)
-    return first_map
+    label_map = _check_own_label_maps(config, root, first_key, first_map, findings)
+    _check_class_count(first_key, label_map, config.model.ssd.num_classes, findings)
+    return label_map
 
 
-def _read_label_map(key: str, written: str, root: PathLike, findings: Findings) -> LabelMap:
+def _check_own_label_maps(
+    config: pipeline.Config, root: PathLike, key: str, label_map: Dict[str, int], findings: Findings
+) -> Dict[str, int]:
+    """Checks that the config's label map has the classes of those beside the records.
+
+    Returns:
+      the config's label map, or that of the records where it lacks a class.
+    """
+    own = {path: label_map_file.read_label_map(path) for path in own_label_maps(config, root)}
+    for path, classes in own.items():
+        missing = [name for name in classes if name not in label_map]
+        if not missing:
+            continue
+        write = f"{label_map_line(config, root)}\n(in each input reader)"
+        if any(set(other) != set(classes) for other in own.values()):
+            names = text.listed(paths.shown(other) for other in own)
+            write = (
+                f"the records again with the same classes: {names} differ. Give `make data` the "
+                "same names for each dataset: CLASSES=name,name"
+            )
+        findings.error(
+            key,
+            found=f"without {text.counted(len(missing), 'class', 'classes')} that the records "
+            f"have: {text.listed(missing)}",
+            expected=f"the label map of the records, {paths.shown(path)}",
+            write=write,
+        )
+        return classes
+    return label_map
+
+
+def _read_label_map(
+    key: str, written: str, root: PathLike, line: str, findings: Findings
+) -> LabelMap:
     path = os.path.join(str(root), written)
     if PLACEHOLDER in written:
         return None  # already reported
@@ -139,7 +197,7 @@ def _read_label_map(key: str, written: str, root: PathLike, findings: Findings) 
             key,
             found=f"{written}: {why_missing(path)}" if written else "nothing",
             expected=f"the label map; paths are relative to {root}",
-            write=LABEL_MAP_LINE,
+            write=line,
         )
         return None
     try:
@@ -162,8 +220,8 @@ def _check_class_count(
     if count != num_classes:
         findings.error(
             "model.ssd.num_classes",
-            found=f"{num_classes}, but {key} has {count} ({text.listed(sorted(label_map))})",
-            expected="as many as the label map has",
+            found=f"{num_classes}, but the label map has {count} ({text.listed(label_map)})",
+            expected="as many as the label map has: the network gives one score for each class",
             write=f"num_classes: {count}",
         )
     ids = sorted(label_map.values())

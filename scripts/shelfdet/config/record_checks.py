@@ -306,16 +306,15 @@ def _check_classes(summary: SplitSummary, label_map: LabelMap, findings: Finding
     unknown = sorted(summary.classes - set(label_map))
     if not unknown:
         return
-    items = "".join(
-        f"item {{\n  id: {number}\n  name: {_quoted([name])}\n}}\n"
-        for number, name in enumerate(unknown[:SHOWN_CLASSES], start=max(label_map.values()) + 1)
-    )
+    dataset = paths.dataset_of(pathlib.Path(summary.path).parent)
+    of_dataset = "" if dataset in (None, paths.DEFAULT_DATASET) else f" NAME={dataset}"
     findings.error(
         "class",
         found=f"{_quoted(unknown[:SHOWN_CLASSES])} in {paths.shown(summary.path)}",
         expected=f"a class of the label map: {text.listed(map(repr, sorted(label_map)))}",
-        write=f"{items}in the label map, and num_classes: {len(label_map) + len(unknown)}; "
-        f"or correct the classes in the label file. Then {remake(record_of(summary.path))}",
+        write=f"`make data{of_dataset} CLASSES=keep`, which writes a label map of all classes; or "
+        "correct the classes in the label file. Then "
+        f"{remake(record_of(summary.path))}",
         path=summary.path,
     )
 

@@ -4,7 +4,6 @@ import math
 from typing import Any, Callable, Dict, List
 
 from shelfdet.config import pipeline
-from shelfdet.config.file_checks import LABEL_MAP_LINE
 from shelfdet.config.findings import DELETE_LINE, Findings
 from shelfdet.config.record_checks import RECORD_LINES
 from shelfdet.core.text import counted
@@ -266,7 +265,8 @@ def _check_evaluation(config: pipeline.Config, findings: Findings) -> None:
             "eval_input_reader",
             found="none",
             expected="one, for the validation images",
-            write=f"eval_input_reader {{\n  {LABEL_MAP_LINE}\n"
+            write="eval_input_reader {\n"
+            f'  label_map_path: "{config.train_input_reader.label_map_path}"\n'
             f"  tf_record_input_reader {{ {RECORD_LINES['val']} }}\n}}",
         )
     if len(config.eval_input_reader) > 1:

@@ -11,13 +11,18 @@ OBJECT_DETECTION = RESEARCH / "object_detection"
 
 WORKSPACE = ROOT / "workspace" / "training_demo"
 IMAGES = WORKSPACE / "images"  # step 01 puts ShelfImages/{train,test} and annotations.csv here
-SHELF_IMAGES = IMAGES / "ShelfImages"
+# The Grocery Dataset's folder of images; step 01 puts those of every dataset into one of that name,
+# in train/, val/ (if there are validation images) and test/.
+SHELF_IMAGES_NAME = "ShelfImages"
+SHELF_IMAGES = IMAGES / SHELF_IMAGES_NAME
 ANNOTATIONS = WORKSPACE / "annotations"
 # The name of the dataset that is directly in IMAGES and ANNOTATIONS. One of another name is in the
 # folders of that name in them.
 DEFAULT_DATASET = "default"
 SPLITS = ("train", "val", "test")  # each has a label file and a TFRecord
-LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"
+LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"  # of one class; included, and no step writes it
+# The label map of a dataset that keeps its classes, beside its label files (step 02)
+CLASSES_FILE = "classes.pbtxt"
 PRETRAINED = WORKSPACE / "pre-trained-model"
 TRAINING = WORKSPACE / "training"
 DEFAULT_CONFIG = TRAINING / "ssd_inception_v2_custom.config"  # the one that a user edits by hand
@@ -32,6 +37,7 @@ GRAPH_FILE = "frozen_inference_graph.pb"
 CONFIG_FILE = "pipeline.config"
 TRAINED_ON_FILE = "trained_on.json"  # names of the images used for training and validation
 DIGESTS_FILE = "label_digests.json"  # in the folder of a run: digests of the boxes of these images
+LABEL_MAP_FILE = "label_map.pbtxt"  # the classes of the training, in the folder of a run, too
 CHECKPOINT_PREFIX = "model.ckpt"  # the same weights, from which another training can start
 
 EVALUATION = WORKSPACE / "evaluation"
@@ -73,6 +79,12 @@ def dataset_of(folder: pathlib.Path) -> Optional[str]:
     if folder == ANNOTATIONS.resolve():
         return DEFAULT_DATASET
     return folder.name if folder.parent == ANNOTATIONS.resolve() else None
+
+
+def dataset_label_map(folder: pathlib.Path) -> pathlib.Path:
+    """The label map of the label files in ``folder``: its own, if they keep classes."""
+    own = folder / CLASSES_FILE
+    return own if own.is_file() else LABEL_MAP
 
 
 def labels(split: str, dataset: str = DEFAULT_DATASET) -> pathlib.Path:

@@ -1,14 +1,15 @@
-"""Checks annotated boxes against the size of their image and the label map.
+"""Checks annotated boxes against the size of their image, and gives them their classes.
 
 ``validation`` decides with it which boxes become labels.
 """
 
 import collections
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, Optional, Sequence, Set, Tuple
 
 from shelfdet.core import boxes
 from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data import box_units, labels
+from shelfdet.data.classes import KEEP_ALL, PRODUCT, ClassChoice
 from shelfdet.data.formats import BoxRow
 
 Size = Tuple[int, int]
@@ -20,17 +21,18 @@ class BoxChecker:
     """Checks the boxes of one image after another, and counts what it clipped and dropped."""
 
     def __init__(
-        self, problems: Problems, label_map: Dict[str, int], out_of_image: str, bad_boxes: str
+        self, problems: Problems, classes: ClassChoice, out_of_image: str, bad_boxes: str
     ) -> None:
         """See ``validation.read_annotations`` for the arguments; ``problems`` collects errors."""
         self._problems = problems
-        self._label_map = label_map
-        self._only_class = next(iter(label_map)) if len(label_map) == 1 else None
+        self._classes = classes
         self._clips = out_of_image == "clip"
         self._drops = bad_boxes == "drop"
         self._furthest_outside_px = 0.0
         self._counts = collections.Counter()
-        self._unknown_classes = collections.OrderedDict()  # class -> places
+        self._without_class: List[str] = []  # places of boxes whose class is to be kept
+        self._other_classes = collections.Counter()  # class that was not chosen -> boxes
+        self._found_classes: Set[str] = set()  # of kept boxes
         self._left_out = collections.OrderedDict()  # what it is in place of a box -> places
         self._replaced_classes = set()  # what the annotations call the only class
 
@@ -46,38 +48,58 @@ class BoxChecker:
                 self._left_out.setdefault(row.left_out, []).append(row.place)
                 continue
             label = self._class_of(row)
-            if label not in self._label_map:
-                self._unknown_classes.setdefault(label, []).append(row.place)
+            if label is None:
                 continue
             box = self._inside(row, size_wh)
             if box is None:
                 continue
+            self._found_classes.add(label)
             if (label, box) in kept:
                 self._counts["equal"] += 1
             kept[label, box] = None
         return list(kept)
 
-    def note_unknown_classes(self) -> None:
-        """Notes the classes that are not in the label map, each as one problem."""
-        expected = " or ".join(shown(name) for name in self._label_map)
-        for label, places in self._unknown_classes.items():
-            others = f" (and {len(places) - 1} more of it)" if len(places) > 1 else ""
+    @property
+    def found_classes(self) -> Set[str]:
+        """The classes of the boxes that were kept."""
+        return self._found_classes
+
+    def note_classes(self) -> None:
+        """Notes boxes without a class where classes are kept, and chosen classes without a box."""
+        if self._without_class:
+            count = counted(len(self._without_class), "box has", "boxes have")
             self._problems.add(
-                places[0],
-                f"class {shown(label)}{others}; expected {expected}. Correct it, or add the class "
-                "to the label map.",
+                self._without_class[0],
+                f"no class ({count} none); expected one for each box, since the classes are kept. "
+                f"Name it in the annotations, or leave out CLASSES (--classes): all are {PRODUCT}.",
             )
+        others = [shown(name) for name in sorted(self._other_classes)]
+        for name in self._classes.names:
+            if name not in self._found_classes:
+                self._problems.add(
+                    "",
+                    f"class {shown(name)} was chosen and has no box; the annotations have, besides "
+                    f"those chosen, {listed(others) or 'no other class'}. Correct the name in "
+                    "CLASSES (--classes), or leave it out.",
+                )
 
     def report_counts(self, report: Report) -> None:
-        """Reports what was counted, and which classes became one."""
+        """Reports what was counted, which classes became one, and which were left out."""
         replaced = sorted(self._replaced_classes)
-        if replaced and replaced != [self._only_class]:
+        if replaced and replaced != [PRODUCT]:
             names = listed(name or "without a name" for name in replaced)
             report(
-                f"the label map has one class: {counted(len(replaced), 'class')} of the "
-                f"annotations ({names}) {plural(len(replaced), 'becomes', 'become')} "
-                f"{self._only_class}"
+                f"one class: {counted(len(replaced), 'class')} of the annotations ({names}) "
+                f"{plural(len(replaced), 'becomes', 'become')} {PRODUCT}; CLASSES={KEEP_ALL} "
+                f"(--classes {KEEP_ALL}) keeps them"
             )
+        if self._other_classes:
+            count = counted(sum(self._other_classes.values()), "box was", "boxes were")
+            names = listed(
+                f"{name or 'without a name'} ({number})"
+                for name, number in self._other_classes.most_common()
+            )
+            report(f"{count} left out, of classes that were not chosen: {names}")
         furthest = f"{round(self._furthest_outside_px, 2):g}"
         dropped = ("box was dropped", "boxes were dropped")
         messages = (
@@ -104,12 +126,28 @@ class BoxChecker:
         for kind, places in self._left_out.items():
             report(f"{kind} were left out, which are no boxes ({len(places)}): {listed(places)}")
 
+    def leaves_out(self, row: BoxRow) -> bool:
+        """Whether a row is left out whatever its box is: no product, or of another class."""
+        return (
+            row.crowd
+            or bool(row.left_out)
+            or (self._classes.kept and self._classes.is_left_out(row.label or ""))
+        )
+
     def _class_of(self, row: BoxRow) -> Optional[str]:
-        if self._only_class is None:
-            return row.label
-        if row.label is not None:
-            self._replaced_classes.add(row.label)
-        return self._only_class
+        """The class that a row gets; None where it is left out or a problem."""
+        if not self._classes.kept:
+            if row.label is not None:
+                self._replaced_classes.add(row.label)
+            return PRODUCT
+        label = row.label or ""
+        if self._classes.is_left_out(label):
+            self._other_classes[label] += 1
+            return None
+        if not label:
+            self._without_class.append(row.place)
+            return None
+        return label
 
     def _inside(self, row: BoxRow, size_wh: Size) -> Optional[Tuple[float, ...]]:
         """The part of a row's box inside the image; None where it is dropped or a problem."""

@@ -19,6 +19,7 @@ from shelfdet.data import (
     validation,
     yaml_folders,
 )
+from shelfdet.data.classes import ClassChoice
 from shelfdet.data.layout import ImagePaths
 
 # The Grocery Dataset (Varol and Kuzu 2014), by its official split.
@@ -82,7 +83,7 @@ class Checked(NamedTuple):
 
 def check(
     found: Dataset,
-    label_map: Dict[str, int],
+    choice: ClassChoice,
     report: Callable[[str], None] = print,
     **options: Any,
 ) -> Checked:
@@ -90,7 +91,7 @@ def check(
 
     Args:
       found: what ``find`` returned.
-      label_map: class name to id.
+      choice: which classes boxes get.
       report: called with a line of text for what was recognised, matched, clipped or left out.
       options: of ``validation.check``.
 
@@ -108,7 +109,7 @@ def check(
         places,
         annotations.format,
         image_paths,
-        label_map,
+        choice,
         problems,
         report,
         annotations.splits(),
@@ -132,7 +133,7 @@ def check(
     result = validation.check(
         annotated,
         image_paths,
-        label_map,
+        choice,
         problems,
         not_used=layout.not_used_reasons(found.layout),
         report=report,

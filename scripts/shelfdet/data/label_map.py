@@ -6,12 +6,13 @@ The message does not need TensorFlow.
 
 import collections
 import pathlib
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from google.protobuf import text_format
 from object_detection.protos import string_int_label_map_pb2
 
 from shelfdet import UserError
+from shelfdet.core import files
 from shelfdet.core.text import PathLike, Problems, read_text, shown
 
 EXAMPLE = "item { id: 1 name: 'product' }"
@@ -52,8 +53,52 @@ def read_label_map(path: PathLike) -> Dict[str, int]:
             )
         names.setdefault(item.id, item.name)
         ids.setdefault(item.name, item.id)
+    for number, item in enumerate(items, start=1):
+        # object_detection searches both, and would take a box of the one class for the other.
+        if ids.get(item.display_name, item.id) != item.id:
+            problems.add(
+                f"item {number}",
+                f"display_name {shown(item.display_name)} is the name of class "
+                f"{ids[item.display_name]}; expected one that no other class has. Change it.",
+            )
     problems.refuse()
     return ids
+
+
+def read_display_names(path: PathLike) -> Dict[str, str]:
+    """The names to show to people: class name -> display_name, of the items that have one.
+
+    Raises:
+      UserError: no such file, or not a label map.
+    """
+    return {item.name: item.display_name for item in _parse(path).item if item.display_name}
+
+
+def display_names_in(path: PathLike) -> Dict[str, str]:
+    """``read_display_names`` of a label map that is to be replaced; empty where it has none."""
+    try:
+        return read_display_names(path)
+    except UserError:
+        return {}
+
+
+def write_label_map(
+    ids: Mapping[str, int], path: PathLike, display_names: Mapping[str, str]
+) -> None:
+    """Writes a label map.
+
+    Args:
+      ids: class name -> id.
+      path: target file, written completely or not at all.
+      display_names: class name -> name to show to people; other names than those of ``ids`` are
+        left out.
+    """
+    message = string_int_label_map_pb2.StringIntLabelMap()
+    for name, class_id in ids.items():
+        item = message.item.add(id=class_id, name=name)
+        if name in display_names:
+            item.display_name = display_names[name]
+    files.write_text(pathlib.Path(path), text_format.MessageToString(message, as_utf8=True))
 
 
 def _parse(path: PathLike) -> string_int_label_map_pb2.StringIntLabelMap:

@@ -8,7 +8,7 @@ import re
 from typing import Any, Dict
 
 from shelfdet.core import command_line, paths
-from shelfdet.data import MAX_SIDE, formats
+from shelfdet.data import MAX_SIDE, classes, formats
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -54,14 +54,22 @@ def add_annotation_options(parser: argparse.ArgumentParser, default: str) -> Non
     )
 
 
-def add_label_map(parser: argparse.ArgumentParser, effect: str = "") -> None:
-    """The classes. ``effect``: what else their number decides, for the help."""
+def add_label_map(parser: argparse.ArgumentParser, beside: str) -> None:
+    """The classes and their ids. ``beside``: where its default is, if it is there, for the help."""
     parser.add_argument(
         "--label-map",
         **command_line.FILE,
-        default=paths.LABEL_MAP,
-        help=f"the classes{effect} (default: %(default)s)",
+        help=f"the classes and their ids (default: {beside}; where there is none, "
+        f"{paths.LABEL_MAP})",
     )
+
+
+def class_choice(text: str) -> classes.ClassChoice:
+    """Which classes boxes get, as the ``type`` of an argparse option."""
+    try:
+        return classes.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_exif(parser: argparse.ArgumentParser, apply: str) -> None:
@@ -88,10 +96,14 @@ def add_max_side(parser: argparse.ArgumentParser, size: str = "this") -> None:
 
 def add_checking_options(parser: argparse.ArgumentParser) -> None:
     """Classes, and what happens to boxes and images that are wrong or missing."""
-    add_label_map(
-        parser,
-        "; a single one becomes the class of every box; with several, the sixth column of a "
-        "grocery CSV is the class",
+    parser.add_argument(
+        "--classes",
+        type=class_choice,
+        default=classes.ONE_CLASS,
+        metavar="keep|NAME,NAME",
+        help="keep: boxes keep the classes of the annotations, in a grocery CSV the brand of its "
+        "sixth column; names: so do boxes of these classes, and others are left out (default: "
+        f"every box is of the class {classes.PRODUCT})",
     )
     parser.add_argument(
         "--out-of-image",
@@ -125,7 +137,7 @@ def add_checking_options(parser: argparse.ArgumentParser) -> None:
 
 
 def checking(args: argparse.Namespace) -> Dict[str, Any]:
-    """The options of ``add_checking_options`` but the label map, as ``validation`` takes them."""
+    """The options of ``add_checking_options`` but the classes, as ``validation`` takes them."""
     names = ("out_of_image", "bad_boxes", "allow_missing", "empty_images", "exif")
     return {name: getattr(args, name) for name in names}
 

@@ -17,6 +17,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.core import files, paths, text
 from shelfdet.data import groups, labels
+from shelfdet.data import label_map as label_map_file
 
 # The Grocery Dataset's names: camera, planogram, rank of the top shelf, number of shelves, copy.
 # Group 1, all but the copy, is the shelf.
@@ -300,15 +301,30 @@ def counts(names: Iterable[str], labelled: Iterable[labels.LabelledImage]) -> Co
     return Counts(len(boxes), sum(boxes), max(boxes))
 
 
+def class_counts(names: Iterable[str], labelled: Iterable[labels.LabelledImage]) -> Dict[str, int]:
+    """The number of boxes of each class in one split; 0 for a class that it has no box of.
+
+    Arguments as in ``counts``.
+    """
+    classes_of = {image.filename: image.classes for image in labelled}
+    return collections.Counter(label for name in names for label in classes_of[name])
+
+
 def write(
-    split: Split, labelled: Sequence[labels.LabelledImage], folder: pathlib.Path
+    split: Split,
+    labelled: Sequence[labels.LabelledImage],
+    folder: pathlib.Path,
+    label_map: Optional[Dict[str, int]] = None,
 ) -> Dict[str, pathlib.Path]:
-    """Writes the three label files into ``folder``: all of them, or on failure none.
+    """Writes the three label files, and their label map, into ``folder``: all or on failure none.
 
     Args:
       split: what ``official`` or ``grouped`` returned.
       labelled: the labelled images of all splits; a label file keeps their order.
       folder: where train_labels.csv, val_labels.csv and test_labels.csv go.
+      label_map: class name to id of labels that keep their classes, for paths.CLASSES_FILE, which
+        keeps the display names that an earlier one has; None removes an earlier one, which would be
+        taken for the label map of the new labels.
 
     Returns:
       dict of "train", "val", "test" to the label file.
@@ -317,10 +333,19 @@ def write(
       UserError: a file cannot be written.
     """
     targets = {name: folder / f"{name}_labels.csv" for name in paths.SPLITS}
-    with files.replacing_together(list(targets.values())) as partials:
+    classes_file = folder / paths.CLASSES_FILE
+    with files.replacing_together(
+        [*targets.values()] + ([classes_file] if label_map else [])
+    ) as partials:
+        if label_map:
+            label_map_file.write_label_map(
+                label_map, partials[-1], label_map_file.display_names_in(classes_file)
+            )
         for name, partial in zip(targets, partials):
             members = set(split[name])
             labels.write_labels([image for image in labelled if image.filename in members], partial)
+    if not label_map and classes_file.exists():
+        classes_file.unlink()
     return targets
 
 

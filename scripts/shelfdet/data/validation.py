@@ -6,18 +6,17 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, shown
-from shelfdet.data import box_units, formats, image_checks, labels, names
+from shelfdet.data import box_units, classes, formats, image_checks, labels, names
 from shelfdet.data.box_checks import BoxChecker, Report, report_duplicates
+from shelfdet.data.classes import ONE_CLASS, ClassChoice
 from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
-
-ONE_CLASS = {"product": 1}  # the label map where none is given
 
 
 def read_annotations(
     path: pathlib.Path,
     image_paths: Mapping[str, pathlib.Path],
     format: str,
-    label_map: Optional[Dict[str, int]] = None,
+    choice: ClassChoice = ONE_CLASS,
     report: Report = print,
     **options: str,
 ) -> List[labels.LabelledImage]:
@@ -25,15 +24,14 @@ def read_annotations(
 
     Args:
       path: the CSV or JSON file, or the folder of XML files.
-      image_paths, format, label_map, report, options: as in the two.
+      image_paths, format, choice, report, options: as in the two.
 
     Raises:
       UserError: as the two.
     """
-    label_map = ONE_CLASS if label_map is None else label_map
     problems = Problems(path)
-    annotated = read([path], format, image_paths, label_map, problems, report)
-    return check(annotated, image_paths, label_map, problems, report=report, **options).labelled
+    annotated = read([path], format, image_paths, choice, problems, report)
+    return check(annotated, image_paths, choice, problems, report=report, **options).labelled
 
 
 class CheckedImages(NamedTuple):
@@ -42,17 +40,19 @@ class CheckedImages(NamedTuple):
     labelled: the images to use, sorted by file name; boxes in the order of the file, equal ones
       once.
     without_boxes: images that were left out because all their boxes were.
+    label_map: class name -> id, of the classes that the labels have.
     """
 
     labelled: List[labels.LabelledImage]
     without_boxes: List[str]
+    label_map: Dict[str, int]
 
 
 def read(
     places: Iterable[pathlib.Path],
     format: str,
     image_paths: Mapping[str, pathlib.Path],
-    label_map: Dict[str, int],
+    choice: ClassChoice,
     problems: Problems,
     report: Report = print,
     splits: Optional[Mapping[pathlib.Path, str]] = None,
@@ -64,7 +64,7 @@ def read(
       places: the CSV or JSON file, or folders of XML files.
       format: one of formats.ANNOTATION_FORMATS.
       image_paths: file name -> path of every image that exists.
-      label_map: class name -> id.
+      choice: which classes boxes get.
       problems: collects everything that is wrong with single lines, elements or entries.
       report: called with a line of text for names that were matched.
       splits: place to the split of its images, where it has one.
@@ -74,7 +74,7 @@ def read(
       UserError: a file or folder cannot be read, or is of another format.
     """
     options = {
-        "grocery": {"brand_is_class": len(label_map) > 1},
+        "grocery": {"brand_is_class": choice.kept},
         "yolo": {"names_file": names_file},
     }.get(format, {})
     annotated: ImagesByName = collections.OrderedDict()
@@ -115,7 +115,7 @@ def _with_file(image: ImageBoxes, file: pathlib.Path) -> ImageBoxes:
 def check(
     annotated: ImagesByName,
     image_paths: Mapping[str, pathlib.Path],
-    label_map: Dict[str, int],
+    choice: ClassChoice,
     problems: Problems,
     out_of_image: str = "clip",
     bad_boxes: str = "refuse",
@@ -130,9 +130,7 @@ def check(
     Args:
       annotated: what ``read`` returned. An image without rows is the same as one that is not there.
       image_paths: file name -> path of every image that exists.
-      label_map: class name -> id. With one class, every box is of that class, whatever the
-        annotations call it; with several, they must name one of them ("grocery" in its brand
-        column).
+      choice: which classes boxes get.
       problems: what is wrong already; everything else is added, and raised.
       out_of_image: "clip" clips boxes that reach outside the image, "refuse" makes them an error.
       bad_boxes: boxes that are inverted, without area, wholly outside or too far outside to be
@@ -171,21 +169,22 @@ def check(
         for name, size_wh in sizes.items()
     ]
     box_units.check_units(sized, problems)
-    checker = BoxChecker(problems, label_map, out_of_image, bad_boxes)
+    checker = BoxChecker(problems, choice, out_of_image, bad_boxes)
     labelled = [
         labels.labelled(image.filename, image.size_wh, checker.check(image.rows, image.size_wh))
         for image in sorted(sized, key=lambda image: image.filename)
     ]
-    empty = _without_box(labelled, annotated, bad_boxes)
+    empty = _without_box(labelled, annotated, bad_boxes, checker)
     empty |= set(image_paths).difference(decoded_names)
     empty -= wrong_rows
     image_checks.check_empty(sorted(empty), len(image_paths), empty_images, problems, report)
-    checker.note_unknown_classes()
+    checker.note_classes()
     problems.refuse()
     left_out = empty if empty_images == "leave-out" else set()
     result = CheckedImages(
         [image for image in labelled if image.filename not in left_out],
         [image.filename for image in labelled if image.filename in left_out],
+        classes.label_map(choice, checker.found_classes),
     )
     checker.report_counts(report)
     box_units.report_small_extent(sized, report)
@@ -203,13 +202,16 @@ def _rows(annotated: ImagesByName, name: str) -> Sequence[BoxRow]:
 
 
 def _without_box(
-    labelled: Iterable[labels.LabelledImage], annotated: ImagesByName, bad_boxes: str
+    labelled: Iterable[labels.LabelledImage],
+    annotated: ImagesByName,
+    bad_boxes: str,
+    checker: BoxChecker,
 ) -> Set[str]:
     """The names of the images that are left without a box, none of theirs being a problem."""
     names = set()
     for image in labelled:
         rows = _rows(annotated, image.filename)
-        is_without_problem = bad_boxes == "drop" or all(row.crowd or row.left_out for row in rows)
+        is_without_problem = bad_boxes == "drop" or all(map(checker.leaves_out, rows))
         if not image.classes and is_without_problem:
             names.add(image.filename)
     return names

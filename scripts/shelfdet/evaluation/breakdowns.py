@@ -1,10 +1,10 @@
-"""The figures of parts of the images or of the boxes, and the errors by kind."""
+"""The figures of parts of the images or of the boxes and of each class; the errors by kind."""
 
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from shelfdet.evaluation import matching, metrics
+from shelfdet.evaluation import confusion, matching, metrics
 from shelfdet.evaluation.matching import Matches
 
 MISSED = "missed"
@@ -72,25 +72,52 @@ def by_box_size(
     return rows
 
 
+def by_class(
+    matches: Sequence[Matches], threshold: Optional[float]
+) -> Dict[str, Dict[str, Optional[float]]]:
+    """The figures of each class that has ground truth, or a detection from the threshold on.
+
+    Returns:
+      dict of class, by name -> "images" with a ground-truth box of it, "boxes", AP50 (pascal), AP75
+      and AP (coco), precision, recall, f1, TP, FP, FN and the count errors of its products. mAP of
+      all is the mean of AP50 over the classes with ground truth, and so are AP75 and AP.
+    """
+    rows = {}
+    for name in confusion.class_names(matches, threshold):
+        members = [matching.keep_class(image, name) for image in matches]
+        figures = metrics.summary(members, threshold)
+        rows[name] = {
+            "images": sum(len(image.truth_xyxy) > 0 for image in members),
+            "boxes": sum(len(image.truth_xyxy) for image in members),
+            "AP50": figures.pop("mAP"),
+            **figures,
+            **metrics.totals(members, threshold),
+        }
+    return rows
+
+
 def error_kinds(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, ErrorKind]:
     """How many errors of each kind there are at ``threshold``, and how much mAP each kind costs.
 
     The kinds and their costs follow TIDE (Bolya et al. 2020, "TIDE: A General Toolbox for
     Identifying Object Detection Errors", section 2.2). A cost is what mAP would gain if that kind
     alone were corrected, over detections of all
-    scores: duplicate and background detections are removed; a poorly localised one becomes a true
+    scores: duplicate and background detections, and those with errors of both class and
+    localization, are removed; a poorly localised one, or one of another class, becomes a true
     positive of the ground-truth box it overlaps most, or is removed if a detection with a higher
     score has that box; ground-truth boxes that no detection overlaps are removed. A class whose
     ground truth is then all gone has no AP: it counts as 1, as if all of it were found. Costs do
     not add up.
 
     Returns:
-      dict of "missed", "background", "localization", "duplicate" -> ErrorKind.
+      dict of "missed", "background", "localization", "duplicate" -> ErrorKind; of several classes
+      also "classification" and "class and localization".
     """
     labels = sorted({label for image in matches for label in image.truth_classes})
+    several = len(confusion.class_names(matches)) > 1
     before = _corrected_map(matches, labels)
     result = {}
-    for kind, correct in _CORRECTIONS.items():
+    for kind, correct in {**_CORRECTIONS, **(_CLASS_CORRECTIONS if several else {})}.items():
         after = _corrected_map([correct(image) for image in matches], labels)
         number = None
         if threshold is not None:
@@ -149,11 +176,23 @@ def _without_duplicates(image: Matches) -> Matches:
     return matching.keep(image, image.kinds != matching.DUPLICATE, _every_truth(image))
 
 
+def _without_class_and_localization(image: Matches) -> Matches:
+    return matching.keep(image, image.kinds != matching.CLASS_AND_LOCALIZATION, _every_truth(image))
+
+
 def _relocalized(image: Matches) -> Matches:
     """A Matches whose poorly localised detections are where their ground-truth box is."""
-    candidates = np.flatnonzero(
-        (image.kinds == matching.TRUE_POSITIVE) | (image.kinds == matching.LOCALIZATION)
-    )
+    return _with_true_positives(image, matching.LOCALIZATION)
+
+
+def _reclassified(image: Matches) -> Matches:
+    """A Matches whose detections of a wrong class have that of the product where they are."""
+    return _with_true_positives(image, matching.CLASSIFICATION)
+
+
+def _with_true_positives(image: Matches, kind: int) -> Matches:
+    """A Matches in which detections of ``kind`` are true positives of their ground-truth box."""
+    candidates = np.flatnonzero((image.kinds == matching.TRUE_POSITIVE) | (image.kinds == kind))
     # Detections are sorted by score: the first of each ground-truth box becomes its true positive,
     # the rest go.
     first_of_truth = np.unique(image.truth_index[candidates], return_index=True)[1]
@@ -161,8 +200,11 @@ def _relocalized(image: Matches) -> Matches:
     kept = np.ones(len(image.kinds), dtype=bool)
     kept[candidates] = False
     kept[candidates[first_of_truth]] = True
-    kinds[candidates[first_of_truth]] = matching.TRUE_POSITIVE
-    return matching.keep(image._replace(kinds=kinds), kept, _every_truth(image))
+    chosen = candidates[first_of_truth]
+    kinds[chosen] = matching.TRUE_POSITIVE
+    classes = image.classes.copy()
+    classes[chosen] = image.truth_classes[image.truth_index[chosen]]
+    return matching.keep(image._replace(kinds=kinds, classes=classes), kept, _every_truth(image))
 
 
 _CORRECTIONS: Dict[str, Callable[[Matches], Matches]] = {
@@ -170,4 +212,8 @@ _CORRECTIONS: Dict[str, Callable[[Matches], Matches]] = {
     "background": _without_background,
     "localization": _relocalized,
     "duplicate": _without_duplicates,
+}
+_CLASS_CORRECTIONS: Dict[str, Callable[[Matches], Matches]] = {
+    "classification": _reclassified,
+    "class and localization": _without_class_and_localization,
 }

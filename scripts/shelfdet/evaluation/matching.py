@@ -12,7 +12,8 @@ No single rule serves all figures, so every figure names its own:
 
 Order, in both: by falling score; equal scores by the image's file name, then by their order in the
 file. A match depends on detections with higher scores alone, so applying a score threshold later
-changes no match of those kept. Only boxes of the same class match.
+changes no match of those kept. Only boxes of the same class match; a detection that would match a
+box of another class is a false positive of a kind of its own.
 """
 
 from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
@@ -31,9 +32,19 @@ PASCAL_IOU = 0.5
 # al. 2020, ECCV).
 BACKGROUND_IOU = 0.1
 COCO_IOUS = np.linspace(0.5, 0.95, 10)  # cocoeval.Params.iouThrs
-# What a detection can be; the false positives in TIDE's terms.
-KINDS = ("true positive", "duplicate", "localization", "background")
-TRUE_POSITIVE, DUPLICATE, LOCALIZATION, BACKGROUND = range(len(KINDS))
+# What a detection can be; the false positives in TIDE's terms, but for its "both", which here is
+# "class and localization".
+KINDS = (
+    "true positive",
+    "duplicate",
+    "localization",
+    "background",
+    "classification",
+    "class and localization",
+)
+TRUE_POSITIVE, DUPLICATE, LOCALIZATION, BACKGROUND, CLASSIFICATION, CLASS_AND_LOCALIZATION = range(
+    len(KINDS)
+)
 ANY_CLASS = "any"
 
 
@@ -49,10 +60,12 @@ class Matches(NamedTuple):
     classes: np.ndarray  # str (N,)
     # By the pascal rule.
     kinds: np.ndarray  # int8 (N,), index into KINDS
-    truth_index: (
-        np.ndarray
-    )  # int (N,), the ground-truth box that it overlaps most; -1 for background
-    iou: np.ndarray  # float64 (N,), with the ground-truth box of its class that it overlaps most
+    # int (N,), the ground-truth box that the kind is of (for CLASSIFICATION of another class); -1
+    # for BACKGROUND and CLASS_AND_LOCALIZATION
+    truth_index: np.ndarray
+    # float64 (N,), with the ground-truth box that it overlaps most: for CLASSIFICATION and
+    # CLASS_AND_LOCALIZATION of those of another class, otherwise of its own
+    iou: np.ndarray
     # By the coco rule.
     coco_true_positives: np.ndarray  # bool (10, N), at each of COCO_IOUS
 
@@ -152,8 +165,13 @@ def _match_image(truth: GroundTruth, found: Detections, one_class: bool) -> Matc
     classes = _class_array(found.classes, one_class)[order]
     truth_classes = _class_array(truth.classes, one_class)
     iou = boxes.iou(boxes_xyxy, truth_xyxy)  # (N, M)
-    iou[classes[:, None] != truth_classes[None, :]] = 0
-    kinds, truth_index, best_iou = _match_pascal(iou)
+    other_class = classes[:, None] != truth_classes[None, :]
+    iou_of_other_class = np.where(other_class, iou, 0)
+    iou[other_class] = 0
+    matched = _match_pascal(iou)
+    if other_class.any():
+        matched = _with_class_errors(*matched, iou_of_other_class)
+    kinds, truth_index, best_iou = matched
     return Matches(
         filename=truth.filename,
         size_wh=truth.size_wh,
@@ -188,6 +206,34 @@ def _match_pascal(iou: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     first = np.unique(nearest[overlapping], return_index=True)[1]
     kinds[overlapping[first]] = TRUE_POSITIVE
     return kinds, np.where(kinds == BACKGROUND, -1, nearest), best
+
+
+def _with_class_errors(
+    kinds: np.ndarray, truth_index: np.ndarray, iou: np.ndarray, iou_of_other_class: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(kinds, truth_index, iou) of N detections, with the errors of class (TIDE, section 2.2).
+
+    A detection that is where a product of another class is (IoU of at least 0.5) is a
+    classification error, even if it also overlaps a neighbour of its own class a little: in dense
+    rows of products most do. True positives and duplicates stay what they are.
+
+    Args:
+      kinds, truth_index, iou: as ``_match_pascal`` returns them.
+      iou_of_other_class: (N, M), 0 where detection and ground truth are of the same class.
+    """
+    nearest = np.argmax(iou_of_other_class, axis=1)
+    best = iou_of_other_class[np.arange(len(kinds)), nearest]
+    is_background = kinds == BACKGROUND
+    wrong_class = (is_background | (kinds == LOCALIZATION)) & (best >= PASCAL_IOU)
+    both = is_background & ~wrong_class & (best >= BACKGROUND_IOU)
+    kinds = kinds.copy()
+    kinds[wrong_class] = CLASSIFICATION
+    kinds[both] = CLASS_AND_LOCALIZATION
+    return (
+        kinds,
+        np.where(wrong_class, nearest, truth_index),
+        np.where(wrong_class | both, best, iou),
+    )
 
 
 def _match_coco(iou: np.ndarray) -> np.ndarray:

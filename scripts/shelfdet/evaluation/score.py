@@ -5,12 +5,12 @@ import json
 import math
 import pathlib
 import re
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Match, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet.core import files
 from shelfdet.core.progress import progress
 from shelfdet.data import splits
-from shelfdet.evaluation import bootstrap, breakdowns, matching, metrics
+from shelfdet.evaluation import bootstrap, breakdowns, confusion, matching, metrics
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
 from shelfdet.inference import confidence
@@ -175,7 +175,13 @@ def write_together(contents: Sequence[Tuple[pathlib.Path, Any]]) -> None:
             lines = json.dumps(rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
             # A list of two, such as an interval, takes one line.
             lines = re.sub(r"\[\n\s+([^\[\]{}\n]+),\n\s+([^\[\]{}\n]+)\n\s+\]", r"[\1, \2]", lines)
+            # So does a list of whole numbers, such as a row of the confusion matrix.
+            lines = re.sub(r"\[\s+\d+(?:,\s+\d+)*\s+\]", _in_one_line, lines)
             files.write_text(partial, lines + "\n")
+
+
+def _in_one_line(found: Match[str]) -> str:
+    return re.sub(r"\s+", " ", found.group()).replace("[ ", "[").replace(" ]", "]")
 
 
 def rounded(value: Any, key: Optional[str] = None) -> Any:
@@ -244,6 +250,7 @@ def _breakdowns(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[
     scenes = [_scene(image.filename) for image in matches]
     kinds = breakdowns.error_kinds(matches, threshold)
     return {
+        **_class_figures(matches, threshold),
         "by_camera": breakdowns.by_group(matches, threshold, [camera for camera, _ in scenes]),
         "by_planogram": breakdowns.by_group(
             matches, threshold, [planogram for _, planogram in scenes]
@@ -254,6 +261,17 @@ def _breakdowns(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[
             for kind, errors in kinds.items()
         },
     }
+
+
+def _class_figures(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, Any]:
+    """The figures of each class and, with a threshold, the confusion matrix; {} of one class."""
+    if len(confusion.class_names(matches)) < 2:
+        return {}
+    figures: Dict[str, Any] = {"by_class": breakdowns.by_class(matches, threshold)}
+    if threshold is not None:
+        matrix = confusion.confusion_matrix(matches, threshold)
+        figures["confusion_matrix"] = confusion.as_figures(matrix)
+    return figures
 
 
 def _scene(filename: str) -> Tuple[str, str]:

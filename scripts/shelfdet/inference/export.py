@@ -26,7 +26,8 @@ WEIGHT_FILES = (
 # What is kept of the output of export_inference_graph.py
 EXPORTED_FILES = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHT_FILES
 # All that the folder of a graph may hold; step 09 adds metrics.json.
-GRAPH_FOLDER_FILES = EXPORTED_FILES + (paths.TRAINED_ON_FILE, paths.METRICS.name)
+NOTED_FILES = (paths.TRAINED_ON_FILE, paths.LABEL_MAP_FILE)  # of the run, if it has them
+GRAPH_FOLDER_FILES = EXPORTED_FILES + NOTED_FILES + (paths.METRICS.name,)
 # Folding changes the order of sums. Differences of up to 1e-6 of a score, or of the image's side,
 # were measured.
 ROUNDING = 1e-5
@@ -123,7 +124,7 @@ def export(
     target: pathlib.Path,
     folded: bool = True,
 ) -> None:
-    """Writes the folder of a graph: frozen graph, config, weights, names of the training images.
+    """Writes the folder of a graph: frozen graph, config, weights, training images, label map.
 
     Args:
       checkpoint: what to export.
@@ -135,15 +136,16 @@ def export(
     Raises:
       UserError: the checkpoint cannot be exported, or the graph does not give finite numbers.
     """
-    trained_on = checkpoint.config.with_name(paths.TRAINED_ON_FILE)
     with files.replacing(target) as partial, tempfile.TemporaryDirectory() as scratch:
         exported = pathlib.Path(scratch)
         run_exporter(checkpoint.prefix, config, exported)
         partial.mkdir()
         for name in EXPORTED_FILES:
             shutil.copy2(str(exported / name), str(partial))
-        if trained_on.is_file():
-            shutil.copy2(str(trained_on), str(partial))
+        for name in NOTED_FILES:
+            noted = checkpoint.config.with_name(name)
+            if noted.is_file():
+                shutil.copy2(str(noted), str(partial))
         if folded:
             fold(exported / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
         check_graph(partial / paths.GRAPH_FILE)

@@ -66,6 +66,7 @@ def make_plan(
         resume_checks.check_same_model(config_path, config, run)
         resume_checks.check_same_variables(config_path, config, point.prefix, needed, stored)
         resume_checks.check_same_images(config, run)
+        resume_checks.check_same_classes(config, run)
         resume_checks.check_same_val_boxes(config, run)
         resume_checks.check_same_first_weights(config, run, start_from)
         config = with_first_weights_of_run(config, run)

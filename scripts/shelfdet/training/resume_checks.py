@@ -1,11 +1,12 @@
 """Refuses to resume a run with a config, images or first weights that do not fit it."""
 
 import pathlib
-from typing import Optional
+from typing import Mapping, Optional
 
 from shelfdet import UserError
 from shelfdet.config import network, pipeline
 from shelfdet.core import files, paths, text
+from shelfdet.data import label_map
 from shelfdet.inference import checkpoints
 from shelfdet.training import run_notes
 
@@ -96,6 +97,29 @@ def check_same_images(config: pipeline.Config, run: pathlib.Path) -> None:
             f"differ from those of the label files beside the records ({noted}). {NEW_RUN}, or "
             "make that split again with step 02."
         )
+
+
+def check_same_classes(config: pipeline.Config, run: pathlib.Path) -> None:
+    """Refuses to resume with another label map: the network's class ids would mean other classes.
+
+    Raises:
+      UserError: the config's label map has other classes or ids than that of the run.
+    """
+    noted = run / paths.LABEL_MAP_FILE
+    path = run_notes.label_map_path(config)
+    if not noted.is_file() or not path.is_file():
+        return
+    before, now = label_map.read_label_map(noted), label_map.read_label_map(path)
+    if dict(now) != dict(before):
+        raise UserError(
+            f"{paths.shown(path)}: has the classes {_numbered(now)}; expected those that the run "
+            f"was trained with ({paths.shown(noted)}): {_numbered(before)}. {NEW_RUN}, or make the "
+            "data again with those classes (`make data CLASSES=`)."
+        )
+
+
+def _numbered(ids: Mapping[str, int]) -> str:
+    return text.listed(f"{class_id} {name}" for name, class_id in ids.items())
 
 
 def check_same_val_boxes(config: pipeline.Config, run: pathlib.Path) -> None:

@@ -21,7 +21,7 @@ DIGEST_LENGTH = 16
 def write(
     run: pathlib.Path, config_path: pathlib.Path, config: pipeline.Config, resumes: bool
 ) -> None:
-    """Writes pipeline.config, trained_on.json and label_digests.json: all of them or none.
+    """Writes pipeline.config, the label map and what is noted of the images: all or none.
 
     Args:
       run: the run's folder.
@@ -33,6 +33,8 @@ def write(
         run / paths.CONFIG_FILE: config_text(config_path, config),
         run / paths.TRAINED_ON_FILE: json.dumps(images_seen(config, run, resumes), indent=0) + "\n",
         run / paths.DIGESTS_FILE: json.dumps(label_digests(config), indent=0) + "\n",
+        # What class ids of this training mean, also once the dataset has other classes
+        run / paths.LABEL_MAP_FILE: text.read_text(label_map_path(config), "a label map"),
     }
     with files.replacing_together(list(contents)) as partials:
         for partial, content in zip(partials, contents.values()):
@@ -43,6 +45,11 @@ def own_config(run: pathlib.Path) -> Optional[pipeline.Config]:
     """The config that the run was last trained with; None where it was not trained yet."""
     path = run / paths.CONFIG_FILE
     return pipeline.read(path) if path.exists() else None
+
+
+def label_map_path(config: pipeline.Config) -> pathlib.Path:
+    """The label map that a config names for its training images."""
+    return paths.ROOT / config.train_input_reader.label_map_path
 
 
 def config_text(path: pathlib.Path, config: pipeline.Config) -> str:
@@ -79,7 +86,7 @@ def label_digests(config: pipeline.Config) -> Dict[str, Dict[str, str]]:
             record_path = paths.ROOT / record
             label_file = record_path.with_name(f"{record_path.stem}_labels.csv")
             if label_file.is_file():
-                digests.setdefault(split, {}).update(_digests_in(label_file))
+                digests.setdefault(split, {}).update(label_digests_in(label_file))
     return digests
 
 
@@ -99,7 +106,8 @@ def relabelled(config: pipeline.Config, run: pathlib.Path) -> Dict[str, List[str
     return changed
 
 
-def _digests_in(label_file: pathlib.Path) -> Dict[str, str]:
+def label_digests_in(label_file: pathlib.Path) -> Dict[str, str]:
+    """A digest of the size and boxes of every image of a label file, by its name with dataset."""
     dataset = paths.dataset_of(label_file.parent)
     prefix = "" if dataset in (None, paths.DEFAULT_DATASET) else f"{dataset}/"
     return {f"{prefix}{image.filename}": _digest(image) for image in labels.read_labels(label_file)}
@@ -123,6 +131,7 @@ def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Di
     Returns:
       ``dataset_images``, and under "before" the images that the first weights were trained on, as
       far as a trained_on.json beside these weights, or in the folder of a resumed run, lists them.
+      Images that validated the first weights and validate this training are not among them.
     """
     seen = dataset_images(config)
     before: Set[str] = set()
@@ -131,8 +140,11 @@ def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Di
         before.update(files.read_json(own).get(BEFORE, ()))
     noted = _trained_on_file_of(config.train_config.fine_tune_checkpoint)
     if noted is not None:
-        for names in files.read_json(noted).values():
-            before.update(names)
+        first_weights = files.read_json(noted)
+        # Nothing was learned from validation images: they can go on choosing checkpoints.
+        still_validation = set(first_weights.get(VAL, ())) & set(seen.get(VAL, ()))
+        for use, names in first_weights.items():
+            before.update(set(names) - still_validation if use == VAL else names)
     if before:
         seen[BEFORE] = sorted(before)
     return seen

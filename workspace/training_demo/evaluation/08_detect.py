@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Step 08: a frozen graph detects the products in images.
 
-Reads   a frozen_inference_graph.pb (step 07) and the label map;
+Reads   a frozen_inference_graph.pb and, beside it, the label map of its training (step 07);
         the images of a label file (step 02), searched for in
         workspace/training_demo/images/ShelfImages/{train,test}, or all images of a folder.
 Writes  results/{val,test}_detections.json, or results/predictions.json for a folder without labels:
@@ -41,6 +41,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     args.graph_is_default = args.graph is None
     args.graph = graph_file(args.graph or paths.default_graph())
     args.output = args.output or default_output(args.labels)
+    args.label_map = args.label_map or label_map_of(args.graph)
     return args
 
 
@@ -67,7 +68,7 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
         **command_line.FILE,
         help=f"(default: in {paths.RESULTS}, named after the label file and its dataset)",
     )
-    options.add_label_map(parser)
+    options.add_label_map(parser, f"{paths.LABEL_MAP_FILE} beside the graph")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -142,6 +143,12 @@ def graph_file(path: pathlib.Path) -> pathlib.Path:
     if path.is_dir() or not path.suffix:
         return path / paths.GRAPH_FILE
     return path
+
+
+def label_map_of(graph: pathlib.Path) -> pathlib.Path:
+    """The label map beside a graph; that of one class where there is none."""
+    own = graph.with_name(paths.LABEL_MAP_FILE)
+    return own if own.is_file() else paths.LABEL_MAP
 
 
 def metrics_files(args: argparse.Namespace) -> List[pathlib.Path]:
