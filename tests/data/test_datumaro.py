@@ -79,7 +79,7 @@ def test_other_shapes_are_the_box_around_them(read, shape, box_xyxy):
 
 def test_what_is_no_box_is_left_out_or_ignored(read):
     mask = {"type": "mask", "label_id": 0, "rle": {"counts": "abc", "size": [80, 100]}}
-    (image,) = read(content_of(mask, {"type": "label", "label_id": 0}, BBOX))
+    (image,) = read(content_of(mask, {"type": "label", "label_id": 0}, {"type": []}, BBOX))
     assert [row.left_out for row in image.rows] == ["masks", ""]
 
 

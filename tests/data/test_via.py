@@ -119,6 +119,7 @@ def test_a_project_of_via_1_with_numbered_regions(tmp_path):
     [
         ({"name": "rect", "x": 1, "y": 2, "width": "w"}, "width is 'w'; expected a finite"),
         ({"name": "star"}, "the shape is 'star'; expected rect, polygon"),
+        ({"name": ["rect"]}, "the shape is '['rect']'; expected rect, polygon"),
         ({"name": "circle", "cx": 1}, "cy is missing"),
         (
             {"name": "polygon", "all_points_x": [1, 2], "all_points_y": [1, 2]},

@@ -98,7 +98,7 @@ def _read_annotation(
     if not isinstance(entry, dict):
         problems.add(place, f"is {shown(entry)}; expected an object of Datumaro's JSON.")
         return None
-    kind = entry.get("type")
+    kind = str(entry.get("type"))
     if kind in LEFT_OUT:
         return BoxRow(place, "", (0, 0, 0, 0), left_out=LEFT_OUT[kind])
     if kind not in READERS:

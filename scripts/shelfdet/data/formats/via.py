@@ -153,7 +153,7 @@ def _label(attributes: Entry) -> str:
 def _read_region(region: _Region, label: str, problems: Problems) -> Optional[BoxRow]:
     """The row of one region; None after noting a problem."""
     shape = region.shape if isinstance(region.shape, dict) else {}
-    kind = shape.get("name")
+    kind = str(shape.get("name"))
     if kind in LEFT_OUT:
         return BoxRow(region.place, label, (0, 0, 0, 0), left_out=LEFT_OUT[kind])
     if kind == "polygon":
