@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes
+from shelfdet.core import boxes, paths
 from shelfdet.data import images, labels
 from shelfdet.data.detections import Detections, write_detections
 from shelfdet.data.labels import LabelledImage
@@ -23,7 +23,7 @@ def real_images(dataset: pathlib.Path) -> List[pathlib.Path]:
     """The images of a folder in the Grocery Dataset's layout, test images first."""
     found = []
     for side in ("test", "train"):
-        found += images.list_images(dataset / "ShelfImages" / side)
+        found += images.list_images(dataset / paths.SHELF_IMAGES_NAME / side)
     if not found:
         raise UserError(
             f"{dataset}: no images in ShelfImages/train and ShelfImages/test; expected the Grocery "

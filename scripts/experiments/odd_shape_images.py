@@ -9,7 +9,6 @@ from PIL import Image
 from shelfdet.data import images
 from shelfdet.data.labels import LabelledImage
 
-JPEG_QUALITY = 95
 # A row is boxes whose vertical centres are less than this share of the median height apart.
 ROW_DISTANCE = 0.5
 # Above and below its boxes a strip holds this share of the median height.
@@ -100,5 +99,5 @@ def write_all(
 def _save(part: Part, folder: pathlib.Path) -> None:
     labelled, pixels = part
     Image.fromarray(np.ascontiguousarray(pixels)).save(
-        str(folder / labelled.filename), quality=JPEG_QUALITY
+        str(folder / labelled.filename), quality=images.JPEG_QUALITY
     )

@@ -1,5 +1,7 @@
 """Where images are found: folders of splits, one folder, ShelfImages; and what is not used."""
 
+import pathlib
+
 import pytest
 
 from shelfdet import UserError
@@ -148,6 +150,20 @@ def test_folders_are_of_a_split_by_their_whole_name(folder, name, split):
 )
 def test_files_are_of_a_split_by_a_word_of_their_name(name, split):
     assert split_names.split_of_name(name) == split
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("test_labels.csv", "test"),
+        ("val_labels.csv", "val"),
+        ("train_labels.csv", "train"),
+        ("strips_labels.csv", "train"),
+        ("latest_labels.csv", "train"),
+    ],
+)
+def test_the_folder_that_is_searched_first_for_the_images_of_a_label_file(name, split):
+    assert split_names.split_of_label_file(pathlib.Path("folder", name)) == split
 
 
 def test_images_in_folders_of_shops_are_all_taken_where_there_are_no_others(folder):

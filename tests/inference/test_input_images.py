@@ -51,6 +51,14 @@ def test_images_of_a_label_file_are_found_in_train_and_test_in_its_order(tmp_pat
     ]
 
 
+def test_validation_images_are_searched_first_in_their_own_folder(tmp_path):
+    for place in ("train/a.JPG", "val/a.JPG"):
+        save_image(tmp_path / place)
+    save_labels(tmp_path / "val_labels.csv", ["a.JPG"])
+    (found,) = input_images.labelled_images(tmp_path / "val_labels.csv", tmp_path)
+    assert found.path == tmp_path / "val" / "a.JPG"
+
+
 def test_a_missing_image_is_reported_by_name(tmp_path):
     save_image(tmp_path / "in" / "a.JPG")
     save_labels(tmp_path / "test_labels.csv", ["a.JPG", "lost.JPG"])

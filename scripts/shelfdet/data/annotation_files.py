@@ -7,6 +7,7 @@ import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet import UserError
+from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed
 from shelfdet.data import formats, layout, split_names, yaml_folders
 from shelfdet.data.formats import class_names, recognition
@@ -456,7 +457,7 @@ def _all_folders(folder: pathlib.Path) -> List[pathlib.Path]:
     searched = 0
     for place, subfolders, names in os.walk(str(folder)):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if layout.SHELF_IMAGES in subfolders and pathlib.Path(place) == folder:
+        if SHELF_IMAGES_NAME in subfolders and pathlib.Path(place) == folder:
             subfolders[:] = [name for name in subfolders if name != layout.DOWNLOAD]
         subfolders[:] = layout.without_datasets(pathlib.Path(place), subfolders)
         found.append(pathlib.Path(place))

@@ -52,6 +52,8 @@ MARGIN_GREY = 127
 # photographs at full size the detections are as good as with LANCZOS, which takes longer
 # (docs/benchmarks.md).
 SHRINKING_FILTER = Image.BILINEAR
+# Of images that are encoded again: at this quality a second encoding adds next to no artefacts.
+JPEG_QUALITY = 95
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces it, with a message of our own
 ImageFile.LOAD_TRUNCATED_IMAGES = False

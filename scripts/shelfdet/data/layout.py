@@ -12,6 +12,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core import paths
+from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
 from shelfdet.data.split_names import SPLIT_NAMES, split_of_folder
@@ -19,14 +20,12 @@ from shelfdet.data.split_names import SPLIT_NAMES, split_of_folder
 # File name (without spaces around it) to path.
 ImagePaths = Dict[str, pathlib.Path]
 
-# Where step 01 puts images, in train/, val/ (if there are validation images) and test/.
-SHELF_IMAGES = "ShelfImages"
-# Where step 01 downloads to: what is in use of it is linked from SHELF_IMAGES.
+# Where step 01 downloads to: what is in use of it is linked from ShelfImages/.
 DOWNLOAD = "download"
 
 # Folders in a dataset's folder that hold its images: of the Grocery Dataset and this workspace, of
 # COCO and many tools, of Pascal VOC.
-HOMES = (SHELF_IMAGES, "images", "JPEGImages")
+HOMES = (SHELF_IMAGES_NAME, "images", "JPEGImages")
 
 # Folders in the folder of a split: of tools for YOLO, and of Supervisely.
 FOLDERS_OF_A_SPLIT = ("images", "img")
@@ -90,7 +89,7 @@ def without_datasets(folder: pathlib.Path, subfolders: Sequence[str]) -> List[st
     """
     if _real(folder) != _real(paths.IMAGES):
         return list(subfolders)
-    return [name for name in subfolders if not (folder / name / SHELF_IMAGES).is_dir()]
+    return [name for name in subfolders if not (folder / name / SHELF_IMAGES_NAME).is_dir()]
 
 
 def has_images(folder: pathlib.Path) -> bool:
@@ -172,7 +171,7 @@ def locate(folder: pathlib.Path, filenames: Sequence[str], split: str) -> List[p
       UserError: no such folder, or images that have no file, by name.
     """
     folder = pathlib.Path(folder)
-    if not folder.is_dir() and folder.name == SHELF_IMAGES and has_images(folder.parent):
+    if not folder.is_dir() and folder.name == SHELF_IMAGES_NAME and has_images(folder.parent):
         folder = folder.parent  # images that were put there by hand
     if not folder.is_dir():
         raise UserError(
@@ -297,7 +296,7 @@ def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
         nested = _Root(folder, _images_below(folder), {})
         return nested if nested.flat else None
     if placed:
-        roots = [root for root in roots if root.path.name == SHELF_IMAGES] or roots
+        roots = [root for root in roots if root.path.name == SHELF_IMAGES_NAME] or roots
     roots = _without_copies(roots)
     # Images in folders of splits come before undivided ones, which are then named as unused.
     roots = [root for root in roots if root.is_divided()] or roots
@@ -466,7 +465,7 @@ def _unused(folder: pathlib.Path, used: Sequence[pathlib.Path]) -> Dict[str, Lis
     searched = 0
     for place, subfolders, names in os.walk(str(folder)):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if pathlib.Path(place) == folder and SHELF_IMAGES in subfolders:
+        if pathlib.Path(place) == folder and SHELF_IMAGES_NAME in subfolders:
             subfolders[:] = [name for name in subfolders if name != DOWNLOAD]
         subfolders[:] = without_datasets(pathlib.Path(place), subfolders)
         searched += len(names)

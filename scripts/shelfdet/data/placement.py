@@ -8,6 +8,7 @@ from typing import Dict, List
 
 from shelfdet import UserError
 from shelfdet.core import files
+from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.data import annotation_files, layout
 
 # Target path to the path of the file that it links to or copies.
@@ -36,7 +37,7 @@ def place(
     Raises:
       UserError: a file that is no link would be lost, or ``out`` cannot be written.
     """
-    shelf_images = out / layout.SHELF_IMAGES
+    shelf_images = out / SHELF_IMAGES_NAME
     annotations_target = out / annotations.placed_name()
     plans = {
         shelf_images: {

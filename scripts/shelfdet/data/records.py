@@ -16,8 +16,6 @@ from shelfdet.data import examples, images, labels, layout
 from shelfdet.data.examples import Example
 from shelfdet.data.label_map import read_label_map
 
-# Of images that are encoded again: at this quality a second encoding adds next to no artefacts.
-JPEG_QUALITY = 95
 # A normalised coordinate is stored as float32: the error of that is below this.
 COORDINATE_TOLERANCE = 1e-6
 
@@ -261,7 +259,7 @@ def _as_jpeg(pixels: np.ndarray) -> Tuple[bytes, Size]:
     """(JPEG, (width, height)) of uint8 RGB pixels (height, width, 3)."""
     buffer = io.BytesIO()
     # Without chroma subsampling, which would halve the resolution of colours.
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=images.JPEG_QUALITY, subsampling=0)
     return buffer.getvalue(), pixels.shape[1::-1]
 
 

@@ -1,5 +1,6 @@
 """The names that tools give to training, validation and test images, in files and folders."""
 
+import pathlib
 import re
 from typing import Optional
 
@@ -18,6 +19,11 @@ def split_of_name(name: str) -> Optional[str]:
     words = re.findall(r"[^\W\d_]+", name.casefold())
     found = {split for split, names in SPLIT_NAMES.items() for word in words if word in names}
     return found.pop() if len(found) == 1 else None
+
+
+def split_of_label_file(path: pathlib.Path) -> str:
+    """The split whose folder is searched first for the images of a label file: train by default."""
+    return split_of_name(path.stem) or "train"
 
 
 def split_of_folder(name: str) -> Optional[str]:

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from shelfdet import UserError
 from shelfdet.core import files
+from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.progress import progress
 from shelfdet.data import images
 
@@ -120,7 +121,7 @@ def write_dataset(out: pathlib.Path, train: int, test: int, seed: int) -> int:
         "real products.\n"
     )
     rows = []
-    targets = [out / NOTE_NAME, out / "annotations.csv", out / "ShelfImages"]
+    targets = [out / NOTE_NAME, out / "annotations.csv", out / SHELF_IMAGES_NAME]
     # Together: an interrupted run must not leave new images beside the boxes of older ones.
     with files.replacing_together(targets) as (note_file, annotations, folder):
         files.write_text(note_file, note)
@@ -139,7 +140,7 @@ def _refuse_to_replace(out):
         raise UserError(
             f"{out}: is a file; expected a folder to draw into. Name another with --out."
         )
-    found = [name for name in ("ShelfImages", "annotations.csv") if (out / name).exists()]
+    found = [name for name in (SHELF_IMAGES_NAME, "annotations.csv") if (out / name).exists()]
     if found and not (out / NOTE_NAME).exists():
         raise UserError(
             f"{out}: holds {' and '.join(found)} that this step did not draw (there is no "

@@ -11,6 +11,7 @@ from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
 from shelfdet.data import detections, labels, layout
+from shelfdet.data.split_names import split_of_label_file
 from shelfdet.evaluation import matching, metrics, report_data, report_page, scored_graph
 from shelfdet.evaluation.matching import Matches
 
@@ -74,8 +75,7 @@ def build(inputs: Inputs, max_images: int, max_bytes: float) -> Report:
     shown = most_errors(matches, scored["threshold"], max_images)
     data = report_data.page_data(matches, shown, scored, info, inputs.labels)
     data["coverage"] = None if config is None else report_data.anchor_coverage(config, truth)
-    # Where the images are in train/ and test/, the label file states which: train has val, too.
-    split = "test" if inputs.labels.stem.startswith("test") else "train"
+    split = split_of_label_file(inputs.labels)
     located = layout.locate(inputs.images, [match.filename for match in matches], split)
     page = report_page.render(
         data,

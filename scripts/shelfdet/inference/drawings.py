@@ -19,7 +19,7 @@ from shelfdet.data.detections import Detections
 from shelfdet.inference import input_images
 from shelfdet.inference.input_images import InputImage
 
-JPEG_QUALITY = 88  # for people to view; the pixels are not processed again
+DRAWING_QUALITY = 88  # for people to view; the pixels are not processed again
 EXIF_SOFTWARE = 0x0131  # EXIF 2.32: the name of the program that made the image
 MARK = "08_detect.py"
 COUNTS_FILE = "counts.csv"
@@ -89,7 +89,7 @@ def draw(pixels: np.ndarray, found: Detections, folder: pathlib.Path, threshold:
     exif = Image.Exif()
     exif[EXIF_SOFTWARE] = MARK
     with files.replacing(folder / drawing_name(found.filename)) as partial:
-        drawn.save(str(partial), "JPEG", quality=JPEG_QUALITY, exif=exif)
+        drawn.save(str(partial), "JPEG", quality=DRAWING_QUALITY, exif=exif)
 
 
 def drawing_name(filename: str) -> str:

@@ -8,6 +8,7 @@ from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 from shelfdet import UserError
 from shelfdet.core import text
 from shelfdet.data import images, labels, layout
+from shelfdet.data.split_names import split_of_label_file
 
 Size = Tuple[int, int]  # (width, height) in pixels
 
@@ -41,16 +42,15 @@ def labelled_images(label_file: pathlib.Path, folder: pathlib.Path) -> List[Inpu
     """The images of a label file, in its order.
 
     Args:
-      label_file: as step 02 writes it. One whose name starts with "test" is searched first in the
-        folder's test/, others first in train/.
-      folder: holds the images, or train/ and test/ with them.
+      label_file: as step 02 writes it. The folder of the split in its name is searched first, and
+        train/ where it names none.
+      folder: holds the images, or train/, val/ and test/ with them.
 
     Raises:
       UserError: the label file is wrong, or images of it are not there.
     """
     labelled = labels.read_labels(label_file)
-    # Validation images are in train/, too: only two folders to choose from.
-    split = "test" if label_file.stem.startswith("test") else "train"
+    split = split_of_label_file(label_file)
     located = layout.locate(folder, [image.filename for image in labelled], split)
     return [
         InputImage(path, image.filename, image.size_wh, label_file)

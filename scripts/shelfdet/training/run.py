@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple
 from shelfdet import UserError
 from shelfdet.core import files, parallel, paths
 from shelfdet.inference import checkpoints
-from shelfdet.training import progress
+from shelfdet.training import training_log
 
 LAUNCHER = paths.ROOT / "scripts" / "training" / "launcher.py"
 MODEL_MAIN = paths.OBJECT_DETECTION / "model_main.py"
@@ -69,7 +69,7 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         written.
     """
     log_path = run / LOG_FILE
-    crash = progress.CrashReport()
+    crash = training_log.CrashReport()
     try:
         # Without a buffer: on a full disk, closing the file would fail, too, and hide the cause.
         log = open(str(log_path), "ab", buffering=0)
@@ -77,7 +77,7 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         raise UserError(files.writing_failed(log_path, error)) from error
     # TensorFlow writes temporary files, which it does not remove when it is stopped.
     scratch = tempfile.TemporaryDirectory()
-    with log, scratch, progress.Progress(start, target) as shown:
+    with log, scratch, training_log.Progress(start, target) as shown:
         process = subprocess.Popen(
             launcher_command(run, target, settings),
             cwd=str(paths.ROOT),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shelfdet.training import progress
+from shelfdet.training import training_log
 
 CRASH_LOG = """INFO:tensorflow:loss = 3.1, step = 1
 Traceback (most recent call last):
@@ -16,7 +16,7 @@ ValueError: a follow-up error
 
 
 def crash_message(log, status=1):
-    crash = progress.CrashReport()
+    crash = training_log.CrashReport()
     for line in log.splitlines(keepends=True):
         crash.read(line)
     return crash.message(status, "train.log", "No checkpoint was saved yet.")
@@ -30,7 +30,7 @@ def test_a_crash_shows_its_first_traceback():
 
 
 def test_a_crash_without_a_traceback_shows_the_end_of_the_log():
-    message = crash_message("first\n" + "line\n" * progress.LINES_KEPT + "last\n")
+    message = crash_message("first\n" + "line\n" * training_log.LINES_KEPT + "last\n")
     assert "last" in message
     assert "first" not in message
 
@@ -75,8 +75,8 @@ def test_a_killed_training_suspects_memory():
 
 def test_progress_shows_loss_rate_time_left_and_validation(capsys, monkeypatch):
     clock = iter(range(0, 10000, 100))
-    monkeypatch.setattr(progress.time, "time", lambda: next(clock))
-    shown = progress.Progress(0, 110)
+    monkeypatch.setattr(training_log.time, "time", lambda: next(clock))
+    shown = training_log.Progress(0, 110)
     shown.read("INFO:tensorflow:loss = 12.5, step = 1\n")
     shown.read("INFO:tensorflow:loss = 2.5, step = 11 (20.1 sec)\n")
     shown.read(
@@ -90,7 +90,7 @@ def test_progress_shows_loss_rate_time_left_and_validation(capsys, monkeypatch):
 
 
 def test_lines_without_progress_are_not_shown(capsys):
-    shown = progress.Progress(5, 10)
+    shown = training_log.Progress(5, 10)
     assert "building the graph: step 5 of 10" in capsys.readouterr().out
     shown.read("INFO:tensorflow:Graph was finalized.\n")
     assert not capsys.readouterr().out
