@@ -11,7 +11,7 @@ import toy_graph
 from shelfdet import UserError
 from shelfdet.core import files, paths
 from shelfdet.data import detections, labels
-from shelfdet.inference import detector, input_images, predict, summaries
+from shelfdet.inference import AUTO_TILES, detector, input_images, predict, summaries
 
 BOX = (40.0, 30.0, 120.0, 150.0)
 LABEL_MAP = "item { id: 1 name: 'product' }\n"
@@ -175,6 +175,73 @@ def test_with_tiles_the_network_runs_on_the_image_and_each_tile(detect, network,
     assert network.shapes == [(375, 500, 3)] + [(334, 445, 3)] * 4, (
         "tiles are cut before shrinking, each at most 500 a side"
     )
+
+
+class CertainAt:
+    """A detector that is the more certain, the nearer a product's width is to a wanted one.
+
+    It finds one product in the middle of what it runs on, as wide as the white part there.
+    """
+
+    def __init__(self, wanted_px):
+        self.wanted_px = wanted_px
+        self.widths = []
+
+    def detect(self, pixels):
+        self.widths.append(pixels.shape[1])
+        columns = np.flatnonzero((pixels > 128).all(axis=2).any(axis=0))
+        rows = np.flatnonzero((pixels > 128).all(axis=2).any(axis=1))
+        if not len(columns):
+            return np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int)
+        height, width = pixels.shape[:2]
+        box = [rows[0] / height, columns[0] / width]
+        box += [(rows[-1] + 1) / height, (columns[-1] + 1) / width]
+        share = (columns[-1] + 1 - columns[0]) / width * 100  # in an input of 100 px
+        score = 0.9 * min(share, self.wanted_px) / max(share, self.wanted_px)
+        return np.array([box]), np.array([score]), np.ones(1, dtype=int)
+
+
+@pytest.mark.parametrize(
+    "wanted_px, tiles, runs",
+    [
+        (10, 1, 1),  # certain at once: 9.5 of 10 px
+        (18, 2, 1 + 4 + 9),  # 9.5 px are 17 in 2 x 2 tiles, and 25 in 3 x 3
+        (26, 3, 1 + 4 + 9 + 16),  # ... and 32 in 4 x 4
+        (4, 1, 1 + 4 + 9),  # more tiles only make it less certain
+    ],
+)
+def test_auto_takes_the_number_of_tiles_of_which_the_network_is_most_certain(
+    class_names, tmp_path, wanted_px, tiles, runs
+):
+    # In the corner, so that it is whole in one tile of each number of tiles.
+    save_image(tmp_path / "a.JPG", (800, 600), (2, 2, 78, 60))
+    network = CertainAt(wanted_px)
+    image = input_images.InputImage(tmp_path / "a.JPG", "a.JPG")
+    settings = predict.Settings(tiles=AUTO_TILES)
+    result = predict.detect_image(image, network.detect, class_names, settings)
+    assert (result.tiles, len(network.widths)) == (tiles, runs)
+    np.testing.assert_allclose(result.detections.boxes_xyxy, [[2, 2, 78, 60]], atol=2)
+    summary = summaries.summarise(result, 0.5)
+    shape = "whole" if tiles == 1 else f"in {tiles} x {tiles} tiles"
+    assert summaries.tiles_report([summary] * 2) == f"tiles: 2 images {shape}"
+
+
+def test_auto_tiles_are_cut_from_the_large_image(class_names, tmp_path):
+    save_image(tmp_path / "a.JPG", (1600, 1200), (2, 2, 150, 120))
+    network = CertainAt(18)
+    image = input_images.InputImage(tmp_path / "a.JPG", "a.JPG")
+    settings = predict.Settings(tiles=AUTO_TILES, max_side=400)
+    result = predict.detect_image(image, network.detect, class_names, settings)
+    assert result.detections.size_wh == (1600, 1200)
+    np.testing.assert_allclose(result.detections.boxes_xyxy, [[2, 2, 150, 120]], atol=5)
+    assert set(network.widths) == {400}
+
+
+def test_auto_is_recorded_and_reported(run_step, tmp_path, capsys):
+    save_image(tmp_path / "in" / "a.JPG", box_xyxy=(8, 8, 392, 292))  # some of it in each tile
+    run_step("--images", tmp_path / "in", "--tiles", "auto")
+    assert files.read_json(tmp_path / "out.json")["info"]["tiles"] == "auto"
+    assert "tiles: 1 image " in capsys.readouterr().out
 
 
 def test_the_nms_iou_of_the_settings_merges_tiles(class_names, tmp_path):
@@ -379,11 +446,11 @@ def test_drawings_and_counts(run_step, tmp_path, capsys):
     run_step(*options)
     with open(str(tmp_path / "drawn" / "counts.csv"), encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
-            ["filename", "products"],
-            ["a.JPG", "2"],
-            ["b c.JPG", "2"],
-            ["grey.png", "2"],
-            ["rafğ.jpeg", "2"],
+            ["filename", "products", "note"],
+            ["a.JPG", "2", ""],
+            ["b c.JPG", "2", ""],
+            ["grey.png", "2", ""],
+            ["rafğ.jpeg", "2", ""],
         ]
     names = sorted(path.name for path in (tmp_path / "drawn").iterdir())
     assert names == ["a.JPG", "b c.JPG", "counts.csv", "grey.png.jpg", "rafğ.jpeg"]

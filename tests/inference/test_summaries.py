@@ -52,7 +52,8 @@ def test_uncertain_images_are_named_with_the_reason_and_the_remedy():
         "as in all validation images of this graph",
         "  they are: other.jpg, small.jpg, strip.jpg",
         "  1 image of one shelf row: --pad-strips (`make predict PAD=1`)",
-        "  products are smaller than in validation in 1 image: --tiles 2 (`make predict TILES=2`)",
+        "  products are smaller than in validation in 1 image: --tiles auto "
+        "(`make predict TILES=auto`)",
         "  where that does not help, these are other products or other photographs than the graph "
         "knows: label some of them and train on them (docs/data.md)",
     ]

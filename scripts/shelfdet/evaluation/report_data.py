@@ -1,7 +1,7 @@
 """What the page of the evaluation report shows: a dict for JSON, with all text ready to print."""
 
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -11,20 +11,10 @@ from shelfdet.core import boxes, drawing
 from shelfdet.core.text import counted, plural
 from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
-from shelfdet.evaluation import matching, scored_graph
+from shelfdet.evaluation import confusion, matching, report_classes, scored_graph
 from shelfdet.evaluation.matching import Matches
-
-Table = Dict[str, Any]  # title, columns, rows and note, all text
-
-
-class Column(NamedTuple):
-    """A figure of metrics.json as the page shows it."""
-
-    key: str
-    name: str
-    digits: int
-    note: str = ""
-
+from shelfdet.evaluation.report_table import Column, Table, number
+from shelfdet.inference import AUTO_TILES
 
 HEADLINE = (
     Column("mAP", "AP50", 3, "area under the precision-recall curve at IoU 0.5"),
@@ -60,8 +50,11 @@ ERRORS_NOTE = (
     "labelled. Localization: a poorly localised detection, IoU 0.1 to 0.5 with a product. "
     "Duplicate: a second detection of a product."
 )
+CLASS_ERRORS_NOTE = (
+    " Classification: a detection of another class than the product's, IoU of at least 0.5 with "
+    "it. Class and localization: the same at IoU 0.1 to 0.5."
+)
 COVERAGE_IOUS = [step / 100.0 for step in range(30, 95, 5)]
-NO_VALUE = "\u2013"  # en dash
 
 
 def page_data(
@@ -80,8 +73,12 @@ def page_data(
       info: of the detections.
       label_file: for its name.
     """
+    class_names = confusion.class_names(matches)
+    if len(class_names) == 1:
+        class_names = []  # the page need not say what each box is
     image_data = [
-        _image_data(index, match, embedded=index in shown) for index, match in enumerate(matches)
+        _image_data(index, match, class_names, embedded=index in shown)
+        for index, match in enumerate(matches)
     ]
     scores = [value for match in matches for value in match.scores]
     products = sum(len(match.truth_xyxy) for match in matches)
@@ -104,6 +101,7 @@ def page_data(
         # Of the slider: scores are 0 to 1, but those of other detectors may not be.
         "range": [min(scores + [0.0]), max(scores + [1.0])],
         "kinds": list(matching.KINDS),
+        "classes": class_names,
         "cameras": sorted({image["camera"] for image in image_data}),
         "images": image_data,
         "styles": {key: style._asdict() for key, style in styles.items()},
@@ -113,7 +111,9 @@ def page_data(
     }
 
 
-def _image_data(index: int, match: Matches, embedded: bool) -> Dict[str, Any]:
+def _image_data(
+    index: int, match: Matches, class_names: List[str], embedded: bool
+) -> Dict[str, Any]:
     """One image; its boxes only if its pixels are embedded. Scores are not rounded: the page
     compares them."""
     scene = splits.scene(match.filename)
@@ -134,6 +134,9 @@ def _image_data(index: int, match: Matches, embedded: bool) -> Dict[str, Any]:
         data["ious"] = np.round(match.iou, 3).tolist()
         data["truthBoxes"] = np.round(match.truth_xyxy, 1).tolist()
         data["truthScores"] = _truth_scores(match)
+        if class_names:
+            data["classes"] = [class_names.index(name) for name in match.classes]
+            data["truthClasses"] = [class_names.index(name) for name in match.truth_classes]
     return data
 
 
@@ -153,12 +156,12 @@ def headline(scored: Dict[str, Any]) -> List[Dict[str, str]]:
         low, high = intervals.get(column.key) or (None, None)
         interval = "no interval"
         if low is not None:
-            low_text = _number(low, column.digits)
-            interval = f"{low_text} to {_number(high, column.digits)}"
+            low_text = number(low, column.digits)
+            interval = f"{low_text} to {number(high, column.digits)}"
         cards.append(
             {
                 "name": column.name,
-                "value": _number(scored.get(column.key), column.digits),
+                "value": number(scored.get(column.key), column.digits),
                 "interval": interval,
                 "note": column.note,
             }
@@ -168,7 +171,7 @@ def headline(scored: Dict[str, Any]) -> List[Dict[str, str]]:
 
 def tables(scored: Dict[str, Any]) -> List[Table]:
     """The breakdowns of metrics.json; those that it does not hold are left out."""
-    result = []
+    result = report_classes.tables(scored)
     for key, title, first in BREAKDOWNS:
         groups = scored.get(key)
         if not groups:
@@ -177,7 +180,7 @@ def tables(scored: Dict[str, Any]) -> List[Table]:
             column for column in COLUMNS if any(column.key in row for row in groups.values())
         ]
         rows = [
-            [name] + [_number(row.get(column.key), column.digits) for column in columns]
+            [name] + [number(row.get(column.key), column.digits) for column in columns]
             for name, row in groups.items()
         ]
         header = [first] + [column.name for column in columns]
@@ -185,7 +188,7 @@ def tables(scored: Dict[str, Any]) -> List[Table]:
     errors = scored.get("errors")
     if errors:
         rows = [
-            [kind, _number(row["number"], 0), _number(row["mAP_cost"], 4)]
+            [kind, number(row["number"], 0), number(row["mAP_cost"], 4)]
             for kind, row in errors.items()
         ]
         result.append(
@@ -193,7 +196,7 @@ def tables(scored: Dict[str, Any]) -> List[Table]:
                 "title": "Errors by kind",
                 "columns": ["kind", "number", "cost in AP50"],
                 "rows": rows,
-                "note": ERRORS_NOTE,
+                "note": ERRORS_NOTE + (CLASS_ERRORS_NOTE if "classification" in errors else ""),
             }
         )
     return result
@@ -246,13 +249,11 @@ def _network_input(info: scored_graph.Info) -> str:
         parts = [f"images of at most {info['max_side']} px a side"]
     if info.get("pad_strips"):
         parts.append("strips with margins")
-    if info.get("tiles"):
+    if info.get("tiles") == AUTO_TILES:
+        parts.append("in as many tiles as suit each image")
+    elif info.get("tiles"):
         parts.append(f"also in {info['tiles']} x {info['tiles']} tiles")
     return ", ".join(parts)
-
-
-def _number(value: Optional[float], digits: int) -> str:
-    return NO_VALUE if value is None else f"{value:,.{digits}f}"
 
 
 def anchor_coverage(config_path: pathlib.Path, truth: Sequence[LabelledImage]) -> Optional[Dict]:

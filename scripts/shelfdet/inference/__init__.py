@@ -3,3 +3,5 @@
 # Score from which boxes are drawn and counted where no metrics.json holds a threshold of the graph.
 # Here, and not in graph_files.py, because an option's help shows it and must not load NumPy.
 DEFAULT_THRESHOLD = 0.5
+# In place of a number of tiles: chosen for each image.
+AUTO_TILES = "auto"

@@ -2,11 +2,11 @@
 
 import json
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Optional
+from typing import Dict, Iterable, List, NamedTuple, Optional, Union
 
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
-from shelfdet.inference import DEFAULT_THRESHOLD, confidence
+from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
 DEFAULT_NMS_IOU = 0.45
@@ -42,7 +42,7 @@ def choose_threshold(
     given: Optional[float],
     metrics_files: List[pathlib.Path],
     graph_sha256: str,
-    tiles: int = 1,
+    tiles: Union[int, str] = 1,
 ) -> Choice:
     """The score from which boxes are drawn and counted.
 
@@ -100,10 +100,14 @@ def validated(
     return None
 
 
-def _note_on_tiles(scored: int, tiles: int) -> str:
+def _note_on_tiles(scored: Union[int, str], tiles: Union[int, str]) -> str:
     if scored == tiles:
         return ""
-    return f", chosen with {scored} x {scored} tiles" if scored > 1 else ", chosen on whole images"
+    if scored == 1:
+        return ", chosen on whole images"
+    return ", chosen with " + (
+        f"{scored} x {scored} tiles" if scored != AUTO_TILES else "--tiles auto"
+    )
 
 
 def seen_in_training(

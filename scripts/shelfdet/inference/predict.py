@@ -8,7 +8,7 @@ import collections
 import concurrent.futures
 import os
 import pathlib
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from shelfdet.data import MAX_SIDE, images
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_label_map
 from shelfdet.inference import (
+    AUTO_TILES,
     DEFAULT_THRESHOLD,
+    confidence,
     drawings,
     graph_files,
     processed_images,
@@ -29,6 +31,11 @@ from shelfdet.inference.input_images import InputImage
 from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 
 Size = Tuple[int, int]  # (width, height) in pixels
+
+MOST_AUTO_TILES = 4
+# The confidence of an image from which more tiles are not tried. All validation images of
+# ssd_inception_v2_shelf are above it.
+CERTAIN = 0.85
 
 
 class ClassNames(NamedTuple):
@@ -44,7 +51,8 @@ class Settings(NamedTuple):
     max_side: longer images, or tiles, are shrunk to this side; 0 keeps the size.
     exif: "ignore" uses raw pixels; "apply" rotates images by their EXIF orientation.
     pad_strips: whether strips get margins.
-    tiles: number of tiles in a row and of rows; 1 runs the network on the whole image alone.
+    tiles: number of tiles in a row and of rows; 1 runs the network on the whole image alone,
+      AUTO_TILES chooses for each image.
     min_score: boxes of lower scores are left out.
     nms_iou: for merging the detections of tiles.
     skip_bad: whether images that cannot be read are skipped; otherwise they raise UserError.
@@ -55,12 +63,26 @@ class Settings(NamedTuple):
     max_side: int = MAX_SIDE
     exif: str = "ignore"
     pad_strips: bool = False
-    tiles: int = 1
+    tiles: Union[int, str] = 1
     min_score: float = 0.0
     nms_iou: float = graph_files.DEFAULT_NMS_IOU
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
     threshold: float = DEFAULT_THRESHOLD
+
+
+class _Raw(NamedTuple):
+    """What the network found in an image.
+
+    prepared: the image that it ran on. boxes_yxyx: (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of
+    ``prepared.framed``. scores, class_ids: (N,). tiles: number of tiles in a row.
+    """
+
+    prepared: "_Prepared"
+    boxes_yxyx: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    tiles: int
 
 
 class _Prepared(NamedTuple):
@@ -137,7 +159,7 @@ def describe(
     # Written only where they differ from the default, as files of earlier versions lack them.
     if settings.pad_strips:
         info["pad_strips"] = True
-    if settings.tiles > 1:
+    if settings.tiles != 1:
         info["tiles"] = settings.tiles
     if settings.min_score:
         info["min_score"] = settings.min_score
@@ -233,7 +255,9 @@ def detect_image(
     filename = image.name
     version = processed_images.file_version(image.path)
     try:
-        prepared = _prepare(image.path, settings)
+        prepared = _prepare(
+            image.path, settings, 1 if settings.tiles == AUTO_TILES else settings.tiles
+        )
     except UserError as error:
         if settings.skip_bad:
             return ImageResult(filename, None, images.UPRIGHT, str(error), version)
@@ -243,12 +267,8 @@ def detect_image(
             "them."
         ) from error
     _check_size(image, prepared.size_wh, settings.exif)  # also with skip_bad: the labels are wrong
-    if settings.tiles > 1:
-        boxes_yxyx, scores, class_ids = tiling.detect(
-            run_network, prepared.framed, settings.tiles, settings.nms_iou, settings.max_side
-        )
-    else:
-        boxes_yxyx, scores, class_ids = run_network(prepared.framed)
+    raw = _run(prepared, image.path, run_network, settings)
+    prepared, boxes_yxyx, scores, class_ids, tile_count = raw
     _check_classes(class_ids, class_names)
     boxes_xyxy, inside = without_margins(
         boxes_yxyx,
@@ -267,7 +287,7 @@ def detect_image(
     )
     if settings.draw_folder:
         drawings.draw(prepared.pixels, found, settings.draw_folder, settings.threshold)
-    return ImageResult(filename, found, prepared.orientation, None, version)
+    return ImageResult(filename, found, prepared.orientation, None, version, tile_count)
 
 
 def without_margins(
@@ -298,10 +318,60 @@ def without_margins(
     return boxes_xyxy, inside
 
 
-def _prepare(path: pathlib.Path, settings: Settings) -> _Prepared:
+def _run(
+    prepared: _Prepared,
+    path: pathlib.Path,
+    run_network: tiling.DetectFunction,
+    settings: Settings,
+) -> _Raw:
+    """Runs the network on an image, and on its tiles where the settings say so."""
+    if settings.tiles == AUTO_TILES:
+        return _run_auto(prepared, path, run_network, settings)
+    if settings.tiles == 1:
+        return _Raw(prepared, *run_network(prepared.framed), 1)
+    found = tiling.detect(
+        run_network, prepared.framed, settings.tiles, settings.nms_iou, settings.max_side
+    )
+    return _Raw(prepared, *found, settings.tiles)
+
+
+def _run_auto(
+    whole: _Prepared,
+    path: pathlib.Path,
+    run_network: tiling.DetectFunction,
+    settings: Settings,
+) -> _Raw:
+    """Runs the network on ever more tiles, as long as that makes it more certain of the image.
+
+    Products get larger for the network with more tiles. It is most certain where they have the
+    sizes that it was trained on.
+    """
+    found = run_network(whole.framed)
+    highest = confidence.confidence(found[1])
+    best = _Raw(whole, *found, 1)
+    if highest >= CERTAIN:
+        return best
+    # Decoded once more, because most images need no tiles and decode faster at a small size.
+    large = _prepare(path, settings, MOST_AUTO_TILES)
+    for count in range(2, MOST_AUTO_TILES + 1):
+        # Without the whole image: its boxes, of products too small for it, are seldom right.
+        found = tiling.detect_in_tiles(run_network, large.framed, count, settings.max_side)
+        reached = confidence.confidence(found[1])
+        if reached > highest:
+            highest = reached
+            best = _Raw(large, *found, count)
+        elif count > 2:
+            break
+    if best.tiles == 1:
+        return best
+    merged = tiling.merged((best.boxes_yxyx, best.scores, best.class_ids), settings.nms_iou)
+    return _Raw(large, *merged, best.tiles)
+
+
+def _prepare(path: pathlib.Path, settings: Settings, tile_count: int) -> _Prepared:
     """Decodes and shrinks an image, and gives it margins where it is a strip to be padded."""
     # Tiles are cut from the larger image and are shrunk to max_side themselves.
-    max_side = settings.max_side * settings.tiles
+    max_side = settings.max_side * tile_count
     pixels, size_wh, orientation = images.load(path, max_side, settings.exif)
     if settings.pad_strips and images.is_strip(size_wh):
         framed, left_top = images.with_margins(pixels, path)

@@ -30,6 +30,7 @@ class ImageResult(NamedTuple):
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
     version: by which a resumed run knows that the file is the same: its size and time of change.
+    tiles: number of tiles in a row that it was divided into.
     """
 
     filename: str
@@ -37,6 +38,7 @@ class ImageResult(NamedTuple):
     orientation: int
     problem: Optional[str]
     version: Optional[str] = None
+    tiles: int = 1
 
 
 class ProcessedImages:
@@ -58,6 +60,7 @@ class ProcessedImages:
             "orientation": result.orientation,
             "problem": result.problem,
             "version": result.version,
+            "tiles": result.tiles,
         }
         table = np.zeros((0, COLUMNS))
         if found is not None:
@@ -108,7 +111,12 @@ def _result(entry: Dict[str, Any], table: np.ndarray) -> ImageResult:
             entry["filename"], tuple(entry["size_wh"]), table[:, :4], table[:, 4], classes
         )
     return ImageResult(
-        entry["filename"], found, entry["orientation"], entry["problem"], entry["version"]
+        entry["filename"],
+        found,
+        entry["orientation"],
+        entry["problem"],
+        entry["version"],
+        entry["tiles"],
     )
 
 

@@ -1,5 +1,6 @@
 """What step 08 keeps of each image when its boxes are written, and reports at the end."""
 
+import collections
 import pathlib
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
@@ -26,6 +27,7 @@ class Summary(NamedTuple):
     scale: median of the products'; None without any.
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
+    tiles: number of tiles in a row that it was divided into.
     """
 
     filename: str
@@ -36,13 +38,16 @@ class Summary(NamedTuple):
     scale: Optional[float]
     orientation: int
     problem: Optional[str]
+    tiles: int
 
 
 def summarise(result: ImageResult, threshold: float) -> Summary:
     """The summary of one image; ``threshold``: the lowest score of a product."""
     found = result.detections
     if found is None:
-        return Summary(result.filename, None, 0, 0, 0.0, None, result.orientation, result.problem)
+        return Summary(
+            result.filename, None, 0, 0, 0.0, None, result.orientation, result.problem, 1
+        )
     is_product = found.scores >= threshold
     return Summary(
         result.filename,
@@ -53,6 +58,7 @@ def summarise(result: ImageResult, threshold: float) -> Summary:
         confidence.median_scale(found.boxes_xyxy[is_product], found.size_wh),
         result.orientation,
         None,
+        result.tiles,
     )
 
 
@@ -164,13 +170,24 @@ def confidence_report(
     if small:
         lines.append(
             f"  products are smaller than in validation in {text.counted(small, 'image')}: "
-            "--tiles 2 (`make predict TILES=2`)"
+            "--tiles auto (`make predict TILES=auto`)"
         )
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "
         "knows: label some of them and train on them (docs/data.md)"
     )
     return "\n".join(lines)
+
+
+def tiles_report(summaries: Sequence[Summary]) -> str:
+    """Into how many tiles images were divided where that was chosen for each."""
+    counts = collections.Counter(image.tiles for image in summaries if image.size_wh is not None)
+    parts = [
+        f"{text.counted(number, 'image')} "
+        + ("whole" if tiles == 1 else f"in {tiles} x {tiles} tiles")
+        for tiles, number in sorted(counts.items())
+    ]
+    return f"tiles: {', '.join(parts)}"
 
 
 def skipped_report(summaries: Sequence[Summary]) -> str:

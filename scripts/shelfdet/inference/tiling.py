@@ -47,29 +47,52 @@ def detect(
     """Detects in an image and in its ``count`` x ``count`` tiles, and merges the detections.
 
     Args:
+      nms_iou: IoU above which two boxes of a class are one detection; that of the graph's config.
+      others: as in ``detect_in_tiles``.
+
+    Returns:
+      as ``merged``.
+    """
+    whole = detect_in_tiles(run_network, pixels, 1, max_side)
+    parts = detect_in_tiles(run_network, pixels, count, max_side)
+    boxes_yxyx, scores, class_ids = (np.concatenate(pair) for pair in zip(whole, parts))
+    return merged((boxes_yxyx, scores, class_ids), nms_iou)
+
+
+def detect_in_tiles(
+    run_network: DetectFunction, pixels: np.ndarray, count: int, max_side: Optional[int] = None
+) -> RawDetections:
+    """Detects in the ``count`` x ``count`` tiles of an image.
+
+    Args:
       run_network: a detector such as ``inference.detector.Detector.detect``.
       pixels: uint8 RGB of shape (height, width, 3).
       count: number of tiles in a row, and of rows.
-      nms_iou: IoU above which two boxes of a class are one detection; that of the graph's config.
-      max_side: the image and each tile are shrunk to this longer side, as images.load does, before
-        the network runs.
+      max_side: each tile is shrunk to this longer side, as images.load does, before the network
+        runs.
 
     Returns:
-      (boxes_yxyx, scores, class_ids) as from ``run_network``: the boxes normalised to the whole
-      image, (N, 4) of ymin, xmin, ymax, xmax in 0 to 1; scores falling.
+      (boxes_yxyx, scores, class_ids) as from ``run_network``: boxes (N, 4) of ymin, xmin, ymax,
+      xmax in 0 to 1 of the whole image, but those that a tile's border cuts. Where tiles overlap,
+      products are detected several times.
     """
     image_wh = pixels.shape[1::-1]
     parts = []
-    for tile in cut_tiles(pixels, 1) + cut_tiles(pixels, count):
+    for tile in cut_tiles(pixels, count):
         boxes_yxyx, scores, class_ids = run_network(images.shrunk(tile.pixels, max_side))
         tile_wh = tile.pixels.shape[1::-1]
         left_top = tile.box_xyxy[:2]
         boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile_wh) + np.tile(left_top, 2)
         kept = not_cut_by_tile(boxes_xyxy, tile, image_wh)
-        parts.append((boxes_xyxy[kept], scores[kept], class_ids[kept]))
-    boxes_xyxy, scores, class_ids = (np.concatenate(part) for part in zip(*parts))
-    rows = merge(boxes_xyxy, scores, class_ids, nms_iou)
-    return boxes.to_normalised_yxyx(boxes_xyxy[rows], image_wh), scores[rows], class_ids[rows]
+        parts.append(
+            (
+                boxes.to_normalised_yxyx(boxes_xyxy[kept], image_wh),
+                scores[kept],
+                class_ids[kept],
+            )
+        )
+    boxes_yxyx, scores, class_ids = (np.concatenate(part) for part in zip(*parts))
+    return boxes_yxyx, scores, class_ids
 
 
 def cut_tiles(pixels: np.ndarray, count: int) -> List[Tile]:
@@ -109,6 +132,14 @@ def not_cut_by_tile(boxes_xyxy: np.ndarray, tile: Tile, image_wh: Tuple[int, int
         & ((xmax < right - margin_x) | (right == image_wh[0]))
         & ((ymax < bottom - margin_y) | (bottom == image_wh[1]))
     )
+
+
+def merged(detections: RawDetections, nms_iou: float) -> RawDetections:
+    """The detections of ``detect_in_tiles`` without duplicates, by falling score."""
+    boxes_yxyx, scores, class_ids = detections
+    # IoUs and shares of areas are the same in normalised coordinates and in pixels.
+    rows = merge(boxes.from_normalised_yxyx(boxes_yxyx, (1, 1)), scores, class_ids, nms_iou)
+    return boxes_yxyx[rows], scores[rows], class_ids[rows]
 
 
 def merge(

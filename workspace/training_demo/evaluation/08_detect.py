@@ -21,14 +21,14 @@ import argparse
 import pathlib
 import sys
 import time
-from typing import Any, Dict, List, Optional, Sequence, TextIO
+from typing import Any, Dict, List, Optional, Sequence, TextIO, Union
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
 from shelfdet.core.text import counted
 from shelfdet.data import options
-from shelfdet.inference import DEFAULT_THRESHOLD
+from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -86,12 +86,14 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help="give images more than twice as wide as high (or as high as wide) grey margins, to "
         "4:3, before the network runs; for graphs trained on images of ordinary shape",
     )
-    command_line.add_positive(
-        parser,
+    parser.add_argument(
         "--tiles",
-        1,
-        "run the network on N x N overlapping parts of each image, too, for products smaller than "
-        "those that the graph was trained on",
+        type=tile_count,
+        default=1,
+        metavar="N",
+        help="run the network on N x N overlapping parts of each image, too, for products smaller "
+        "than those that the graph was trained on; auto: choose the number for each image, by how "
+        "certain the network is (default: %(default)s)",
     )
     parser.add_argument(
         "--min-score",
@@ -106,6 +108,11 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip images that cannot be read, and list them at the end",
     )
+
+
+def tile_count(value: str) -> Union[int, str]:
+    """The value of --tiles."""
+    return value if value == AUTO_TILES else command_line.positive(value)
 
 
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +210,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         skip_bad=args.skip_bad,
         draw_folder=args.draw,
     )
-    if args.tiles > 1:
+    if args.tiles != 1:
         nms_iou = graph_files.choose_nms_iou(args.graph)
         print(f"tiles: merged with NMS IoU {nms_iou.value:g} ({nms_iou.source})")
         settings = settings._replace(nms_iou=nms_iou.value)
@@ -268,6 +275,8 @@ def detect_and_write(
         )
         print_report(drawings.counts_report(counts))
         print_report(summaries.confidence_report(images, validated))
+    if args.tiles == AUTO_TILES:
+        print(summaries.tiles_report(images))
     print_report(summaries.exif_report(images, args.exif))
     if not args.pad_strips:
         print_report(summaries.strip_report(images))
