@@ -87,7 +87,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layers",
-        type=int,
+        type=command_line.positive,
         choices=range(1, 7),
         metavar="N",
         help="number of feature maps to print config lines for (default: the config's)",

@@ -159,3 +159,56 @@ def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(cap
         with pytest.raises(SystemExit):
             parser.parse_args(options)
         assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def parser():
+    parser = command_line.make_parser("A script.")
+    parser.add_argument("--threshold", type=command_line.score)
+    parser.add_argument("--max-side", type=command_line.positive)
+    parser.add_argument("--bad-boxes", choices=("refuse", "drop"))
+    parser.add_argument("--fold", type=command_line.not_negative, choices=range(4))
+    return parser
+
+
+@pytest.mark.parametrize(
+    "options, by_script, by_make",
+    [
+        (
+            ["--threshold=abc"],
+            f"--threshold: found 'abc', {SCORE}",
+            f"--threshold (make: THRESHOLD=): found 'abc', {SCORE}",
+        ),
+        (
+            ["--bad-boxes=drp"],
+            "--bad-boxes: found drp, expected refuse or drop; did you mean drop?",
+            "--bad-boxes (make: BAD_BOXES=): found drp, expected refuse or drop; did you mean "
+            "drop?",
+        ),
+        (
+            ["--fold=9"],
+            "--fold: found 9, expected 0, 1, 2 or 3",
+            "--fold (make: FOLD=): found 9, expected 0, 1, 2 or 3",
+        ),
+        (["--max-side=no"], f"--max-side: found 'no', {NUMBER} 1", None),
+    ],
+)
+def test_a_wrong_option_is_one_line_in_the_users_form(
+    parser, capsys, monkeypatch, options, by_script, by_make
+):
+    for level, expected in ((None, by_script), ("1", by_make or by_script)):
+        monkeypatch.delenv("MAKELEVEL", raising=False)
+        if level:
+            monkeypatch.setenv("MAKELEVEL", level)
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(options)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: {expected}\n"
+
+
+def test_an_unknown_option_names_the_help(parser, capsys):
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--treshold=0.5"])
+    err = capsys.readouterr().err
+    assert err.startswith("error: unrecognized arguments: --treshold=0.5 (")
+    assert err.endswith(" --help lists the options)\n")

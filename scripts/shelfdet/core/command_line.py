@@ -2,14 +2,17 @@
 
 import argparse
 import contextlib
+import difflib
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
-from typing import Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, NoReturn, Optional
 
 from shelfdet import UserError
+from shelfdet.core.make_variables import both_if_known
 from shelfdet.core.text import parse_number
 
 # For add_argument: the option's value is the path of a file, of a folder, or of either.
@@ -141,11 +144,31 @@ def make_parser(docstring: Optional[str]) -> argparse.ArgumentParser:
 
     Options cannot be abbreviated: each new option could make an abbreviation ambiguous.
     """
-    return argparse.ArgumentParser(
+    return _Parser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line, which names the variable of `make` where that runs it."""
+
+    def error(self, message: str) -> NoReturn:
+        is_from_make = "MAKELEVEL" in os.environ  # make sets it for the programs that it runs
+        shown = both_if_known if is_from_make else str
+        message = re.sub(r"argument (--[\w-]+)", lambda found: shown(found.group(1)), message)
+        if "unrecognized arguments" in message or "are required" in message:
+            message += f" ({self.prog} --help lists the options)"
+        self.exit(2, f"error: {message}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            *others, last = map(str, action.choices)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            similar = difflib.get_close_matches(str(value), others + [last], 1)
+            meant = f"; did you mean {similar[0]}?" if similar else ""
+            raise argparse.ArgumentError(action, f"found {value}, expected {expected}{meant}")
 
 
 def add_seed(parser: argparse.ArgumentParser, use: str) -> None:

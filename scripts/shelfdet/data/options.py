@@ -144,7 +144,9 @@ def checking(args: argparse.Namespace) -> Dict[str, Any]:
 
 def add_fold(parser: argparse.ArgumentParser, use: str) -> None:
     """A fold of the grouped split. ``use``: what for."""
-    parser.add_argument("--fold", type=int, choices=range(4), metavar="0..3", help=use)
+    parser.add_argument(
+        "--fold", type=command_line.not_negative, choices=range(4), metavar="0..3", help=use
+    )
 
 
 def add_split_options(parser: argparse.ArgumentParser) -> None:
