@@ -10,6 +10,7 @@ Fixtures:
 
 import csv
 import importlib.util
+import inspect
 import os
 import pathlib
 import signal
@@ -31,6 +32,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
+
+
+# What a test does that gives the project wrong input and checks the message.
+REFUSALS = ("pytest.raises(UserError", "pytest.raises(SystemExit", "refused(")
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests of wrong input, which docs/troubleshooting.md counts."""
+    for item in items:
+        source = inspect.getsource(item.function)
+        if any(refusal in source for refusal in REFUSALS):
+            item.add_marker("wrong_input")
 
 
 def load_script(name):

@@ -47,7 +47,7 @@ def upside_down(*box):
     [
         (from_below, "fit better upside down: .* y seems to be measured from the lower border"),
         (from_the_right, "fit better mirrored: .* x seems to be measured from the right border"),
-        (upside_down, "fit better turned by 180 degrees: .* EXIF"),
+        (upside_down, "fit better rotated by 180 degrees: .* EXIF"),
     ],
 )
 def test_boxes_in_another_orientation_are_named(tmp_path, change, words):
@@ -88,7 +88,7 @@ def test_where_nothing_can_be_known_nothing_is_said(tmp_path):
 
 
 def test_boxes_that_were_drawn_upright_on_turned_photographs(tmp_path):
-    """Read without their EXIF orientation, they are turned by 180 degrees; with it they fit."""
+    """Read without their EXIF orientation, they are rotated by 180 degrees; with it they fit."""
     labelled, paths = dataset(tmp_path, 6, as_drawn)
     for name, path in list(paths.items()):
         turned = Image.open(str(path)).transpose(Image.ROTATE_180)
@@ -97,5 +97,5 @@ def test_boxes_that_were_drawn_upright_on_turned_photographs(tmp_path):
         paths[name] = path.with_suffix(".jpg")
         turned.save(str(paths[name]), quality=95, exif=exif)
     (line,) = box_edges.report(labelled, paths, "ignore")
-    assert "turned by 180 degrees" in line
+    assert "rotated by 180 degrees" in line
     assert box_edges.report(labelled, paths, "apply") == []

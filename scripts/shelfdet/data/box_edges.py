@@ -42,7 +42,7 @@ READINGS = (
     Reading((True, False), "mirrored", "x seems to be measured from the right border"),
     Reading(
         (True, True),
-        "turned by 180 degrees",
+        "rotated by 180 degrees",
         "they seem to be drawn in a viewer that applies, or ignores, the EXIF orientation (EXIF=)",
     ),
 )
