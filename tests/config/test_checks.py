@@ -8,7 +8,14 @@ import pytest
 from google.protobuf import text_format
 
 from shelfdet import UserError
-from shelfdet.config import checks, file_checks, findings, pipeline, record_checks
+from shelfdet.config import (
+    checks,
+    file_checks,
+    findings,
+    input_checks,
+    pipeline,
+    record_checks,
+)
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -822,6 +829,27 @@ def test_records_of_two_datasets_are_checked_each_and_together(root, second_data
     _, checked = check_both(root, second_dataset, monkeypatch)
     (found,) = findings_at(checked, EVAL_RECORDS)
     assert "second/val_labels.csv was changed after the record was made" in found.found
+
+
+def test_datasets_that_are_read_one_after_another_are_reported(root, second_dataset, monkeypatch):
+    text = second_dataset.read_text()
+    small = re.sub(r"shuffle_buffer_size: \d+", "shuffle_buffer_size: 10", text)
+    second_dataset.write_text(small)
+    key = "train_input_reader.shuffle_buffer_size"
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    (found,) = findings_at(checked, key, findings.WARNING)
+    # 24 and 4 images
+    assert found.write == "shuffle_buffer_size: 28"
+    second_dataset.write_text(re.sub(r"shuffle_buffer_size: \d+", found.write, small))
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    assert not checked.findings.has(key)
+
+    # Where not all fit in memory, the records have to be read side by side.
+    monkeypatch.setattr(input_checks, "LARGE_BUFFER", 20000)
+    second_dataset.write_text(small)
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    found = findings_at(checked, key, findings.WARNING)[-1]
+    assert re.fullmatch(r"shuffle_buffer_size: \d\d\nnum_readers: 2", found.write)
 
 
 def test_two_datasets_whose_images_have_the_same_ids_are_an_error(

@@ -89,6 +89,7 @@ def check_config(
         input_size = network.image_wh if network else None
         train = together[file_checks.TRAIN_READER]
         input_checks.check_training_input(config, input_size, train, findings)
+        input_checks.check_mixing(config, records[file_checks.TRAIN_READER], findings)
     # The boxes as training reads them: in tiles, where the records hold tiles.
     train_data = records.get(file_checks.TRAIN_READER) or label_data.get("train", [])
     coverage = _check_anchors(config, network, train_data, findings)

@@ -1,6 +1,7 @@
 """Checks of a training config against its data: limits, batches, memory, size of the images."""
 
 import collections
+import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from shelfdet.config import pipeline
@@ -215,6 +216,40 @@ def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) 
         expected=f"at most {LARGE_BUFFER / 2**30:g} GB, by a smaller buffer or smaller images",
         write=write,
     )
+
+
+def check_mixing(config: pipeline.Config, parts: List[SplitSummary], findings: Findings) -> None:
+    """Warns if the records of several datasets are hardly mixed.
+
+    object_detection reads num_readers records at a time, one after another if that is 1, and mixes
+    within the shuffle buffer alone: while it reads a record that is longer than the buffer,
+    training sees that dataset only.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      parts: the training records; those of one dataset are in one folder.
+      findings: for the warning.
+    """
+    reader = config.train_input_reader
+    if len({os.path.dirname(str(part.path)) for part in parts}) < 2 or not reader.shuffle:
+        return
+    images = sum(len(part.names) for part in parts)
+    fitting = min(images, LARGE_BUFFER * images // sum(part.record_bytes for part in parts))
+    lines = []
+    if reader.shuffle_buffer_size < fitting:
+        lines.append(f"shuffle_buffer_size: {fitting}")
+    if fitting < images and reader.num_readers < len(parts):
+        lines.append(f"num_readers: {len(parts)}")
+    if lines:
+        findings.warning(
+            TRAIN_READER + ".shuffle_buffer_size",
+            found=f"{reader.shuffle_buffer_size}, for {images} images in records of several "
+            f"datasets that are read {reader.num_readers} at a time: for many steps training sees "
+            "one dataset alone",
+            expected="a buffer of all images, or of as many as fit in memory and all records at a "
+            "time",
+            write="\n".join(lines),
+        )
 
 
 def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings: Findings) -> None:
