@@ -758,18 +758,24 @@ function boxAt(clientX, clientY) {
   return under.sort((a, b) => size(a) - size(b))[0];
 }
 
+// " of the class tea", where there are several.
+function className(classes, index) {
+  return data.classes.length ? ` of the class ${data.classes[classes[index]]}` : "";
+}
+
 function describeBox({ group, index }) {
   const image = view.image;
   if (group === "fn") {
     const score = image.truthScores[index];
+    const name = `False negative${className(image.truthClasses, index)}`;
     return score === null
-      ? "False negative: not detected at any threshold"
-      : `False negative: detected with score ${fixed(score, 3)}, below the threshold`;
+      ? `${name}: not detected at any threshold`
+      : `${name}: detected with score ${fixed(score, 3)}, below the threshold`;
   }
   const kind = data.kinds[image.kinds[index]];
   const name = group === "tp" ? "True positive" : `False positive (${kind})`;
   const score = fixed(image.scores[index], 3);
-  return `${name}: score ${score}, IoU ${fixed(image.ious[index], 2)} with the nearest product`;
+  return `${name}${className(image.classes, index)}: score ${score}, IoU ${fixed(image.ious[index], 2)} with the nearest product`;
 }
 
 function showTip(event) {
