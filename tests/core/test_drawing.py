@@ -104,3 +104,16 @@ def test_boxes_without_area_or_outside_the_image_raise_nothing(box):
 
 def test_a_title_beyond_ascii_is_drawn():
     drawing.draw_detections(canvas(), np.zeros((0, 4)), title="raf ğüş 货架 <b>.JPG")
+
+
+def test_names_are_shortened_to_their_boxes_and_counted_in_the_legend():
+    pixels = canvas()
+    boxes = [[10, 50, 110, 250], [120, 50, 150, 250], [160, 50, 164, 250]]
+    plain = np.asarray(drawing.draw_detections(pixels, boxes))
+    named = np.asarray(drawing.draw_detections(pixels, boxes, names=["a long name of tea"] * 3))
+    height = len(pixels)
+    differs = (plain[:height] != named[:height]).any(axis=(0, 2))
+    assert differs[10:110].any() and differs[120:150].any()
+    assert not differs[112:118].any() and not differs[160:].any()  # no room for a letter
+    assert len(named) >= len(plain)
+    assert (named[height:] != plain[height : height + len(named)][: len(named) - height]).any()

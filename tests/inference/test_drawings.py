@@ -7,6 +7,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.data.detections import Detections
 from shelfdet.inference import drawings
+from shelfdet.inference.drawings import CountedImage
 from shelfdet.inference.input_images import InputImage
 
 BOXES = np.array([[10.0, 10.0, 40.0, 50.0], [50.0, 10.0, 90.0, 60.0]])
@@ -25,7 +26,7 @@ def detections_in(filename, scores):
 def draw(folder, filename, threshold=0.5):
     folder.mkdir(exist_ok=True)
     found = detections_in(filename, [0.9, 0.4])
-    drawings.draw(np.zeros((80, 100, 3), np.uint8), found, folder, threshold)
+    drawings.draw(np.zeros((80, 100, 3), np.uint8), found, folder, threshold, {})
     return folder / drawings.drawing_name(filename)
 
 
@@ -42,11 +43,39 @@ def test_counts_and_the_number_of_other_drawings(tmp_path):
     draw(tmp_path, "from an earlier run.JPG")
     (tmp_path / "store").mkdir()
     draw(tmp_path / "store", "a.JPG")
-    counts = drawings.write_counts([("a.JPG", 1, ""), ("store/a.JPG", 2, "uncertain")], tmp_path)
+    rows = [CountedImage("a.JPG", 1, {}, ""), CountedImage("store/a.JPG", 2, {}, "uncertain")]
+    counts = drawings.write_counts(rows, tmp_path, {})
     assert counts == (tmp_path / "counts.csv", 3, 2, 1)
     assert counts.path.read_text() == (
         "filename,products,note\na.JPG,1,\nstore/a.JPG,2,uncertain\n"
     )
+
+
+def test_each_of_several_classes_has_a_column_with_its_shown_name(tmp_path):
+    rows = [CountedImage("a.JPG", 3, {"1": 2, "7": 1}, ""), CountedImage("b.JPG", 0, {}, "strip")]
+    counts = drawings.write_counts(rows, tmp_path, {"7": "Cola, light", "1": "1", "2": "Tea"})
+    assert counts.path.read_text() == (
+        'filename,products,"Cola, light",1,Tea,note\na.JPG,3,1,2,0,\nb.JPG,0,0,0,0,strip\n'
+    )
+    image_path = save_image(tmp_path / "in" / "a.JPG")
+    drawings.check_folder(tmp_path, [InputImage(image_path, "other.JPG")])
+
+
+def test_names_of_classes_are_drawn_inside_their_boxes(tmp_path):
+    def drawn(folder, shown):
+        folder.mkdir()
+        found = detections_in("a.png", [0.9, 0.8])
+        drawings.draw(np.full((80, 100, 3), 120, np.uint8), found, folder, 0.5, shown)
+        return np.asarray(Image.open(str(folder / "a.png.jpg"))).astype(int)[:80]
+
+    differs = np.abs(drawn(tmp_path / "one", {"product": "Tea"}) - drawn(tmp_path / "two", {})).max(
+        axis=2
+    )
+    inside = np.zeros(differs.shape, bool)
+    for xmin, ymin, xmax, ymax in BOXES.astype(int):
+        inside[ymin:ymax, xmin:xmax] = True
+    assert differs[10:30, 10:40].max() > 60 and differs[10:30, 50:90].max() > 60
+    assert differs[~inside].max() < 30  # JPEG leaves some noise
 
 
 def test_the_images_own_folder_is_refused(tmp_path):
@@ -83,5 +112,5 @@ def test_other_images_and_counts_are_never_overwritten(tmp_path):
 def test_drawings_and_counts_of_an_earlier_run_may_be_overwritten(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     draw(tmp_path / "drawn", "a.JPG")
-    drawings.write_counts([("a.JPG", 1, "")], tmp_path / "drawn")
+    drawings.write_counts([CountedImage("a.JPG", 1, {}, "")], tmp_path / "drawn", {})
     drawings.check_folder(tmp_path / "drawn", [InputImage(image_path, image_path.name)])

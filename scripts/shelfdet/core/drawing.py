@@ -2,10 +2,11 @@
 
 The colours are those of Okabe and Ito's palette for colour-blind readers
 (https://jfly.uni-koeln.de/color/). Nothing depends on colour alone: solid, dashed and dotted lines
-differ too. Each line has a rim, so that it is visible on light and on dark products. Lines and
-letters grow with the image.
+differ too, and classes are told by their names. Each line has a rim, so that it is visible on light
+and on dark products. Lines and letters grow with the image.
 """
 
+import collections
 import importlib.util
 import pathlib
 from typing import List, NamedTuple, Optional, Sequence, Tuple
@@ -39,6 +40,7 @@ UNCOVERED = Style("#E69F00", "#000000", (5, 3), "not covered")
 
 LEGEND_BACKGROUND = "#1b1b1b"  # dark, because yellow and sky blue are hard to see on white
 LEGEND_TEXT = "#ffffff"
+ELLIPSIS = "\u2026"
 
 Groups = Sequence[Tuple[Style, Sequence[Sequence[float]]]]  # (style, boxes_xyxy (N, 4))
 Size = Tuple[int, int]
@@ -71,13 +73,18 @@ def draw_detections(
     boxes_xyxy: Sequence[Sequence[float]],
     boxes_wh: Optional[Size] = None,
     title: str = "",
+    names: Sequence[str] = (),
 ) -> Image.Image:
-    """Draws detections. Other arguments as in ``draw``."""
-    return draw(pixels, [(DETECTION, boxes_xyxy)], boxes_wh, title)
+    """Draws detections; ``names``: of the class of each. Other arguments as in ``draw``."""
+    return draw(pixels, [(DETECTION, boxes_xyxy)], boxes_wh, title, names)
 
 
 def draw(
-    pixels: np.ndarray, groups: Groups, boxes_wh: Optional[Size] = None, title: str = ""
+    pixels: np.ndarray,
+    groups: Groups,
+    boxes_wh: Optional[Size] = None,
+    title: str = "",
+    names: Sequence[str] = (),
 ) -> Image.Image:
     """Draws groups of boxes on an image, with a legend under it.
 
@@ -87,6 +94,8 @@ def draw(
       boxes_wh: (width, height) of the frame that the boxes are in, where ``pixels`` is a smaller
         copy; None for the frame of ``pixels``.
       title: words before the legend, for instance the image's name.
+      names: text for each box of all groups, in their order, for its upper left corner; the legend
+        has the number of each. Empty for none.
 
     Returns:
       Image as wide as ``pixels`` and higher by the legend, which has the number of boxes of each
@@ -105,10 +114,15 @@ def draw(
         _draw_box(brush, box_xyxy, style.rim, style.dashes, width, width + 2 * rim)
     for style, box_xyxy in scaled:
         _draw_box(brush, box_xyxy, style.colour, style.dashes, width, width)
+    font = _font(max(10, int(round(max(image.size) / 75.0))))
+    for (_, box_xyxy), name in zip(scaled, names):
+        _draw_name(brush, box_xyxy, name, font, width)
 
     items = [_LegendItem(None, title)] if title else []
     for style, boxes_xyxy in groups:
         items.append(_LegendItem(style, f"{style.meaning}: {len(boxes_xyxy)}"))
+    for name, count in collections.Counter(names).most_common():
+        items.append(_LegendItem(None, f"{name}: {count}"))
     return _add_legend(image, items, width)
 
 
@@ -136,6 +150,33 @@ def _draw_box(
             _draw_line(
                 brush, (x0, y0), (x1, y1), start - overhang, end + overhang, colour, thickness
             )
+
+
+def _draw_name(
+    brush: ImageDraw.ImageDraw,
+    box_xyxy: Sequence[float],
+    name: str,
+    font: ImageFont.FreeTypeFont,
+    width: int,
+) -> None:
+    """Writes ``name`` inside the upper left corner of a box, on a dark ground.
+
+    It is shortened to the box's width, since a neighbour's name may be beside it.
+
+    Args:
+      width: of the box's line, in pixels.
+    """
+    xmin, ymin, xmax, _ = box_xyxy
+    room = xmax - xmin - 3 * width
+    shown = name
+    while shown and font.getlength(shown) > room:
+        shown = shown[:-2] + ELLIPSIS if len(shown) > 2 else ""
+    if not shown:
+        return
+    left, top = int(round(xmin + width)), int(round(ymin + width))
+    right, bottom = left + font.getlength(shown) + width, top + sum(font.getmetrics())
+    brush.rectangle([left, top, right, bottom], fill=LEGEND_BACKGROUND)
+    brush.text((left + width / 2, top), shown, fill=LEGEND_TEXT, font=font, anchor="la")
 
 
 def _dash_spans(length: float, dashes: Sequence[float], width: int) -> List[Tuple[float, float]]:

@@ -6,7 +6,7 @@ Drawings have a mark in their EXIF block. A later run replaces only images that 
 import csv
 import io
 import pathlib
-from typing import NamedTuple, Sequence, Tuple
+from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ DRAWING_QUALITY = 88  # for people to view; the pixels are not processed again
 EXIF_SOFTWARE = 0x0131  # EXIF 2.32: the name of the program that made the image
 MARK = "08_detect.py"
 COUNTS_FILE = "counts.csv"
-COUNTS_COLUMNS = ("filename", "products", "note")
+COUNTS_COLUMNS = ("filename", "products")  # then one for each of several classes, and "note"
 
 
 class Counts(NamedTuple):
@@ -75,7 +75,28 @@ def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
             )
 
 
-def draw(pixels: np.ndarray, found: Detections, folder: pathlib.Path, threshold: float) -> None:
+class CountedImage(NamedTuple):
+    """A row of counts.csv.
+
+    filename: name of the image.
+    products: their number.
+    by_class: the same of each class, by its name.
+    note: why the number may be far off; "" where nothing says so.
+    """
+
+    filename: str
+    products: int
+    by_class: Mapping[str, int]
+    note: str
+
+
+def draw(
+    pixels: np.ndarray,
+    found: Detections,
+    folder: pathlib.Path,
+    threshold: float,
+    shown_names: Mapping[str, str],
+) -> None:
     """Draws the boxes with at least the score ``threshold`` and writes the image as a JPEG.
 
     Args:
@@ -83,9 +104,15 @@ def draw(pixels: np.ndarray, found: Detections, folder: pathlib.Path, threshold:
       found: its detections, in pixels of an image of size ``found.size_wh``.
       folder: where to write ``drawing_name(found.filename)``.
       threshold: the lowest score that is drawn.
+      shown_names: class to the name that is written into its boxes; empty for none.
     """
-    kept_xyxy = found.boxes_xyxy[found.scores >= threshold]
-    drawn = drawing.draw_detections(pixels, kept_xyxy, found.size_wh, found.filename)
+    kept = found.scores >= threshold
+    names = []
+    if shown_names:
+        names = [shown_names[found.classes[index]] for index in np.flatnonzero(kept)]
+    drawn = drawing.draw_detections(
+        pixels, found.boxes_xyxy[kept], found.size_wh, found.filename, names
+    )
     exif = Image.Exif()
     exif[EXIF_SOFTWARE] = MARK
     with files.replacing(folder / drawing_name(found.filename)) as partial:
@@ -99,27 +126,32 @@ def drawing_name(filename: str) -> str:
     return filename + ".jpg"
 
 
-def write_counts(counted_images: Sequence[Tuple[str, int, str]], folder: pathlib.Path) -> Counts:
+def write_counts(
+    counted_images: Sequence[CountedImage], folder: pathlib.Path, shown_names: Mapping[str, str]
+) -> Counts:
     """Writes counts.csv.
 
     Args:
-      counted_images: of each image its name, the number of products, and why that may be far off.
+      counted_images: its rows.
       folder: of the drawings.
+      shown_names: class to the title of its column; empty for no columns of classes.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(COUNTS_COLUMNS)
-    writer.writerows(counted_images)
+    writer.writerow([*COUNTS_COLUMNS, *shown_names.values(), "note"])
+    for image in counted_images:
+        of_classes = [image.by_class.get(name, 0) for name in shown_names]
+        writer.writerow([image.filename, image.products, *of_classes, image.note])
     path = folder / COUNTS_FILE
     files.write_text(path, lines.getvalue())
     # Drawings of an earlier run, of other images, are not in counts.csv: the report states them.
-    drawn = {drawing_name(name) for name, _, _ in counted_images}
+    drawn = {drawing_name(image.filename) for image in counted_images}
     there = {
         path.relative_to(folder).as_posix()
         for path in input_images.files_below(folder)
         if images.has_image_suffix(path)
     }
-    total = sum(count for _, count, _ in counted_images)
+    total = sum(image.products for image in counted_images)
     return Counts(path, total, len(counted_images), len(there - drawn))
 
 
@@ -140,7 +172,7 @@ def counts_report(counts: Counts) -> str:
 
 
 def _is_counts_file(path: pathlib.Path) -> bool:
-    header = ",".join(COUNTS_COLUMNS[:2]).encode("utf-8")  # files of earlier versions have no note
+    header = ",".join(COUNTS_COLUMNS).encode("utf-8")
     return path.is_file() and path.read_bytes().startswith(header)
 
 

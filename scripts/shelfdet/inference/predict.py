@@ -17,7 +17,7 @@ from shelfdet.core import boxes, files, parallel, paths, text
 from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images
 from shelfdet.data.detections import Detections
-from shelfdet.data.label_map import read_label_map
+from shelfdet.data.label_map import read_display_names, read_label_map
 from shelfdet.inference import (
     AUTO_TILES,
     DEFAULT_THRESHOLD,
@@ -39,10 +39,24 @@ CERTAIN = 0.85
 
 
 class ClassNames(NamedTuple):
-    """The classes of a label map: the file, and the name of each class id."""
+    """The classes of a label map.
+
+    label_map: the file.
+    by_id: the name of each class id.
+    display: what to show to people in place of names: name to display name, where it has one.
+    """
 
     label_map: pathlib.Path
     by_id: Dict[int, str]
+    display: Dict[str, str] = {}
+
+    @property
+    def shown(self) -> Dict[str, str]:
+        """Name to the name on drawings and in counts, by id; empty of a single class."""
+        if len(self.by_id) < 2:
+            return {}
+        names = [self.by_id[class_id] for class_id in sorted(self.by_id)]
+        return {name: self.display.get(name, name) for name in names}
 
 
 class Settings(NamedTuple):
@@ -129,7 +143,8 @@ def check_targets(
 def read_class_names(label_map: pathlib.Path) -> ClassNames:
     """The class names of the label map at ``label_map``."""
     ids = read_label_map(label_map)
-    return ClassNames(label_map, {class_id: name for name, class_id in ids.items()})
+    by_id = {class_id: name for name, class_id in ids.items()}
+    return ClassNames(label_map, by_id, read_display_names(label_map))
 
 
 def describe(
@@ -286,7 +301,9 @@ def detect_image(
         tuple(class_names.by_id[class_id] for class_id in class_ids[kept]),
     )
     if settings.draw_folder:
-        drawings.draw(prepared.pixels, found, settings.draw_folder, settings.threshold)
+        drawings.draw(
+            prepared.pixels, found, settings.draw_folder, settings.threshold, class_names.shown
+        )
     return ImageResult(filename, found, prepared.orientation, None, version, tile_count)
 
 

@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Summary(NamedTuple):
     filename: its name in the output.
     size_wh: (width, height) in pixels; None where the image was skipped.
     boxes: number of boxes of any score. products: those from the threshold on.
+    by_class: the number of products of each class, by its name.
     confidence: as ``inference.confidence`` defines it.
     scale: median of the products'; None without any.
     orientation: its EXIF orientation.
@@ -39,6 +40,7 @@ class Summary(NamedTuple):
     orientation: int
     problem: Optional[str]
     tiles: int
+    by_class: Mapping[str, int] = {}
 
 
 def summarise(result: ImageResult, threshold: float) -> Summary:
@@ -59,6 +61,7 @@ def summarise(result: ImageResult, threshold: float) -> Summary:
         result.orientation,
         None,
         result.tiles,
+        collections.Counter(found.classes[index] for index in np.flatnonzero(is_product)),
     )
 
 

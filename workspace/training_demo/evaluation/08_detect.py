@@ -268,10 +268,16 @@ def detect_and_write(
         validated = graph_files.validated(metrics_files(args), info["graph_sha256"])
         counts = drawings.write_counts(
             [
-                (image.filename, image.products, summaries.note(image, validated))
+                drawings.CountedImage(
+                    image.filename,
+                    image.products,
+                    image.by_class,
+                    summaries.note(image, validated),
+                )
                 for image in readable
             ],
             args.draw,
+            class_names.shown,
         )
         print_report(drawings.counts_report(counts))
         print_report(summaries.confidence_report(images, validated))
