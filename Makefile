@@ -37,14 +37,16 @@ TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,
     $(call option,--start-from,$(START_FOLDER))
 EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(GRAPH_NAME)) \
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
-DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
-    $(call option,--tiles,$(TILES)) $(if $(PAD),--pad-strips)
+DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) $(if $(PAD),--pad-strips) \
+    $(if $(RESUME),--resume)
 # The label files in whose images `make eval` detects: NAME=default,sku110k names the datasets
 EVALUATED_LABELS := $(foreach name,$(or $(subst $(COMMA), ,$(NAME)),default),$(foreach split,val test,\
     $(LABELS)/$(if $(filter-out default,$(name)),$(name)/)$(split)_labels.csv))
-DETECT_IN = $(EVALUATION)/08_detect.py --labels $(call quoted,$(1)) $(DETECT_OPTIONS)$(LINE_BREAK)
+DETECT_IN = $(EVALUATION)/08_detect.py --labels $(call quoted,$(1)) $(DETECT_OPTIONS) \
+    $(call option,--tiles,$(TILES))$(LINE_BREAK)
+# On images of which the network is certain at once, --tiles=auto changes nothing.
 PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
-    $(if $(SKIP_BAD),--skip-bad)
+    $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 # --logdir is a list: NAME:FOLDER,FOLDER
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
@@ -119,7 +121,7 @@ eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name G
 report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name GRAPH=name)
 	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
-predict: setup  ## step 08: draw and count (IMAGES=folder; CONFIG= GRAPH= EXIF=apply PAD=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 DRAW=folder)
+predict: setup  ## step 08: draw and count (IMAGES=folder CONFIG=name GRAPH=name TILES=1 PAD=1 THRESHOLD=0.5; more: docs/deployment.md)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
 
