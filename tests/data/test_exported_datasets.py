@@ -12,6 +12,7 @@ from annotation_samples import HEADER, voc, write_file
 from PIL import Image
 
 from shelfdet.data import dataset, formats
+from shelfdet.data.classes import ONE_CLASS
 
 # Split to image; each has the box 1,2,11,22.
 IMAGES = {"train": ["a.jpg", "b.jpg"], "val": ["c.jpg"], "test": ["d.jpg"]}
@@ -248,7 +249,7 @@ def test_an_export_is_read(tmp_path, name):
     found = dataset.find(tmp_path)
     assert found.annotations.format == format
     lines = []
-    checked = dataset.check(found, {"product": 1}, report=lines.append)
+    checked = dataset.check(found, ONE_CLASS, report=lines.append)
     assert [image.filename for image in checked.labelled] == NAMES
     for image in checked.labelled:
         assert [pytest.approx(box) for box in image.boxes_xyxy.tolist()] == [[1, 2, 11, 22]]
