@@ -12,7 +12,7 @@ from annotation_samples import HEADER, voc, write_file
 from PIL import Image
 
 from shelfdet.data import dataset, formats
-from shelfdet.data.classes import ONE_CLASS
+from shelfdet.data.classes import ONE_CLASS, ClassChoice
 
 # Split to image; each has the box 1,2,11,22.
 IMAGES = {"train": ["a.jpg", "b.jpg"], "val": ["c.jpg"], "test": ["d.jpg"]}
@@ -255,6 +255,9 @@ def test_an_export_is_read(tmp_path, name):
         assert [pytest.approx(box) for box in image.boxes_xyxy.tolist()] == [[1, 2, 11, 22]]
     by_split = {split: list(paths) for split, paths in checked.by_split.items()}
     assert by_split == (IMAGES if is_split_stated else {"all": NAMES}), lines
+    kept = dataset.check(found, ClassChoice(kept=True), report=lines.append)
+    expected = {"sku110k": "object", "grocery": "0"}.get(format, "cola")
+    assert {image.classes for image in kept.labelled} == {(expected,)}
 
 
 def test_the_documentation_has_every_format():
