@@ -30,6 +30,9 @@ if os.environ.get("CI", "").lower() not in ("", "0", "no", "false", "off"):
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# make sets it for the programs that it runs, such as these tests; messages depend on it.
+os.environ.pop("MAKELEVEL", None)
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError, data
 from shelfdet.core import command_line, files, paths
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, plural
 from shelfdet.data import options
 
@@ -61,7 +62,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         parser.add_argument(option, default=url, metavar="URL", help="(default: %(default)s)")
     args = parser.parse_args(argv)
     if args.format != "auto" and args.annotations is None:
-        parser.error("--format is the format of --annotations; give both")
+        parser.error(f"{both('--format')} is the format of {both('--annotations')}; give both")
     args.out = args.out or paths.dataset_images(args.dataset)
     options.check_split_options(parser, args)
     return args
@@ -103,13 +104,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if source is None and layout.has_images(args.out):
         source = args.out
         print(
-            f"verifying what is in {paths.shown(source)}; --from FOLDER puts another dataset there"
+            f"verifying what is in {paths.shown(source)}; "
+            f"{both('--from FOLDER')} puts another dataset there"
         )
     elif source is None and args.dataset != paths.DEFAULT_DATASET:
         raise UserError(
             f"{paths.shown(args.out)}: has no images; expected those of the dataset "
-            f"{args.dataset}. Name the folder that it is in with --from (make data "
-            f"NAME={args.dataset} FROM=folder)."
+            f"{args.dataset}. Name the folder that it is in with {both('--from')}."
         )
     elif source is None:
         source = fetch_images(args.images_url, args.out / layout.DOWNLOAD)

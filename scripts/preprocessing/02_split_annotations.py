@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
-from shelfdet.core.text import Problems, counted, plural
-from shelfdet.data import formats, options
+from shelfdet.core.make_variables import both
+from shelfdet.core.text import counted, plural
+from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
     from shelfdet.data import labels, layout, splits
@@ -187,8 +188,8 @@ def print_overlap(test_images: int, overlap: "splits.Overlap") -> None:
         )
     if overlap.scenes:
         print(
-            "so scores on this test split are optimistic for held-out planograms; see --split "
-            "grouped"
+            f"so scores on this test split are optimistic for held-out planograms; see "
+            f"{both('--split grouped')}"
         )
 
 

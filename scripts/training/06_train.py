@@ -26,6 +26,7 @@ from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
+from shelfdet.core.make_variables import both
 from shelfdet.training import options
 
 
@@ -74,7 +75,7 @@ def print_finished(planned: Any, export_command: str) -> None:
         f"{planned.start} of {planned.target} (num_steps of {paths.shown(planned.config_path)}): "
         f"nothing is left to train.\nTo export it: {export_command}\n"
         "To continue training, raise num_steps (and total_steps of a cosine schedule). To start "
-        "again, name another folder with --run-dir (`make train RUN_DIR=folder`)."
+        f"again, name another folder with {both('--run-dir')}."
     )
 
 

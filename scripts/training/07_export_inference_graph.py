@@ -37,6 +37,7 @@ from typing import Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, files, paths
+from shelfdet.core.make_variables import both
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -75,7 +76,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         name = checkpoints.run_of(args.checkpoint, args.run_dir).resolve().name
     export.check_name(name)
     target = args.output / name
-    file_checks.refuse_pattern(target.resolve(), "--output and --name (`make export GRAPH=name`)")
+    file_checks.refuse_pattern(target.resolve(), f"--output and {both('--name')}")
     export.check_target(target)
     checkpoint = checkpoints.find(args.run_dir, newest_whole(args.run_dir, args.checkpoint))
     config = args.config or checkpoint.config
@@ -85,7 +86,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if unused:
             print(unused)
     export.check_config(config, checkpoint.config)
-    file_checks.refuse_pattern(checkpoint.prefix.resolve(), "--run-dir or --checkpoint")
+    file_checks.refuse_pattern(
+        checkpoint.prefix.resolve(), f"{both('--run-dir')} or {both('--checkpoint')}"
+    )
     checkpoints.check_whole(checkpoint.prefix)
     evaluation = checkpoints.evaluation(checkpoint.prefix.parent)
     if evaluation:

@@ -208,7 +208,9 @@ def test_a_box_moved_after_the_tiles_were_written_is_found_in_its_tile(folder):
     labels.write_labels(images, folder / "train_labels.csv")
     found = only(check(folder))
     assert "train1.jpg [" in found.found and "with other boxes or classes" in found.found
-    assert found.write.endswith("with its --tiles or --product-scale")
+    assert found.write.endswith(
+        "with its --tiles (make: TILES=) or --product-scale (make: PRODUCT_SCALE=)"
+    )
 
 
 def test_a_product_added_where_no_tile_was_written_is_found(folder):

@@ -1,5 +1,6 @@
 """make_variables.py: the table is what the Makefile does, and messages use it."""
 
+import ast
 import pathlib
 import re
 
@@ -45,3 +46,59 @@ def test_both_forms_of_an_option():
     assert both("--draw my folder") == "--draw my folder (make: DRAW='my folder')"
     with pytest.raises(KeyError):
         both("--unknown")
+
+
+# Files whose messages name options alone. START, GRAPH and CONFIG of make take names, where these
+# name paths; step 09 and 10 have options of these names that make does not pass on; and some
+# messages state a command line of a script.
+OPTIONS_ALONE = {
+    "scripts/shelfdet/config/pipeline.py": {"--start-from"},
+    "scripts/shelfdet/config/record_checks.py": {"--annotations", "--dataset", "--images"},
+    "scripts/shelfdet/data/layout.py": {"--images"},  # of steps 02 to 04
+    "scripts/shelfdet/evaluation/report.py": {"--threshold"},
+    "scripts/shelfdet/evaluation/score_inputs.py": {"--threshold"},
+    "scripts/shelfdet/inference/export.py": {"--config"},
+    "scripts/shelfdet/training/resume_checks.py": {"--start-from"},
+    "scripts/shelfdet/training/resume_point.py": {"--start-from"},
+    "scripts/shelfdet/training/run_notes.py": {"--start-from"},
+    "workspace/training_demo/evaluation/09_score.py": {"--dataset", "--graph-dir", "--threshold"},
+    "workspace/training_demo/evaluation/10_report.py": {"--config"},
+}
+SOURCES = [
+    path
+    for folder in (
+        "scripts/shelfdet",
+        "scripts/preprocessing",
+        "scripts/training",
+        "workspace/training_demo/evaluation",
+    )
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name != "make_variables.py"
+]
+
+
+def options_alone(path):
+    """The options of the table that strings of a file name without ``both``.
+
+    Docstrings and what defines options are left out.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    left_out = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Str):
+            left_out.add(node.value)
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name == "both" or name.startswith("add_"):
+                left_out.update(ast.walk(node))
+    named = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Str) and node not in left_out:
+            found = re.findall(r"--[a-z][a-z-]*", node.s)
+            named.update(option for option in found if option != node.s)  # a word of a command
+    return named & (set(make_variables.VARIABLES) | set(make_variables.FLAGS))
+
+
+def test_messages_name_the_variables_of_make_beside_options():
+    found = {str(path.relative_to(ROOT)): options_alone(path) for path in SOURCES}
+    assert {path: options for path, options in found.items() if options} == OPTIONS_ALONE

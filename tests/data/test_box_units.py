@@ -169,7 +169,7 @@ def test_boxes_that_may_not_be_clipped(box, expected, out_of_image):
     with pytest.raises(UserError) as error:
         problems.refuse()
     assert f"file: line 3: box {','.join(map(str, box))} {expected}" in str(error.value)
-    assert "the image, 320 x 240. Correct it, or give --bad-boxes drop." in str(error.value)
+    assert "the image, 320 x 240. Correct it, or give --bad-boxes drop (make: " in str(error.value)
 
 
 def test_boxes_that_may_not_be_clipped_are_dropped_and_counted():

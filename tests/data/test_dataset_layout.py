@@ -116,7 +116,7 @@ def test_without_test_images_step_01_takes_some_and_the_others_refuse(folder, na
     message = message_of(layout.find_divided, dataset)
     assert "holds train/ (1 image" in message and "and no test/; expected train/" in message
     assert "let step 01 take them out of the training images: remove an empty test/" in message
-    assert f"give --from {dataset} (make data FROM={dataset})" in message
+    assert f"give --from {dataset} (make: FROM={dataset})" in message
 
 
 @pytest.mark.parametrize(

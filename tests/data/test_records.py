@@ -338,4 +338,4 @@ def test_tiles_of_turned_images_are_cut_after_turning(tmp_path):
 def test_wrong_numbers_of_tiles_are_refused(script, value, capsys):
     with pytest.raises(SystemExit):
         script("04_generate_tfrecords").parse(["--tiles", value])
-    assert "argument --tiles: found" in capsys.readouterr().err
+    assert "error: --tiles: found" in capsys.readouterr().err

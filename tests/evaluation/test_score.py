@@ -612,7 +612,7 @@ def test_other_images_are_refused_and_listed(shelf):
         (["--output", "a", "--counts-output", "a"], "expected two files"),
         (["--resamples", "-1"], "expected a whole number of at least 0"),
         (["--form", "csv"], "unrecognized arguments"),
-        (["--format", "tfrecord"], "invalid choice"),
+        (["--format", "tfrecord"], "found tfrecord, expected "),
     ],
 )
 def test_options_that_exclude_each_other_or_have_wrong_values(capsys, args, message):

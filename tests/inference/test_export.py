@@ -44,7 +44,7 @@ def test_a_shipped_graph_is_not_replaced(step_07, graph):
     run = paths.TRAINING / graph.name  # the run of `make train CONFIG=...` with an included config
     expected = (
         f"{graph.name}: holds a graph that is included in this repository, .* "
-        f"GRAPH=my_{graph.name}, or --name my_{graph.name}"
+        rf"--name my_{graph.name} \(make: GRAPH=my_{graph.name}\)"
     )
     for options in (["--run-dir", str(run)], ["--name", graph.name]):
         with pytest.raises(UserError, match=expected):
@@ -125,7 +125,7 @@ def test_a_folded_graph_that_differs_is_refused(tmp_path, monkeypatch, value, di
     )
     expected = (
         rf"differ by up to {difference} from .*; expected at most 1e-05. "
-        r"Export with --unfolded \(`make export UNFOLDED=1`\)"
+        r"Export with --unfolded \(make: UNFOLDED=1\)"
     )
     with pytest.raises(UserError, match=expected):
         export.fold(GRAPH, tmp_path / "other.pb")

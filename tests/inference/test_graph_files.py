@@ -63,7 +63,7 @@ def test_the_threshold_is_that_of_this_graphs_metrics_or_the_default(
             "no threshold was chosen for this graph: {0}/graph/metrics.json is of another graph "
             "and {0}/metrics.json is of another graph. Boxes are drawn and counted from the "
             "default score 0.5, which may be far from the best. Score the graph with `make eval`, "
-            "which chooses one, or give --threshold (`make predict THRESHOLD=`)",
+            "which chooses one, or give --threshold (make: THRESHOLD=)",
         ),
     ],
 )
@@ -79,7 +79,8 @@ def test_metrics_beside_the_graph_come_before_those_of_the_workspace(tmp_path, b
 def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1}))
-    assert graph_files.choose_threshold(0.0, [path], "this")[:2] == (0.0, "from --threshold")
+    chosen = graph_files.choose_threshold(0.0, [path], "this")
+    assert chosen[:2] == (0.0, "from --threshold (make: THRESHOLD=)")
     source = graph_files.choose_threshold(None, [path], "this", tiles=2).source
     assert source == f"from {path}, chosen on whole images"
     path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1, "tiles": 2}))

@@ -456,7 +456,7 @@ def test_drawings_and_counts(run_step, tmp_path, capsys):
     assert names == ["a.JPG", "b c.JPG", "counts.csv", "grey.png.jpg", "rafğ.jpeg"]
     assert Image.open(str(tmp_path / "drawn" / "a.JPG")).width == 400
     printed = capsys.readouterr().out
-    assert "threshold: score 0.200 (from --threshold)" in printed
+    assert "threshold: score 0.200 (from --threshold (make: THRESHOLD=))" in printed
     assert "8 products in 4 images" in printed
     assert "before" not in printed
 

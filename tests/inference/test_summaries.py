@@ -51,9 +51,8 @@ def test_uncertain_images_are_named_with_the_reason_and_the_remedy():
         "counts are unreliable in 3 of 4 images: confidence 0.70 (median), expected at least 0.80 "
         "as in all validation images of this graph",
         "  they are: other.jpg, small.jpg, strip.jpg",
-        "  1 image of one shelf row: --pad-strips (`make predict PAD=1`)",
-        "  products are smaller than in validation in 1 image: --tiles auto "
-        "(`make predict TILES=auto`)",
+        "  1 image of one shelf row: --pad-strips (make: PAD=1)",
+        "  products are smaller than in validation in 1 image: --tiles auto (make: TILES=auto)",
         "  where that does not help, these are other products or other photographs than the graph "
         "knows: label some of them and train on them (docs/data.md)",
     ]

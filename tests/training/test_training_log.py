@@ -89,6 +89,30 @@ def test_progress_shows_loss_rate_time_left_and_validation(capsys, monkeypatch):
     assert " left, validation AP 0.250 at step 11" in last
 
 
+def test_the_time_of_evaluations_is_not_in_the_rate(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(training_log.time, "time", lambda: now[0])
+    shown = training_log.Progress(0, 111)
+
+    def read(seconds, line):
+        """``line``, that many seconds later; what was printed last."""
+        now[0] += seconds
+        shown.read(f"INFO:tensorflow:{line}\n")
+        lines = capsys.readouterr().out.splitlines()
+        return lines[-1] if lines else ""
+
+    read(500, "Calling model_fn.")  # before the first loss: it is training's own
+    read(500, "loss = 9.5, step = 1")
+    assert "0.10 steps/s, 0:16:40 left" in read(100, "loss = 2.5, step = 11 (100 sec)")
+    read(0, "Calling model_fn.")
+    assert "evaluating: step 11 of 111, loss 2.50, 0.10 steps/s, 0:16:40 left" in read(
+        70, "Starting evaluation at 2020-01-01"
+    )
+    last = read(9000, "Saving dict for global step 11: DetectionBoxes_Precision/mAP = 0.25")
+    assert "0.10 steps/s, 0:16:40 left" in last
+    assert "0.10 steps/s, 0:15:00 left" in read(100, "loss = 2.5, step = 21 (100 sec)")
+
+
 def test_lines_without_progress_are_not_shown(capsys):
     shown = training_log.Progress(5, 10)
     assert "building the graph: step 5 of 10" in capsys.readouterr().out

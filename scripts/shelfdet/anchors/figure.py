@@ -14,6 +14,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage
 from shelfdet.core import boxes, drawing
+from shelfdet.core.make_variables import both
 from shelfdet.data import images as image_files
 from shelfdet.data import labels, layout
 
@@ -150,7 +151,7 @@ def _size_problem(path, loaded, labelled_wh):
     labelled_width, labelled_height = labelled_wh
     if abs(width * labelled_height - height * labelled_width) <= max(*loaded.size_wh, *labelled_wh):
         return None
-    advice = "Give --exif apply if step 02 had it; otherwise run step 02 again"
+    advice = f"Give {both('--exif apply')} if step 02 had it; otherwise run step 02 again"
     return (
         f"{path}: is {width} x {height} pixels, expected the shape of the label file's "
         f"{labelled_width} x {labelled_height}. {advice}."

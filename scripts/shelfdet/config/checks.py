@@ -26,6 +26,7 @@ from shelfdet.config.network import Network, build_network
 from shelfdet.config.record_checks import SplitSummary
 from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import read_text
 
 
@@ -72,7 +73,7 @@ def check_config(
     findings = Findings(config_path, content)
 
     if run is not None:
-        file_checks.check_no_pattern("run folder (--run-dir)", run, findings)
+        file_checks.check_no_pattern(f"run folder {both('--run-dir')}", run, findings)
     network = _check_fields(config, findings)
     checkpoint_checks.check(config, network, root, findings)
     # Classes of label files and records are checked against the label map, so it comes first.

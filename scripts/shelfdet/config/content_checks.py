@@ -19,6 +19,7 @@ from shelfdet.config.record_checks import (
     remake,
 )
 from shelfdet.core import boxes, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.data import examples
 from shelfdet.data.records import COORDINATE_TOLERANCE
 
@@ -179,7 +180,7 @@ def _check_same_contents(
 
 def _remake(record: SplitSummary) -> str:
     if record.is_divided:
-        return f"{remake(record.path)}, with its --tiles or --product-scale"
+        return f"{remake(record.path)}, with its {both('--tiles')} or {both('--product-scale')}"
     return remake(record.path)
 
 

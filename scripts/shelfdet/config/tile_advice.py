@@ -7,6 +7,7 @@ import numpy as np
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import anchor_advice, pipeline
 from shelfdet.config import network as networks
+from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import examples, labels
 
@@ -95,8 +96,8 @@ def table_lines(rows: Sequence[TileRow]) -> List[str]:
     threshold = rows[0].best.threshold
     lines = [
         "",
-        f"Training in N x N tiles (step 04 --tiles N): products at the input, anchor coverage at "
-        f"IoU {threshold:g}, cost",
+        f"Training in N x N tiles with step 04's {both('--tiles N')}: products at the input, "
+        f"anchor coverage at IoU {threshold:g}, cost",
         f"{'tiles':8}{'images':>8}{'median product':>18}{'scale':>9}{'this config':>13}"
         f"{'best':>8}  {'best scales, ratio':24}{'runs of the network':>20}",
     ]

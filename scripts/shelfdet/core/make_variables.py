@@ -38,6 +38,7 @@ VARIABLES = {
 FLAGS = {
     "--allow-missing": "ALLOW_MISSING",
     "--pad-strips": "PAD",
+    "--resume": "RESUME",
     "--skip-bad": "SKIP_BAD",
     "--unfolded": "UNFOLDED",
 }

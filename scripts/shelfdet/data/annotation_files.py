@@ -7,6 +7,7 @@ import re
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from shelfdet import UserError
+from shelfdet.core.make_variables import both
 from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed
 from shelfdet.data import formats, layout, split_names, yaml_folders
@@ -154,7 +155,7 @@ def named(path: pathlib.Path, format: str = "auto") -> Annotations:
         files = parts(path) or _look_into([path]).by_format.get(format, [])
         if len(files) == 1 or _belong_together(files):
             return Annotations(format, files)
-        raise UserError(f"{path}: is a folder; expected a file for --format {format}.")
+        raise UserError(f"{path}: is a folder; expected a file for {both(f'--format {format}')}.")
     if not path.is_dir():
         title = formats.FORMATS[format].title
         raise UserError(f"{path}: is a file; expected a folder of {title}, one file an image.")
@@ -183,10 +184,10 @@ def placed(folder: pathlib.Path, format: str = "auto") -> pathlib.Path:
     if wanted:
         return wanted[0]
     names = ", ".join(placed_names())
+    of_format = "" if format == "auto" else f" of {both(f'--format {format}')}"
     raise UserError(
-        f"{folder}: holds none of {names}; expected annotations"
-        f"{'' if format == 'auto' else f' of --format {format}'}. Run step 01, or give "
-        "--annotations."
+        f"{folder}: holds none of {names}; expected annotations{of_format}. Run step 01, or give "
+        f"{both('--annotations')}."
     )
 
 
@@ -290,7 +291,7 @@ def _chosen(folder: pathlib.Path, seen: _Seen) -> Annotations:
     raise UserError(
         f"{folder}: several annotations: {listed(candidates)}. Expected one, or one of the same "
         "format beside the images of each folder, or one a split with train, val or test in its "
-        "name; name it with --annotations."
+        f"name; name it with {both('--annotations')}."
     )
 
 
@@ -366,7 +367,7 @@ def _split_of(place: pathlib.Path) -> Optional[str]:
 def _nothing_recognised(folder: pathlib.Path, seen: _Seen, likely: List[pathlib.Path]) -> str:
     titles = ", ".join(formats.FORMATS[name].title for name in formats.ANNOTATION_FORMATS)
     expected = f"expected one of: {titles} (docs/data.md lists their files)"
-    remedy = "Add them, or name them with --annotations."
+    remedy = f"Add them, or name them with {both('--annotations')}."
     if likely:
         names = listed(os.path.relpath(str(path), str(folder)) for path in likely)
         reasons = [reason for reason in seen.others.values() if reason]

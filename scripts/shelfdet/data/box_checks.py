@@ -7,6 +7,7 @@ import collections
 from typing import Callable, Iterable, List, Optional, Sequence, Set, Tuple
 
 from shelfdet.core import boxes
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data import box_units, labels
 from shelfdet.data.classes import KEEP_ALL, PRODUCT, ClassChoice
@@ -71,7 +72,7 @@ class BoxChecker:
             self._problems.add(
                 self._without_class[0],
                 f"no class ({count} none); expected one for each box, since the classes are kept. "
-                f"Name it in the annotations, or leave out CLASSES (--classes): all are {PRODUCT}.",
+                f"Name it in the annotations, or leave out {both('--classes')}: all are {PRODUCT}.",
             )
         others = [shown(name) for name in sorted(self._other_classes)]
         for name in self._classes.names:
@@ -80,7 +81,7 @@ class BoxChecker:
                     "",
                     f"class {shown(name)} was chosen and has no box; the annotations have, besides "
                     f"those chosen, {listed(others) or 'no other class'}. Correct the name in "
-                    "CLASSES (--classes), or leave it out.",
+                    f"{both('--classes')}, or leave it out.",
                 )
 
     def report_counts(self, report: Report) -> None:
@@ -90,8 +91,8 @@ class BoxChecker:
             names = listed(name or "without a name" for name in replaced)
             report(
                 f"one class: {counted(len(replaced), 'class')} of the annotations ({names}) "
-                f"{plural(len(replaced), 'becomes', 'become')} {PRODUCT}; CLASSES={KEEP_ALL} "
-                f"(--classes {KEEP_ALL}) keeps them"
+                f"{plural(len(replaced), 'becomes', 'become')} {PRODUCT}; "
+                f"{both(f'--classes {KEEP_ALL}')} keeps them"
             )
         if self._other_classes:
             count = counted(sum(self._other_classes.values()), "box was", "boxes were")
@@ -159,7 +160,7 @@ class BoxChecker:
                 self._problems.add(
                     row.place,
                     f"{_described(row.box_xyxy)} {defect or too_far}. Correct it, or "
-                    "give --bad-boxes drop.",
+                    f"give {both('--bad-boxes drop')}.",
                 )
             return None
         clipped_xyxy = box_units.clipped(row.box_xyxy, size_wh)
@@ -173,7 +174,7 @@ class BoxChecker:
         self._problems.add(
             row.place,
             f"{_described(row.box_xyxy)} reaches outside the image, {size_wh[0]} x {size_wh[1]}; "
-            "expected it inside. Correct it, or give --out-of-image clip.",
+            f"expected it inside. Correct it, or give {both('--out-of-image clip')}.",
         )
         return None
 

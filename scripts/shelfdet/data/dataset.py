@@ -8,6 +8,7 @@ import pathlib
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
 from shelfdet import UserError, data
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import Problems, plural
 from shelfdet.data import (
     annotation_files,
@@ -170,7 +171,8 @@ def grocery_problem(found: Dict[str, ImagePaths]) -> Optional[str]:
         return None
     return (
         f"{train} train and {test} test {plural(train + test, 'image')}; the Grocery Dataset has "
-        f"{GROCERY_TRAIN} and {GROCERY_TEST}. Add what is missing, or give --allow-missing to "
+        f"{GROCERY_TRAIN} and {GROCERY_TEST}. Add what is missing, or "
+        f"give {both('--allow-missing')} to "
         "continue without"
     )
 

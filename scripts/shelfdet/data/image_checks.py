@@ -9,6 +9,7 @@ from typing import Dict, List, Mapping, NamedTuple, Union
 
 from shelfdet import UserError
 from shelfdet.core import parallel
+from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data import images, names
@@ -93,7 +94,8 @@ def check_missing(
             "",
             f"{len(unusable)} of {counted(len(annotated), 'annotated image')} "
             f"{plural(len(unusable), 'is', 'are')} there but cannot be used: "
-            f"{listed(unusable.values())}. Or give --allow-missing to leave their rows out.",
+            f"{listed(unusable.values())}. Or give {both('--allow-missing')} to leave "
+            "their rows out.",
         )
     missing = [image for image in missing if image.filename not in unusable]
     if not missing:
@@ -104,7 +106,7 @@ def check_missing(
         f"{len(missing)} of {counted(len(annotated), 'annotated image')} "
         f"{plural(len(missing), 'does', 'do')} not exist: "
         f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{similar} Expected "
-        "every image. Add them, or give --allow-missing to leave their rows out.",
+        f"every image. Add them, or give {both('--allow-missing')} to leave their rows out.",
     )
 
 
@@ -120,7 +122,7 @@ def check_broken(
         if allow_missing:
             report(f"  {reason}")
         else:
-            problems.add("", f"{reason} Or give --allow-missing to continue without it.")
+            problems.add("", f"{reason} Or give {both('--allow-missing')} to continue without it.")
 
 
 def check_empty(
@@ -134,8 +136,9 @@ def check_empty(
             "",
             f"{len(empty)} of {counted(total, 'image')} {plural(len(empty), 'has', 'have')} no "
             f"box: {listed(empty)}. Expected at least one on every image: products without a box "
-            "would be learned as background. Annotate them, or give --empty-images leave-out, or "
-            "--empty-images keep if they show no product at all.",
+            f"would be learned as background. Annotate them, or give "
+            f"{both('--empty-images leave-out')}, or "
+            f"{both('--empty-images keep')} if they show no product at all.",
         )
         return
     action = "left out"
@@ -171,7 +174,8 @@ def check_sizes(
         pixels = "the rotated image"
         if exif != "apply":
             pixels = (
-                "the raw pixels (--exif apply if they were drawn in a viewer that rotates images)"
+                f"the raw pixels; give {both('--exif apply')} if they were drawn in a viewer that "
+                "rotates images"
             )
         report(
             f"{counted(sum(flags.values()), 'image has', 'images have')} an EXIF orientation "
@@ -185,7 +189,7 @@ def _size_differs(name: str, stated_wh: Size, size_wh: Size, orientation: int) -
     if stated_wh == size_wh[::-1] and images.is_sideways(orientation):
         advice = (
             "It seems annotated in a viewer that rotates images by their EXIF orientation (here "
-            f"{orientation}): give --exif apply to steps 02 and 04."
+            f"{orientation}): give {both('--exif apply')} to steps 02 and 04."
         )
     return (
         f"size {stated_wh[0]} x {stated_wh[1]}; expected {size_wh[0]} x {size_wh[1]}, as "

@@ -12,6 +12,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core import paths
+from shelfdet.core.make_variables import both
 from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
@@ -307,7 +308,7 @@ def _chosen_root(folder: pathlib.Path, placed: bool) -> Optional[_Root]:
         raise UserError(
             f"{folder}: holds images in several places, of which only you know the right one: "
             f"{places}. Expected one. Move the others out of {folder}, or name the one to use "
-            "(--from of step 01, --images of later steps)."
+            f"({both('--from')} of step 01, --images of later steps)."
         )
     return roots[0] if roots else None
 
@@ -360,8 +361,8 @@ def _no_images(folder: pathlib.Path) -> str:
         )
         return (
             f"{folder}: holds no images of its own, but {counts}; expected "
-            f"{FOLDERS_EXPECTED}, or all images in one folder. Give that folder (--from {first}), "
-            "or put the images into one."
+            f"{FOLDERS_EXPECTED}, or all images in one folder. Give that folder with "
+            f"{both(f'--from {first}')}, or put the images into one."
         )
     homes = ", ".join(f"{home}/" for home in HOMES)
     there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -422,7 +423,7 @@ def _split_remedy(root: _Root, missing: str) -> str:
         place = shlex.quote(str(root.path))
         return (
             "Add test/ with images; or let step 01 take them out of the training images: remove "
-            f"an empty test/, and give --from {place} (make data FROM={place})."
+            f"an empty test/, and give {both(f'--from {place}')}."
         )
     return f"Add {missing}/ with images."
 

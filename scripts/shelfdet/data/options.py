@@ -8,6 +8,7 @@ import re
 from typing import Any, Dict
 
 from shelfdet.core import command_line, paths
+from shelfdet.core.make_variables import both
 from shelfdet.data import MAX_SIDE, classes, formats
 
 
@@ -177,4 +178,6 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
 def check_split_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the program where the options of ``add_split_options`` do not agree."""
     if (args.split == "grouped") != (args.fold is not None):
-        parser.error("--split grouped needs --fold 0..3, and --fold needs --split grouped")
+        parser.error(
+            f"{both('--split grouped')} and {both('--fold')} are given together, or neither of them"
+        )

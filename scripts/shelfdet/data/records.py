@@ -10,6 +10,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, tensorflow1, tiles
+from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
 from shelfdet.data import examples, images, labels, layout
@@ -268,7 +269,7 @@ def _size_differs(path, found_wh, stated_wh, orientation):
     if tuple(found_wh[::-1]) == tuple(stated_wh):
         remedy = (
             "It seems to be annotated in a viewer that applies the EXIF orientation (here "
-            f"{orientation}): run steps 02 and 04 with --exif apply."
+            f"{orientation}): run steps 02 and 04 with {both('--exif apply')}."
         )
     return (
         f"{path}: {found_wh[0]} x {found_wh[1]} pixels as TensorFlow decodes it; expected "

@@ -16,6 +16,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.core import files, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.data import groups, labels
 from shelfdet.data import label_map as label_map_file
 
@@ -118,7 +119,8 @@ def hold_out(
         shown = text.counted(len(names), "image shows", "images show")
         raise UserError(
             f"{shown} {shelves}; expected enough shelves to train on some and "
-            f"test on others. {_COUNTED_ONCE} Add images, lower --test-share, or divide the images "
+            f"test on others. {_COUNTED_ONCE} Add images, lower {both('--test-share')}, or divide "
+            "the images "
             "by hand into train/ and test/."
         )
     return train, test
@@ -212,7 +214,7 @@ def grouped(names: Sequence[str], fold: int, val_share: float, seed: int) -> Spl
             f"{text.plural(len(outside), 'has a name that does', 'have names that do')} not state "
             "the planogram: "
             f"{text.listed(outside)}; expected names such as C1_P03_N1_S2_1.JPG (camera, "
-            "planogram, shelf rank, shelves, copy). Use --split official."
+            f"planogram, shelf rank, shelves, copy). Use {both('--split official')}."
         )
     test = [name for name in names if planogram(name) in FOLDS[fold]]
     rest = [name for name in names if planogram(name) not in FOLDS[fold]]
@@ -257,7 +259,10 @@ def refuse_without_boxes(
             continue
         remedy = f"put images with products into {name}/"
         if name == "val" and chosen:
-            remedy = "give another --seed or a larger --val-share, which choose other images"
+            remedy = (
+                f"give another {both('--seed')} or a larger {both('--val-share')}, which choose "
+                "other images"
+            )
         raise UserError(
             f"{name}: {text.counted(len(names), 'image')} without any box ({text.listed(names)}); "
             f"expected at least one ground-truth box to {uses[name]}. Annotate products in them, "
@@ -389,7 +394,8 @@ def _take_validation(names, group_of, val_share, seed, group_name):
         raise UserError(
             f"the {text.counted(len(names), 'training image shows', 'training images show')} "
             f"{found}, and validation would take them all; expected some to remain for training. "
-            f"{_COUNTED_ONCE} Lower --val-share, add images, or put validation images into val/."
+            f"{_COUNTED_ONCE} Lower {both('--val-share')}, add images, or put validation "
+            "images into val/."
         )
     return train, val
 

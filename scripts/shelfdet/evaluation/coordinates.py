@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from shelfdet.core import boxes
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, plural
 from shelfdet.data import box_units
 from shelfdet.data.detections import Detections
@@ -125,7 +126,8 @@ def _unit_from_lower_edge(xyxy: np.ndarray, size_wh: Sequence[int]) -> np.ndarra
 
 PIXELS = Frame("pixels", "", lambda xyxy, size_wh: xyxy, needs_size=False)
 _TURN_REMEDY = (
-    "Detect in and label the images as they are stored (step 08: --exif ignore), or rotate the "
+    f"Detect in and label the images as they are stored with "
+    f"{both('--exif ignore')}, or rotate the "
     "boxes back."
 )
 FRAMES = (

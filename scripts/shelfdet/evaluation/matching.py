@@ -22,6 +22,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes, text
+from shelfdet.core.make_variables import both
 from shelfdet.data.detections import Detections
 from shelfdet.data.labels import LabelledImage
 
@@ -307,8 +308,9 @@ def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Dete
     if turned == len(other_sizes):
         remedy = (
             "Width and height are swapped, as where one side rotated the images by their "
-            "EXIF orientation: detect in the images as they are labelled (step 08: --exif ignore "
-            "or --exif apply)."
+            f"EXIF orientation: detect in the images as they are labelled, with "
+            f"{both('--exif ignore')} "
+            f"or {both('--exif apply')}."
         )
     raise UserError(
         f"{len(other_sizes)} of {text.counted(len(truth), 'image')} "

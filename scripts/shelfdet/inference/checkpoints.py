@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files
 from shelfdet.core import files, paths, tensorflow1
+from shelfdet.core.make_variables import both
 
 STATE_FILE = "checkpoint"  # TensorFlow's note of which checkpoint is the newest
 BEST_FOLDER = "best"  # in a run's folder
@@ -20,8 +21,7 @@ BEST = "best"
 NEWEST = "newest"
 _NO_BOXES = (
     "The validation images had no ground-truth box. Annotate products in them, run `make data` and "
-    "train again; or export the newest checkpoint: --checkpoint newest (`make export "
-    "CHECKPOINT=newest`)."
+    f"train again; or export the newest checkpoint: {both('--checkpoint newest')}."
 )
 
 
@@ -105,8 +105,8 @@ def check_whole(prefix: pathlib.Path) -> None:
     if not is_whole(prefix):
         raise UserError(
             f"{prefix}: this checkpoint cannot be read to its end, as after a power cut or a full "
-            "disk; expected one that is whole. Export another: --checkpoint newest (`make export "
-            "CHECKPOINT=newest`) takes the newest whole one of the run."
+            f"disk; expected one that is whole. Export another: {both('--checkpoint newest')} "
+            "takes the newest whole one of the run."
         )
 
 
@@ -130,14 +130,11 @@ def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:
         if which == BEST:
             _check_measured(folder)
         return prefix
-    remedy = "Train first (`make train`, step 06), or name the run with --run-dir."
+    remedy = f"Train first (`make train`, step 06), or name the run with {both('--run-dir')}."
     if which == BEST and has_no_ap(run):
         remedy = f"No evaluation measured an AP. {_NO_BOXES}"
     elif any(run.glob("model.ckpt-*.index")):
-        remedy = (
-            "No evaluation has ended yet. Use --checkpoint newest "
-            "(`make export CHECKPOINT=newest`)."
-        )
+        remedy = f"No evaluation has ended yet. Use {both('--checkpoint newest')}."
     raise UserError(f"{run}: holds no {which} checkpoint. {remedy}")
 
 

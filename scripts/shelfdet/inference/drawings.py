@@ -13,6 +13,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import drawing, files, paths
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import images
 from shelfdet.data.detections import Detections
@@ -54,13 +55,15 @@ def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
     """
     if folder.resolve() in {image.path.parent.resolve() for image in inputs}:
         raise UserError(
-            f"--draw {folder}: is the folder of the images themselves, which would be overwritten. "
+            f"{both(f'--draw {folder}')}: is the folder of the images themselves, which would be "
+            "overwritten. "
             "Name another folder."
         )
     counts = folder / COUNTS_FILE
     if counts.exists() and not _is_counts_file(counts):
         raise UserError(
-            f"--draw {folder}: holds a {COUNTS_FILE} that this step did not write, which would be "
+            f"{both(f'--draw {folder}')}: holds a {COUNTS_FILE} that this step did not write, "
+            "which would be "
             f"overwritten; expected the columns {','.join(COUNTS_COLUMNS)}. Name another folder."
         )
     for image in inputs:
@@ -69,9 +72,9 @@ def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
         # A symbolic link may lead to a photograph of the user, whatever it shows.
         if path.is_symlink() or (path.exists() and not _is_drawing(path)):
             raise UserError(
-                f"--draw {folder}: holds {name}, which is not marked as a drawing of this "
-                "step and would be overwritten; expected a folder without such images. Name "
-                "another folder, or remove the file if it is an old drawing."
+                f"{both(f'--draw {folder}')}: holds {name}, which is not marked as a drawing "
+                "of this step and would be overwritten; expected a folder without such images. "
+                "Name another folder, or remove the file if it is an old drawing."
             )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, parallel, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.inference import checkpoints, folding
 
 EXPORTER = paths.OBJECT_DETECTION / "export_inference_graph.py"
@@ -32,7 +33,7 @@ GRAPH_FOLDER_FILES = EXPORTED_FILES + NOTED_FILES + (paths.METRICS.name,)
 # were measured.
 ROUNDING = 1e-5
 LOG_LINES = 12  # of export_inference_graph.py's output, shown when it fails
-USE_UNFOLDED = "Export with --unfolded (`make export UNFOLDED=1`)"
+USE_UNFOLDED = f"Export with {both('--unfolded')}"
 
 
 def check_target(target: pathlib.Path) -> None:
@@ -46,7 +47,7 @@ def check_target(target: pathlib.Path) -> None:
         raise UserError(
             f"{paths.shown(target)}: holds a graph that is included in this repository, which no "
             "training of yours may replace; expected a folder of your own. Export under another "
-            f"name: `make export` with GRAPH=my_{target.name}, or --name my_{target.name}."
+            f"name: {both(f'--name my_{target.name}')}."
         )
     if not target.is_dir():
         return
@@ -54,7 +55,7 @@ def check_target(target: pathlib.Path) -> None:
     if others:
         raise UserError(
             f"{target}: holds {text.listed(others, 5)}, which is no part of an exported graph and "
-            "would be removed with the folder. Move it, or choose another --name."
+            f"would be removed with the folder. Move it, or choose another {both('--name')}."
         )
 
 
@@ -66,8 +67,8 @@ def check_name(name: str) -> None:
     """
     if not name or pathlib.Path(name).name != name or name.startswith("."):
         raise UserError(
-            f"--name {name!r}: expected the plain name of a folder, such as mine; --output names "
-            "the folder that holds it."
+            f"{both(f'--name {name}')}: expected the plain name of a folder, such as mine; "
+            "--output names the folder that holds it."
         )
 
 
@@ -223,7 +224,8 @@ def fold(exported: pathlib.Path, target: pathlib.Path) -> None:
     if not all(np.isfinite(values).all() for values in before):
         raise UserError(
             "The checkpoint gives boxes or scores that are not finite numbers. Were the losses in "
-            "train.log finite to the end? Export an earlier checkpoint (--checkpoint)."
+            "train.log finite to the end? Export an earlier checkpoint with "
+            f"{both('--checkpoint')}."
         )
     difference = np.max([np.abs(one - other).max() for one, other in zip(before, after)])
     if not difference <= ROUNDING:  # written so that NaN is refused, too

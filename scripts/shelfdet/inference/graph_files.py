@@ -6,6 +6,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Union
 
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
@@ -53,7 +54,7 @@ def choose_threshold(
       tiles: as in Settings, for the note that step 09 has chosen its threshold with other tiles.
     """
     if given is not None:
-        return Choice(given, "from --threshold")
+        return Choice(given, f"from {both('--threshold')}")
     reasons = []
     for path in metrics_files:
         try:
@@ -75,8 +76,8 @@ def choose_threshold(
         DEFAULT_THRESHOLD,
         f"no threshold was chosen for this graph: {' and '.join(reasons)}. Boxes are drawn and "
         f"counted from the default score {DEFAULT_THRESHOLD:g}, which may be far from the best. "
-        "Score the graph with `make eval`, which chooses one, or give --threshold "
-        "(`make predict THRESHOLD=`)",
+        f"Score the graph with `make eval`, which chooses one, or give "
+        f"{both('--threshold')}",
         is_default=True,
     )
 
@@ -106,7 +107,7 @@ def _note_on_tiles(scored: Union[int, str], tiles: Union[int, str]) -> str:
     if scored == 1:
         return ", chosen on whole images"
     return ", chosen with " + (
-        f"{scored} x {scored} tiles" if scored != AUTO_TILES else "--tiles auto"
+        f"{scored} x {scored} tiles" if scored != AUTO_TILES else both("--tiles auto")
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images
 from shelfdet.data.detections import Detections
@@ -216,7 +217,7 @@ def remaining(
             f"{source}: {text.counted(len(changed), 'image')} of the unfinished run "
             f"{text.plural(len(changed), 'has', 'have')} changed since, or are gone "
             f"({text.listed(changed)}); expected the same images, to resume it. Run the step "
-            "without --resume."
+            f"without {both('--resume')}."
         )
     return [image for image in inputs if image.name not in done]
 
@@ -278,8 +279,8 @@ def detect_image(
             return ImageResult(filename, None, images.UPRIGHT, str(error), version)
         counts = " and no counts" if settings.draw_folder else ""
         raise UserError(
-            f"{error} No detections{counts} were written; --skip-bad skips such images and lists "
-            "them."
+            f"{error} No detections{counts} were written; {both('--skip-bad')} skips such "
+            "images and lists them."
         ) from error
     _check_size(image, prepared.size_wh, settings.exif)  # also with skip_bad: the labels are wrong
     raw = _run(prepared, image.path, run_network, settings)
@@ -407,7 +408,7 @@ def _check_size(image: InputImage, size_wh: Size, exif: str) -> None:
     raise UserError(
         f"{image.path}: {width} x {height} pixels{turned}; expected {labelled_width} x "
         f"{labelled_height} as in {image.label_file}. Write the label file again with step 02 and "
-        "the same --exif."
+        f"the same {both('--exif')}."
     )
 
 

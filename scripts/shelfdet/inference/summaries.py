@@ -8,6 +8,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.core import text
+from shelfdet.core.make_variables import both
 from shelfdet.data import images
 from shelfdet.inference import confidence
 from shelfdet.inference.processed_images import ImageResult
@@ -108,7 +109,7 @@ def exif_report(summaries: Sequence[Summary], exif: str) -> str:
     else:
         effect = (
             "not rotated: boxes are those of the raw pixels. If drawings are sideways or upside "
-            "down, use --exif apply"
+            f"down, use {both('--exif apply')}"
         )
     count = text.counted(len(flagged), "image")
     return f"{count} with an EXIF orientation: {text.listed(flagged)}\n  {effect}"
@@ -126,8 +127,8 @@ def strip_report(summaries: Sequence[Summary]) -> str:
     return (
         f"{text.counted(len(strips), 'image')} more than twice as wide as high, or as high as "
         f"wide: {text.listed(strips)}\n"
-        "  a graph that was trained on images of ordinary shape finds little there; --pad-strips "
-        "(`make predict PAD=1`) adds margins"
+        f"  a graph that was trained on images of ordinary shape finds little there; "
+        f"{both('--pad-strips')} adds margins"
     )
 
 
@@ -166,14 +167,11 @@ def confidence_report(
     strips = sum(reason.endswith(STRIP) for reason in notes)
     small = sum(reason.endswith(SMALL) for reason in notes)
     if strips:
-        lines.append(
-            f"  {text.counted(strips, 'image')} of one shelf row: --pad-strips "
-            "(`make predict PAD=1`)"
-        )
+        lines.append(f"  {text.counted(strips, 'image')} of one shelf row: {both('--pad-strips')}")
     if small:
         lines.append(
             f"  products are smaller than in validation in {text.counted(small, 'image')}: "
-            "--tiles auto (`make predict TILES=auto`)"
+            f"{both('--tiles auto')}"
         )
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "

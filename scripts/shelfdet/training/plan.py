@@ -16,6 +16,7 @@ from shelfdet.config import (
     training_checks,
 )
 from shelfdet.core import parallel, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.training import resume_checks, resume_point, run_notes
 from shelfdet.training.run_lock import RunLock
 
@@ -60,7 +61,7 @@ def make_plan(
       UserError: the config cannot be trained, or not in this folder.
     """
     config = read_config(config_path, start_from)
-    file_checks.refuse_pattern(run, "--run-dir (`make train RUN_DIR=folder`)")
+    file_checks.refuse_pattern(run, both("--run-dir"))
     point, needed, stored = _inspect_apart(config, run)
     if point is not None:
         resume_checks.check_same_model(config_path, config, run)

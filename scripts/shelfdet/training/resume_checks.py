@@ -6,6 +6,7 @@ from typing import Mapping, Optional
 from shelfdet import UserError
 from shelfdet.config import network, pipeline
 from shelfdet.core import files, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.data import label_map
 from shelfdet.inference import checkpoints
 from shelfdet.training import run_notes
@@ -16,7 +17,7 @@ SHOWN_VARIABLES = 3  # that a message names
 SHOWN_IMAGES = 3
 NEW_RUN = (
     "Start a new run: save the config under another name and use that (`make train CONFIG=name`), "
-    "or name another folder (`make train RUN_DIR=folder`, --run-dir)"
+    f"or name another folder with {both('--run-dir')}"
 )
 
 

@@ -10,6 +10,7 @@ from typing import List, NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files
 from shelfdet.core import files, paths, text
+from shelfdet.core.make_variables import both
 from shelfdet.inference import checkpoints
 
 LISTED = 3  # damaged checkpoints in a message
@@ -57,7 +58,7 @@ def find(run: pathlib.Path) -> Optional[ResumePoint]:
     if not damaged:
         return None
     best = checkpoints.newest(files.readable_folder(run / checkpoints.BEST_FOLDER))
-    remedy = "Start a new run in another folder (`make train RUN_DIR=folder`, --run-dir)"
+    remedy = f"Start a new run in another folder with {both('--run-dir')}"
     if best is not None and checkpoints.is_whole(best):
         remedy += f", with the best weights of this one: --start-from {paths.shown(best)}"
     raise UserError(

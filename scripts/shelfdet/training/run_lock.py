@@ -5,6 +5,7 @@ import pathlib
 
 from shelfdet import UserError
 from shelfdet.core import files
+from shelfdet.core.make_variables import both
 
 LOCK_FILE = ".lock"
 
@@ -23,7 +24,8 @@ class RunLock:
         """
         if run.is_file():
             raise UserError(
-                f"{run}: is a file; expected a folder for the run. Name another with --run-dir."
+                f"{run}: is a file; expected a folder for the run. Name another with "
+                f"{both('--run-dir')}."
             )
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ class RunLock:
             self._file.close()
             raise UserError(
                 f"{run}: another training is running in this folder. Wait for it or stop it, or "
-                "name another folder with --run-dir."
+                f"name another folder with {both('--run-dir')}."
             ) from None
 
     def __enter__(self) -> "RunLock":

@@ -10,6 +10,8 @@ from typing import Deque, List, NamedTuple, Optional, Union
 import tqdm
 
 from shelfdet.core import files
+from shelfdet.core.make_variables import both
+from shelfdet.core.progress import duration
 
 KILLED = -9  # status of a process that SIGKILL ended
 LINES_KEPT = 15  # of the end of the log, shown when a failed training printed no traceback
@@ -19,6 +21,8 @@ SECONDS_BETWEEN_LINES = 60  # of progress, where standard error is no terminal
 # Lines of tf.estimator's log: model_main.py tells its progress in no other way.
 LOSS_LINE = re.compile(r"INFO:tensorflow:loss = ([\d.e+-]+|nan), step = (\d+)")
 STATE_LINE = re.compile(r"INFO:tensorflow:Starting (evaluation|training)")
+# An evaluation begins by building its graph, which takes as long as many steps.
+PAUSE_LINE = re.compile(r"INFO:tensorflow:(Calling model_fn|Starting evaluation)")
 EVALUATION_LINE = re.compile(r"INFO:tensorflow:Saving dict for global step (\d+)")
 VALIDATION_AP = re.compile(r"DetectionBoxes_Precision/mAP = ([\d.e-]+)")
 
@@ -49,13 +53,13 @@ ADVICE = (
     Advice(
         files.DISK_FULL + r"|ResourceExhausted.*(write|append)",
         "The disk is full. Free some space and run the same command again, which resumes; or put "
-        "the run elsewhere with --run-dir.",
+        f"the run elsewhere with {both('--run-dir')}.",
     ),
     OUT_OF_MEMORY,
     Advice(
         r"shapes of both tensors to match|not found in checkpoint",
         "The run's folder, or fine_tune_checkpoint, holds another network than the config "
-        "describes. Use another --run-dir.",
+        f"describes. Use another {both('--run-dir')}.",
     ),
     Advice(
         r"DataLossError|truncated record|corrupted record",
@@ -144,6 +148,9 @@ class Progress:
         self._loss: Optional[float] = None
         self._validation = ""
         self._first_time: Optional[float] = None  # of the first loss, from which the rate is read
+        self._pause_began: Optional[float] = None  # of the evaluation that is running
+        self._paused = 0.0  # seconds of evaluations since the first loss: not part of the rate
+        self._rate = ""
         self._printed_time: Optional[float] = None
         self._bar = tqdm.tqdm(
             total=target,
@@ -151,6 +158,8 @@ class Progress:
             unit="step",
             smoothing=0.05,
             dynamic_ncols=True,
+            # tqdm's own rate would count evaluations.
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
             disable=not sys.stderr.isatty(),
         )
         self._show()
@@ -170,11 +179,14 @@ class Progress:
         loss = LOSS_LINE.search(line)
         state = STATE_LINE.search(line)
         evaluation = EVALUATION_LINE.search(line)
+        if self._pause_began is None and PAUSE_LINE.search(line):
+            self._pause_began = time.time()
         if loss:
             self._read_loss(float(loss.group(1)), int(loss.group(2)))
         elif state:
             self._state = "evaluating" if state.group(1) == "evaluation" else "training"
         elif evaluation:
+            self._end_pause()
             average_precision = VALIDATION_AP.search(line)
             self._validation = ""
             if average_precision:
@@ -189,32 +201,37 @@ class Progress:
     def _read_loss(self, loss: float, step: int) -> None:
         self._loss = loss
         self._state = "training"
+        self._end_pause()  # also one whose end was not logged
+        now = time.time()
         if self._first_time is None:
             self._first_step = step
-            self._first_time = time.time()
+            self._first_time = now
+            self._paused = 0.0
+        elif step > self._first_step:
+            seconds = now - self._first_time - self._paused
+            rate = (step - self._first_step) / max(seconds, 1e-9)
+            left = duration((self._target - step) / rate)
+            self._rate = f"{rate:.2f} steps/s, {left} left"
         self._bar.update(max(0, step - self._step))
         self._step = max(step, self._step)
+
+    def _end_pause(self) -> None:
+        if self._pause_began is not None:
+            self._paused += time.time() - self._pause_began
+            self._pause_began = None
 
     def _show(self) -> None:
         loss = "" if self._loss is None else f"loss {self._loss:.2f}"
         if not self._bar.disable:
             self._bar.set_description(self._state)
-            self._bar.set_postfix_str(_joined(loss, self._validation))
+            self._bar.set_postfix_str(_joined(self._rate, loss, self._validation))
             return
         now = time.time()
         if self._printed_time is None or now - self._printed_time > SECONDS_BETWEEN_LINES:
             self._printed_time = now
             position = f"{self._state}: step {self._step} of {self._target}"
-            line = _joined(position, loss, self._rate(now), self._validation)
+            line = _joined(position, loss, self._rate, self._validation)
             print(f"  {line}", flush=True)
-
-    def _rate(self, now: float) -> str:
-        if self._first_time is None or self._step == self._first_step:
-            return ""
-        rate = (self._step - self._first_step) / (now - self._first_time)
-        minutes, seconds = divmod(int((self._target - self._step) / rate), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{rate:.2f} steps/s, {hours}:{minutes:02d}:{seconds:02d} left"
 
 
 def _joined(*parts: str) -> str:

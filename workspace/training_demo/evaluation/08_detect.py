@@ -26,6 +26,7 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO, Union
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import options
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD
@@ -138,11 +139,13 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
-        parser.error("name --labels FILE, --images FOLDER, or both")
+        parser.error(f"name --labels FILE, {both('--images FOLDER')}, or both")
     if args.min_score == 1:
         parser.error("--min-score 1: no box would be left; expected a score below 1")
     if args.threshold is not None and not args.draw:
-        parser.error("--threshold is for --draw; without it every score is kept")
+        parser.error(
+            f"{both('--threshold')} is for {both('--draw')}; without it every score is kept"
+        )
 
 
 def graph_file(path: pathlib.Path) -> pathlib.Path:

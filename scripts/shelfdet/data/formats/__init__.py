@@ -10,6 +10,7 @@ import pathlib
 from typing import Any, Callable, Iterable, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import PathLike, Problems, listed
 from shelfdet.data.formats import (
     coco,
@@ -164,7 +165,7 @@ def recognise(path: PathLike) -> str:
         kind = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
         raise UserError(
             f"{path}: {kind}; expected {', '.join(recognition.BY_SUFFIX)} or a folder of them. "
-            "Name its format with --format."
+            f"Name its format with {both('--format')}."
         )
     return recognition.recognise(path) or likely
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple, Optional, Tuple
 
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import listed, shown
 
 
@@ -18,19 +19,27 @@ _KINDS = (
     _Kind(
         "labelme JSON, one file an image",
         ("shapes", "imagePath"),
-        "Name their folder, with --format labelme.",
+        f"Name their folder, with {both('--format labelme')}.",
     ),
-    _Kind("JSON of the VGG Image Annotator (VIA)", ("_via_img_metadata",), "Give --format via."),
-    _Kind("JSON of the VGG Image Annotator (VIA)", ("filename", "regions"), "Give --format via."),
+    _Kind(
+        "JSON of the VGG Image Annotator (VIA)",
+        ("_via_img_metadata",),
+        f"Give {both('--format via')}.",
+    ),
+    _Kind(
+        "JSON of the VGG Image Annotator (VIA)",
+        ("filename", "regions"),
+        f"Give {both('--format via')}.",
+    ),
     _Kind("VoTT JSON", ("asset", "regions"), _EXPORT),
     _Kind("VoTT JSON", ("assets", "tags"), _EXPORT),
     _Kind("CreateML JSON", ("image", "annotations"), _EXPORT),
-    _Kind("Label Studio JSON", ("data", "annotations"), "Give --format labelstudio."),
-    _Kind("Label Studio JSON", ("data", "completions"), "Give --format labelstudio."),
+    _Kind("Label Studio JSON", ("data", "annotations"), f"Give {both('--format labelstudio')}."),
+    _Kind("Label Studio JSON", ("data", "completions"), f"Give {both('--format labelstudio')}."),
     _Kind(
         "Supervisely JSON, one file an image",
         ("objects", "size"),
-        "Name their folder, with --format supervisely.",
+        f"Name their folder, with {both('--format supervisely')}.",
     ),
     _Kind("Labelbox JSON", ("data_row",), _EXPORT),
     _Kind("V7 Darwin JSON", ("item", "annotations"), _EXPORT),
