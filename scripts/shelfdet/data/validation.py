@@ -90,7 +90,7 @@ def read(
             if splits and place in splits:
                 image = image._replace(split=splits[place])
             if is_part:
-                image = _with_file(image, place)
+                image = _with_file(image, _shown_file(place, places))
             if name in annotated:
                 problems.add(
                     str(place),
@@ -106,10 +106,17 @@ def read(
     return matched.annotated
 
 
-def _with_file(image: ImageBoxes, file: pathlib.Path) -> ImageBoxes:
+def _with_file(image: ImageBoxes, file: str) -> ImageBoxes:
     """``image`` with the file's name in its places."""
-    rows = [row._replace(place=f"{file.name}: {row.place}") for row in image.rows]
-    return image._replace(place=f"{file.name}: {image.place}", rows=rows)
+    rows = [row._replace(place=f"{file}: {row.place}") for row in image.rows]
+    return image._replace(place=f"{file}: {image.place}", rows=rows)
+
+
+def _shown_file(file: pathlib.Path, files: List[pathlib.Path]) -> str:
+    """The name of a file, with its folder where several of ``files`` have this name."""
+    if sum(other.name == file.name for other in files) > 1:
+        return f"{file.parent.name}/{file.name}"
+    return file.name
 
 
 def check(
