@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import counted, plural
-from shelfdet.data import options
+from shelfdet.core.text import Problems, counted, plural
+from shelfdet.data import formats, options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
     from shelfdet.data import labels, layout, splits

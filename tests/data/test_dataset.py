@@ -314,7 +314,10 @@ def test_an_incomplete_dataset_is_not_put_in_place(fetch, tmp_path, capsys):
         fetch("--from", source)
     text = str(refused.value)
     assert "annotations.csv: 3 problems\n  14 of 28 annotated images do not exist" in text
-    assert text.endswith("Nothing was put into place.") and "--empty-images keep (make: EMPTY_IMAGES=keep) if they" in text
+    assert (
+        text.endswith("Nothing was put into place.")
+        and "--empty-images keep (make: EMPTY_IMAGES=keep) if they" in text
+    )
     assert not (tmp_path / "out").exists()
     out = fetch("--from", source, "--allow-missing")
     assert "13 of them are used, with 13 boxes" in capsys.readouterr().out

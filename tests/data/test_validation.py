@@ -350,7 +350,9 @@ def test_an_image_that_is_listed_without_a_box_need_not_exist(write, photos, rea
 def test_broken_images_are_left_out_where_images_may_be_missing(write, photos, grocery):
     (photos / "b.jpg").write_bytes((photos / "b.jpg").read_bytes()[:-20])
     path = write("a.csv", "a.jpg,1,2,3,4,0\nb.jpg,1,2,3,4,0\n")
-    assert "--allow-missing (make: ALLOW_MISSING=1) to continue without it" in grocery.message(path, photos)
+    assert "--allow-missing (make: ALLOW_MISSING=1) to continue without it" in grocery.message(
+        path, photos
+    )
     assert [image.filename for image in grocery(path, photos, allow_missing=True)] == ["a.jpg"]
     assert grocery.lines[0] == "1 image is broken and was left out: b.jpg"
 
