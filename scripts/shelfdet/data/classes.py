@@ -53,14 +53,19 @@ def label_map(choice: ClassChoice, found: Iterable[str]) -> Dict[str, int]:
 
     Args:
       choice: of the user; the names that it has keep their order.
-      found: the classes of the kept boxes; otherwise they are sorted, with numbers in names by
+      found: the classes of the kept boxes; otherwise they are sorted, with numbers in them by
         their value ("2" before "10").
 
     Returns:
       OrderedDict of class name -> id.
     """
-    names = choice.names or sorted(set(found), key=_order)
+    names = choice.names or in_order(found)
     return collections.OrderedDict((name, number) for number, name in enumerate(names, start=1))
+
+
+def in_order(names: Iterable[str]) -> List[str]:
+    """The names, each once, with numbers in them by their value."""
+    return sorted(set(names), key=_order)
 
 
 def _order(name: str) -> Tuple[List[Tuple[bool, Union[int, str]]], str]:

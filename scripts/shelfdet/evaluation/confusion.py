@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from shelfdet.core import boxes
+from shelfdet.data import classes
 from shelfdet.evaluation import matching
 from shelfdet.evaluation.matching import PASCAL_IOU, Matches
 
@@ -38,11 +39,11 @@ class Pair(NamedTuple):
 
 
 def class_names(matches: Sequence[Matches], threshold: Optional[float] = None) -> List[str]:
-    """The classes with ground truth or a detection from the threshold on, sorted by name."""
+    """The classes with ground truth or a detection from the threshold on, in their order."""
     names = {name for image in matches for name in image.truth_classes}
     for image in matches:
         names.update(image.classes if threshold is None else image.classes[_kept(image, threshold)])
-    return sorted(names)
+    return classes.in_order(names)
 
 
 def confusion_matrix(matches: Sequence[Matches], threshold: float) -> Confusion:
