@@ -109,6 +109,11 @@ def test_a_file_of_one_format_beside_the_images_of_each_folder(
         UserError, match="test/_annotations.coco.json: annotations.0. .*: box 5,5,2"
     ):
         fetch("--from", source)
+    whole = (source / "train" / "_annotations.coco.json").read_text()
+    (source / "train" / "_annotations.coco.json").write_text(whole[:-9])
+    with pytest.raises(UserError, match="train/_annotations.coco.json: .* Or, if it is none of th"):
+        fetch("--from", source)
+    (source / "train" / "_annotations.coco.json").write_text(whole)
     shutil.copy(str(source / "test" / "_annotations.coco.json"), str(source / "test" / "b.json"))
     with pytest.raises(UserError, match="several annotations: .*beside the images of each folder"):
         fetch("--from", source)

@@ -325,13 +325,15 @@ def _with_class_names(found: Annotations, homes: List[pathlib.Path]) -> Annotati
 
 
 def _refuse_broken_files(files: List[pathlib.Path], seen: _Seen) -> None:
-    """Refuses a file beside the annotations that may be one of them and cannot be read.
+    """Refuses a file that may be one of the annotations and cannot be read.
 
-    Without it, the images of a broken test.csv beside train.csv would merely lack boxes.
+    Such files are beside the annotations, or have their name in another folder. Without them, the
+    images of a broken test.csv beside train.csv would merely lack boxes.
     """
     beside = {(path.parent, path.suffix.lower()) for path in files}
+    names = {path.name for path in files}
     for path, reason in seen.others.items():
-        if reason and (path.parent, path.suffix.lower()) in beside:
+        if reason and ((path.parent, path.suffix.lower()) in beside or path.name in names):
             raise UserError(f"{reason} Or, if it is none of the annotations, move it away.")
 
 
