@@ -256,7 +256,7 @@ def test_a_chosen_class_without_a_box_is_an_error(write, photos, grocery):
     path = write("a.csv", "a.jpg,1,2,3,4,milk\na.jpg,9,9,20,20,tea\nb.jpg,1,2,3,4,milk\n")
     message = grocery.message(path, photos, choice=ClassChoice(True, ("milk", "Tea")))
     assert "class 'Tea' was chosen and has no box; the annotations have, besides those" in message
-    assert "chosen, 'tea'. Correct the name in CLASSES" in message
+    assert "chosen, 'tea'. Correct the name in --classes (make: CLASSES=)" in message
 
 
 def test_boxes_without_a_class_become_the_only_one(write, photos, read_voc):
