@@ -97,7 +97,7 @@ def test_a_name_without_images_is_refused_and_nothing_is_downloaded(workspace, s
 def test_names_that_are_no_folder_of_their_own_are_refused(name, script, capsys):
     with pytest.raises(SystemExit):
         script("02_split_annotations").parse([f"--dataset={name}"])
-    assert "argument --dataset: found" in capsys.readouterr().err
+    assert "--dataset: found" in capsys.readouterr().err
 
 
 def test_names_of_folders():
