@@ -140,13 +140,17 @@ def description(record: "records.Written", max_side: int) -> str:
         return (
             f"{images}{shrunk}, {boxes}, at most {record.most_boxes} an image; read back and equal"
         )
+    tiles = ", ".join(
+        f"{count} x {count} of {images_of_count}"
+        for count, images_of_count in sorted(record.tile_counts.items())
+    )
     ignored = f"{counted(record.ignored, 'box')} cut by more than half and ignored"
     lost = ""
     if record.lost:
         lost = f"; {counted(record.lost, 'product')} in no tile: larger than what tiles share"
     return (
-        f"{counted(record.examples, 'example')} of {images}{shrunk}, {boxes}, {ignored}, at most "
-        f"{record.most_boxes} an example{lost}; read back and equal"
+        f"{counted(record.examples, 'example')} of {images} ({tiles}){shrunk}, {boxes}, {ignored}, "
+        f"at most {record.most_boxes} an example{lost}; read back and equal"
     )
 
 

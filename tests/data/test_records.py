@@ -281,8 +281,9 @@ def test_tiles_are_parts_of_the_image_with_their_boxes(tiled, script, capsys):
     lines = capsys.readouterr().out.splitlines()
     # By hand: tiles of 223 x 167, so that each shows 73 x 67 px of the middle box.
     assert (
-        "train.record: 4 examples of 1 image, 4 boxes, 4 boxes cut by more than half and ignored, "
-        "at most 2 an example; 1 product in no tile: larger than what tiles share" in lines[0]
+        "train.record: 4 examples of 1 image (2 x 2 of 1), 4 boxes, 4 boxes cut by more than half "
+        "and ignored, at most 2 an example; 1 product in no tile: larger than what tiles share"
+        in lines[0]
     )
     assert "test.record: 1 image, 5 boxes, at most 5 an image" in lines[1]
     pixels = np.asarray(Image.open(str(tiled / "train.JPG")), dtype=float)

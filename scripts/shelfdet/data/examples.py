@@ -77,7 +77,7 @@ def of_image(image: LabelledImage, tiling: Tiling, dataset: str = "") -> List[Ex
     if tiling.is_whole:
         return [whole(image, dataset)]
     found = []
-    for count in _counts(image, tiling):
+    for count in counts_of(image, tiling):
         for tile in tiles.grid(image.size_wh, count):
             example = whole(image, dataset) if count == 1 else cut(image, tile, dataset)
             if example.labelled.classes or tiling.keep_empty:
@@ -85,7 +85,8 @@ def of_image(image: LabelledImage, tiling: Tiling, dataset: str = "") -> List[Ex
     return found
 
 
-def _counts(image: LabelledImage, tiling: Tiling) -> Sequence[int]:
+def counts_of(image: LabelledImage, tiling: Tiling) -> Sequence[int]:
+    """The numbers of tiles in a row into which an image is divided."""
     if tiling.product_scale is None:
         return tiling.counts
     if not image.classes:

@@ -1,5 +1,6 @@
 """Labelled images to TFRecords, which are read back with object_detection's own decoder."""
 
+import collections
 import hashlib
 import io
 import pathlib
@@ -35,6 +36,7 @@ class Written(NamedTuple):
     most_boxes: number of boxes, with ignored ones, in the example with most of them.
     ignored: number of ignored boxes.
     lost: number of products that are in no tile with enough of their box to be labelled there.
+    tile_counts: number of images by the number of tiles in a row that they were divided into.
     """
 
     path: pathlib.Path
@@ -46,14 +48,16 @@ class Written(NamedTuple):
     most_boxes: int
     ignored: int
     lost: int
+    tile_counts: Dict[int, int]
 
 
 class _Split(NamedTuple):
-    """What one record will hold: images, the path of each, and the examples of each."""
+    """What one record will hold: images, the path of each, the examples of each; the tiling."""
 
     labelled: List[labels.LabelledImage]
     paths: List[pathlib.Path]
     examples_by_image: List[List[Example]]
+    tiling: examples.Tiling
 
     @property
     def examples(self) -> List[Example]:
@@ -141,6 +145,9 @@ def _written(
         most_boxes=max(box_counts),
         ignored=ignored,
         lost=sum(map(examples.in_no_tile, found.labelled, found.examples_by_image)),
+        tile_counts=collections.Counter(
+            count for image in found.labelled for count in examples.counts_of(image, found.tiling)
+        ),
     )
 
 
@@ -162,7 +169,10 @@ def _read_split(
         )
     located = layout.locate(images_folder, [image.filename for image in labelled], split)
     return _Split(
-        labelled, located, [examples.of_image(image, tiling, dataset) for image in labelled]
+        labelled,
+        located,
+        [examples.of_image(image, tiling, dataset) for image in labelled],
+        tiling,
     )
 
 
