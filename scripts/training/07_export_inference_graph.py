@@ -68,7 +68,7 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.config import file_checks
+    from shelfdet.config import file_checks, pipeline
     from shelfdet.inference import checkpoints, export
 
     name = args.name
@@ -93,6 +93,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     evaluation = checkpoints.evaluation(checkpoint.prefix.parent)
     if evaluation:
         print(evaluation)
+    num_steps = pipeline.read(checkpoint.config).train_config.num_steps
+    for warning in checkpoints.export_warnings(checkpoint, num_steps):
+        print(warning, file=sys.stderr)
     print(f"exporting {paths.shown(checkpoint.prefix)} with {paths.shown(config)}")
     replaced = target.exists()
     export.export(checkpoint, config, target, folded=not args.unfolded)

@@ -202,3 +202,16 @@ def test_what_follows_the_network_is_told_from_what_is_trained(config):
 def test_many_differences_are_cut(config):
     other = pipeline.read(paths.TRAINING / "demo.config")
     assert re.search(r" and \d+ more$", pipeline.listed(pipeline.differences(config, other)))
+
+
+def test_a_graph_to_start_from_that_is_not_there_names_those_that_are():
+    start = paths.GRAPHS / "ssd_inception_v2_shel"
+    with pytest.raises(UserError) as refused:
+        pipeline.starting_from(pipeline.read(paths.SHIPPED_CONFIG), start)
+    assert "Graphs in " in str(refused.value)
+    assert str(refused.value).endswith("Did you mean ssd_inception_v2_shelf?")
+
+
+def test_a_config_that_is_not_there_names_those_that_are():
+    with pytest.raises(UserError, match="ssd_inception_v2_custom.* Did you mean demo[?]$"):
+        pipeline.read(paths.TRAINING / "dem.config")

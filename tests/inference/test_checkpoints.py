@@ -1,5 +1,7 @@
 """Which checkpoint of a run is meant."""
 
+import json
+
 import pytest
 
 from shelfdet import UserError
@@ -8,7 +10,7 @@ from shelfdet.inference import checkpoints
 
 
 def make_run(folder, step=10):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / f"model.ckpt-{step}.index").write_text("")
     (folder / "checkpoint").write_text(
         f'model_checkpoint_path: "model.ckpt-{step}"\n'
@@ -56,6 +58,31 @@ def test_a_missing_checkpoint_or_config_is_reported(tmp_path, run, which, messag
     make_run(tmp_path / "run")
     with pytest.raises(UserError, match=message):
         checkpoints.find(tmp_path / run, which.format(tmp_path))
+
+
+def exported(run, step, ap50, evaluated):
+    """The checkpoint ``step`` in the best/ of a run, and what its evaluation and the log say."""
+    best = make_run(run / "best", step)
+    (run / "pipeline.config").touch()
+    (best / "evaluation.json").write_text(json.dumps({"step": step, "AP": 0.0, "AP50": ap50}))
+    (run / "evaluations.jsonl").write_text(
+        "".join(json.dumps({"step": one, "AP": 0.0}) + "\n" for one in evaluated)
+    )
+    return checkpoints.find(run, "best")
+
+
+def test_an_unfinished_training_that_finds_nothing_is_exported_with_warnings(tmp_path):
+    run = make_run(tmp_path / "run", 26)
+    low, unfinished, unvalidated = checkpoints.export_warnings(exported(run, 11, 0.0, [11]), 60)
+    assert low.startswith("warning: AP50 on validation is 0.000: this detector finds hardly any")
+    assert f"{run} is not finished: its newest checkpoint is step 26 of 60" in unfinished
+    assert "step 26, was not validated and may be better than step 11" in unvalidated
+    assert "--checkpoint newest (make: CHECKPOINT=newest)" in unvalidated
+
+
+def test_a_finished_training_is_exported_without_a_warning(tmp_path):
+    run = make_run(tmp_path / "run", 60)
+    assert checkpoints.export_warnings(exported(run, 50, 0.9, [50, 60]), 60) == []
 
 
 def test_a_run_whose_evaluations_had_no_box_has_no_best_checkpoint(tmp_path):

@@ -75,6 +75,8 @@ def test_the_message_for_a_missing_graph_lists_those_that_are_there(tmp_path, mo
     monkeypatch.setattr(paths, "GRAPHS", tmp_path)
     with pytest.raises(UserError, match=f"Graphs in {tmp_path}: another, mine[.]$"):
         detector.Detector(tmp_path / "typo" / "frozen_inference_graph.pb")
+    with pytest.raises(UserError, match="another, mine[.] Did you mean another[?]$"):
+        detector.Detector(tmp_path / "anothr" / "frozen_inference_graph.pb")
 
 
 def test_a_folder_is_refused(tmp_path):

@@ -27,7 +27,6 @@ from shelfdet.config.record_checks import SplitSummary
 from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import read_text
 
 
 class CheckedConfig(NamedTuple):
@@ -66,7 +65,7 @@ def check_config(
       UserError: the config is missing or has a syntax error, or a label file is wrong.
     """
     root = paths.ROOT if root is None else root
-    content = read_text(config_path, "a training config")
+    content = pipeline.read_content(config_path)
     config = pipeline.parse(content, config_path)
     if start_from:
         config = pipeline.starting_from(config, start_from)

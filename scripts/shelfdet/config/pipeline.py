@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, NamedTuple, Set, Tuple, Union
 from shelfdet import UserError
 from shelfdet.anchors import coverage
 from shelfdet.config import checkpoint_files
-from shelfdet.core import paths, tensorflow1, text
+from shelfdet.core import paths, tensorflow1, text, workspace_names
 
 PathLike = Union[str, pathlib.Path]
 # A TrainEvalPipelineConfig. The class comes from object_detection, which is imported only when a
@@ -46,7 +46,20 @@ def read(path: PathLike) -> Config:
       UserError: the file is missing or not text, or has a syntax error; names line and column and
         shows the line.
     """
-    return parse(text.read_text(path, "a training config"), path)
+    return parse(read_content(path), path)
+
+
+def read_content(path: PathLike) -> str:
+    """The text of the config at ``path``.
+
+    Raises:
+      UserError: it is missing or not text; names the configs there are.
+    """
+    path = pathlib.Path(path)
+    missing = None if path.exists() else workspace_names.no_config(path)
+    if missing:
+        raise UserError(missing)
+    return text.read_text(path, "a training config")
 
 
 def parse(content: str, path: PathLike) -> Config:
@@ -178,6 +191,8 @@ def starting_from(config: Config, start: PathLike) -> Config:
     if not checkpoint_files.is_prefix(prefix):
         near = checkpoint_files.nearest(start)
         meant = "" if near is None else f" Most likely this is meant: --start-from {near}"
+        if near is None and start.parent == paths.GRAPHS:  # as START=name of make gives it
+            meant = f" {workspace_names.no_graph(start.name)}"
         raise UserError(
             f"--start-from {start}: {prefix}.index does not exist; expected a graph's folder as "
             "step 07 writes it, or the prefix of a checkpoint, such as RUN/best/model.ckpt-2300."

@@ -6,11 +6,11 @@ TensorFlow, and everything here, names one.
 
 import pathlib
 import re
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files
-from shelfdet.core import files, paths, tensorflow1
+from shelfdet.core import files, paths, tensorflow1, workspace_names
 from shelfdet.core.make_variables import both
 
 STATE_FILE = "checkpoint"  # TensorFlow's note of which checkpoint is the newest
@@ -19,6 +19,7 @@ EVALUATIONS_FILE = "evaluations.jsonl"  # in a run's folder: a line for each eva
 EVALUATION_FILE = "evaluation.json"  # in BEST_FOLDER: step, AP, AP50, AP75 on validation
 BEST = "best"
 NEWEST = "newest"
+LOW_AP50 = 0.1  # on validation; training from scratch passes it within its first part
 _NO_BOXES = (
     "The validation images had no ground-truth box. Annotate products in them, run `make data` and "
     f"train again; or export the newest checkpoint: {both('--checkpoint newest')}."
@@ -96,6 +97,45 @@ def evaluation(folder: pathlib.Path) -> Optional[str]:
     )
 
 
+def export_warnings(checkpoint: Checkpoint, num_steps: int) -> List[str]:
+    """Why a checkpoint is no finished detector yet, as lines of text; empty where nothing says so.
+
+    Args:
+      checkpoint: the one to export.
+      num_steps: of its config, at which the training ends.
+    """
+    folder = checkpoint.prefix.parent
+    run = checkpoint.config.parent
+    lines = []
+    evaluated = folder / EVALUATION_FILE
+    if evaluated.is_file():
+        best = files.read_json(evaluated)
+        if best["AP50"] < LOW_AP50:
+            lines.append(
+                f"warning: AP50 on validation is {best['AP50']:.3f}: this detector finds hardly "
+                "any product. Train longer, or run `make check`."
+            )
+    newest_in_run = newest_step(run)
+    if newest_in_run is not None and newest_in_run < num_steps:
+        lines.append(
+            f"warning: the training in {paths.shown(run)} is not finished: its newest checkpoint "
+            f"is step {newest_in_run} of {num_steps}. The same `make train` resumes it."
+        )
+    steps = _evaluated_steps(run)
+    if folder.name == BEST_FOLDER and newest_in_run and steps and max(steps) < newest_in_run:
+        lines.append(
+            f"warning: the newest checkpoint, step {newest_in_run}, was not validated and may be "
+            f"better than step {max(steps)}; {both('--checkpoint newest')} exports it."
+        )
+    return lines
+
+
+def _evaluated_steps(run: pathlib.Path) -> List[int]:
+    log = run / EVALUATIONS_FILE
+    content = log.read_text() if log.is_file() else ""
+    return [int(step) for step in re.findall(r'"step": (\d+)', content)]
+
+
 def check_whole(prefix: pathlib.Path) -> None:
     """Refuses a checkpoint that was cut short.
 
@@ -130,6 +170,9 @@ def _listed_in_run(run: pathlib.Path, which: str) -> pathlib.Path:
         if which == BEST:
             _check_measured(folder)
         return prefix
+    missing = workspace_names.no_run(run)
+    if missing:
+        raise UserError(missing)
     remedy = f"Train first (`make train`, step 06), or name the run with {both('--run-dir')}."
     if which == BEST and has_no_ap(run):
         remedy = f"No evaluation measured an AP. {_NO_BOXES}"

@@ -16,7 +16,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from shelfdet import UserError
-from shelfdet.core import parallel, paths
+from shelfdet.core import parallel, paths, workspace_names
 
 # The names that object_detection/exporter.py gives to the input and outputs of a detection graph.
 INPUT = "image_tensor:0"
@@ -149,11 +149,7 @@ def _read(path: pathlib.Path) -> tf.compat.v1.GraphDef:
 def _no_file(path: pathlib.Path) -> str:
     """The message for a graph that is not there, with the names of those that are."""
     found = "is a folder" if path.is_dir() else "no such file"
-    available = sorted(graph.parent.name for graph in paths.GRAPHS.glob(f"*/{paths.GRAPH_FILE}"))
-    return (
-        f"{path}: {found}; expected a frozen graph. {REMEDY} "
-        f"Graphs in {paths.shown(paths.GRAPHS)}: {', '.join(available) or 'none'}."
-    )
+    return f"{path}: {found}; expected a frozen graph. {workspace_names.no_graph(path.parent.name)}"
 
 
 def _import(
