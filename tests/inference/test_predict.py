@@ -422,7 +422,10 @@ def test_the_default_graph_is_the_users_once_exported_and_is_named(
     own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem / paths.GRAPH_FILE
     toy_graph.write(own)
     script("08_detect").main(arguments)
-    assert f"graph: {paths.DEFAULT_CONFIG.stem} ({own})" in capsys.readouterr().out
+    assert (
+        f"graph: {paths.DEFAULT_CONFIG.stem} ({own})\n"
+        "  your own; the included one: `make predict GRAPH=shipped`\n"
+    ) in capsys.readouterr().out
 
 
 def test_boxes_are_counted_from_the_threshold_beside_the_graph(run_step, tmp_path, capsys):

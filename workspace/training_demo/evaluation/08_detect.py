@@ -306,7 +306,9 @@ def print_threshold(threshold: Any) -> None:
 
 def print_graph(args: argparse.Namespace) -> None:
     print(f"graph: {args.graph.resolve().parent.name} ({paths.shown(args.graph)})")
-    if args.graph_is_default and args.graph.parent == paths.SHIPPED_GRAPH:
+    if not args.graph_is_default:
+        return
+    if args.graph.parent == paths.SHIPPED_GRAPH:
         own = paths.GRAPHS / paths.DEFAULT_CONFIG.stem
         print(
             f"  the included one: {paths.shown(own)}/ does not exist until `make export` writes it"
@@ -320,3 +322,5 @@ def print_report(report: str, file: Optional[TextIO] = None) -> None:
 
 if __name__ == "__main__":
     command_line.run(main)
+    else:
+        print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
