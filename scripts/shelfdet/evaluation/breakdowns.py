@@ -4,6 +4,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from shelfdet.data.classes import in_order
 from shelfdet.evaluation import confusion, matching, metrics
 from shelfdet.evaluation.matching import Matches
 
@@ -27,10 +28,10 @@ def by_group(
       groups: one name for each image.
 
     Returns:
-      dict of group, sorted -> metrics.summary_with_sizes.
+      dict of group, in the order of the names -> metrics.summary_with_sizes.
     """
     rows = {}
-    for group in sorted(set(groups)):
+    for group in in_order(groups):
         members = [image for image, own in zip(matches, groups) if own == group]
         rows[group] = metrics.summary_with_sizes(members, threshold)
     return rows

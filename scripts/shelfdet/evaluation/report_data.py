@@ -11,7 +11,7 @@ from shelfdet.core import boxes, drawing
 from shelfdet.core.text import counted, plural
 from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
-from shelfdet.evaluation import confusion, matching, report_classes, scored_graph
+from shelfdet.evaluation import confusion, dimensions, matching, report_classes, scored_graph
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.report_table import Column, Table, number
 from shelfdet.inference import AUTO_TILES
@@ -42,6 +42,7 @@ COLUMNS = (
 BREAKDOWNS = (
     ("by_camera", "By camera", "camera"),
     ("by_planogram", "By planogram", "planogram"),
+    ("by_image_size", "By image size", "image size"),
     ("by_box_size", "By product size", "root of its area"),
 )
 ERRORS_NOTE = (
@@ -121,7 +122,7 @@ def _image_data(
         "index": index,
         "name": match.filename,
         "embedded": embedded,
-        "camera": scene[0] if scene else "other",
+        "camera": scene[0] if scene else dimensions.NOT_STATED,
         "width": match.size_wh[0],
         "height": match.size_wh[1],
         "truths": len(match.truth_xyxy),

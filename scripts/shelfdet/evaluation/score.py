@@ -9,8 +9,7 @@ from typing import Any, Dict, Match, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet.core import files
 from shelfdet.core.progress import progress
-from shelfdet.data import splits
-from shelfdet.evaluation import bootstrap, breakdowns, confusion, matching, metrics
+from shelfdet.evaluation import bootstrap, breakdowns, confusion, dimensions, matching, metrics
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
 from shelfdet.inference import confidence
@@ -247,14 +246,13 @@ def _validation_figures(detector: Detector) -> Optional[Dict[str, Any]]:
 
 
 def _breakdowns(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, Any]:
-    scenes = [_scene(image.filename) for image in matches]
     kinds = breakdowns.error_kinds(matches, threshold)
     return {
         **_class_figures(matches, threshold),
-        "by_camera": breakdowns.by_group(matches, threshold, [camera for camera, _ in scenes]),
-        "by_planogram": breakdowns.by_group(
-            matches, threshold, [planogram for _, planogram in scenes]
-        ),
+        **{
+            key: breakdowns.by_group(matches, threshold, groups)
+            for key, groups in dimensions.of_images(matches).items()
+        },
         "by_box_size": breakdowns.by_box_size(matches, threshold),
         "errors": {
             kind: {"number": errors.number, "mAP_cost": errors.mAP_cost}
@@ -272,15 +270,6 @@ def _class_figures(matches: Sequence[Matches], threshold: Optional[float]) -> Di
         matrix = confusion.confusion_matrix(matches, threshold)
         figures["confusion_matrix"] = confusion.as_figures(matrix)
     return figures
-
-
-def _scene(filename: str) -> Tuple[str, str]:
-    """(camera, planogram) of an image's name; ("other", "other") where the name does not state
-    them."""
-    if not pathlib.PurePath(filename).suffix:
-        # Where both sides are text files, names have no suffix; the scheme of names expects one.
-        filename += ".JPG"
-    return splits.scene(filename) or ("other", "other")
 
 
 def _affordable_resamples(wanted: int, detectors: Sequence[Detector]) -> int:
