@@ -29,7 +29,7 @@ import argparse
 import os
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError, data
@@ -39,7 +39,7 @@ from shelfdet.core.text import counted, plural
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import dataset, groups, labels
+    from shelfdet.data import dataset, groups
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -134,7 +134,16 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
                 f"{of}divided into {len(divided['train'])} train and {len(divided['test'])} test "
                 f"images (seed {args.seed})"
             )
-        check_split(divided, checked.labelled, image_groups, args)
+        # Step 02 chooses the same split, and would refuse it later.
+        splits.choose(
+            divided,
+            checked.labelled,
+            image_groups,
+            args.split,
+            args.fold,
+            args.val_share,
+            args.seed,
+        )
     except UserError as error:
         raise UserError(f"{error}\nNothing was put into place.") from error
     changed = placement.place(divided, found.annotations, args.out, args.copy)
@@ -216,22 +225,6 @@ def print_groups(image_groups: "groups.Groups") -> None:
 
     for line in groups.described(image_groups):
         print(line)
-
-
-def check_split(
-    divided: Dict[str, Dict[str, pathlib.Path]],
-    labelled: "List[labels.LabelledImage]",
-    image_groups: "groups.Groups",
-    args: argparse.Namespace,
-) -> None:
-    """Refuses what step 02 would refuse, before anything is replaced."""
-    from shelfdet.data import splits
-
-    names = [image.filename for image in labelled]
-    split = splits.choose(
-        divided, names, image_groups, args.split, args.fold, args.val_share, args.seed
-    )
-    splits.refuse_without_boxes(split, labelled, chosen="val" not in divided)
 
 
 if __name__ == "__main__":

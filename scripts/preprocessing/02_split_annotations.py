@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import Problems, counted, plural
-from shelfdet.data import formats, options
+from shelfdet.core.text import counted, plural
+from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import labels, layout, splits
+    from shelfdet.data import labels, splits
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -73,51 +73,34 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import (
-        annotation_files,
-        box_edges,
-        dataset,
-        groups,
-        layout,
-        splits,
-        validation,
-    )
+    from shelfdet.data import box_edges, dataset, groups, layout, splits
 
-    found = layout.find_divided(args.images)
-    for line in layout.unused_report(found):
+    found = dataset.find_placed(args.images, args.annotations, args.format)
+    for line in layout.unused_report(found.layout):
         print(line)
-    path = args.annotations
-    if path is None:
-        path = annotation_files.placed(args.images, args.format)
-    annotations = annotation_files.named(path, args.format)
-    kind = annotations.format
-    print(f"reading {paths.shown(path)} as {formats.FORMATS[kind].title}")
-    if kind == "grocery" and args.classes.kept:
+    annotations = found.annotations
+    print(f"annotations: {annotations.described()}")
+    if annotations.format == "grocery" and args.classes.kept:
         print("the class of a box is its brand, in the sixth column")
-    image_paths = dataset.all_images(found.images)
-    problems = Problems(path)
-    checked = validation.check(
-        validation.read(annotations.places(), kind, image_paths, args.classes, problems),
-        image_paths,
-        args.classes,
-        problems,
-        not_used=layout.not_used_reasons(found),
-        **options.checking(args),
-    )
+    checked = dataset.check(found, args.classes, **options.checking(args))
     labelled = checked.labelled
-    for line in box_edges.report(labelled, image_paths, args.exif):
+    for line in box_edges.report(labelled, checked.images, args.exif):
         print(line)
-    names = [image.filename for image in labelled]
-    image_groups = splits.image_groups({name: image_paths[name] for name in names})
+    image_groups = splits.image_groups(checked.images)
     for line in groups.described(image_groups):
         print(line)
     split = splits.choose(
-        found.images, names, image_groups, args.split, args.fold, args.val_share, args.seed
+        checked.by_split,
+        labelled,
+        image_groups,
+        args.split,
+        args.fold,
+        args.val_share,
+        args.seed,
     )
-    splits.refuse_without_boxes(split, labelled, chosen="val" not in found.images)
     label_map = checked.label_map if args.classes.kept else None
     written = splits.write(split, labelled, args.out, label_map)
-    print_split(args, found, split, labelled, written)
+    print_split(args, checked.by_split, split, labelled, written)
     if label_map:
         print_classes(label_map, split, labelled, args.out / paths.CLASSES_FILE)
     print_overlap(len(split["test"]), splits.overlap(split))
@@ -127,7 +110,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 def print_split(
     args: argparse.Namespace,
-    found: "layout.Layout",
+    folders: Dict[str, Dict[str, pathlib.Path]],
     split: "splits.Split",
     labelled: "List[labels.LabelledImage]",
     written: Dict[str, pathlib.Path],
@@ -138,7 +121,7 @@ def print_split(
     if args.split == "grouped":
         for name in paths.SPLITS:
             print(f"{name}: planograms {', '.join(splits.planograms(split[name]))}")
-    elif "val" in found.images:
+    elif "val" in folders:
         print("validation images are those of the validation folder; none is taken out of train/")
     for name in paths.SPLITS:
         count = splits.counts(split[name], labelled)

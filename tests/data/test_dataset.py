@@ -441,6 +441,22 @@ def test_what_step_02_would_refuse_replaces_nothing(fetch, flat, tmp_path, spoil
     assert listing(out) == before
 
 
+def test_step_02_refuses_an_incomplete_dataset_as_step_01_does(
+    script, fetch, tmp_path, monkeypatch
+):
+    source = draw_dataset(tmp_path / "source")
+    images = sorted((source / "ShelfImages" / "train").iterdir())
+    monkeypatch.setattr(dataset, "GROCERY_TRAIN", len(images))
+    monkeypatch.setattr(dataset, "GROCERY_TEST", 1)
+    out = fetch("--from", source)
+    (out / "ShelfImages" / "train" / images[0].name).unlink()
+    step_02 = ["--images", str(out), "--out", str(tmp_path / "labels")]
+    expected = "1 train and 1 test images; the Grocery Dataset has 2 and 1"
+    with pytest.raises(UserError, match=expected):
+        script("02_split_annotations").main(step_02)
+    assert not (tmp_path / "labels").exists()
+
+
 def test_images_that_were_put_by_hand_where_step_02_reads_are_found(fetch, tmp_path, capsys):
     out = tmp_path / "out"
     drawn = draw_dataset(tmp_path / "drawn")
@@ -469,7 +485,7 @@ def test_one_json_file_in_annotations_by_hand(fetch, script, tmp_path, capsys):
         assert (out / "annotations" / "instances_default.json").is_file()
     labels = tmp_path / "labels"
     script("02_split_annotations").main(["--images", str(out), "--out", str(labels)])
-    assert "instances_default.json as COCO JSON" in capsys.readouterr().out
+    assert "instances_default.json (COCO JSON)" in capsys.readouterr().out
 
 
 def test_images_by_hand_beside_a_dataset_in_place_need_a_choice(fetch, tmp_path):

@@ -14,8 +14,9 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import dataset, formats, groups, labels, layout, splits, validation
+from shelfdet.data import dataset, formats, groups, labels, splits
 from shelfdet.data import label_map as label_map_file
+from shelfdet.data.classes import ONE_CLASS
 from shelfdet.data.formats import labels_csv
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
@@ -115,13 +116,17 @@ class TestRules:
     def test_a_split_by_folders(self):
         found = {"train": ["a", "b"], "val": ["v"], "test": ["t", "left out"]}
         alone = groups.Groups({}, [], [], [])
-        assert splits.choose(found, ["a", "b", "t", "v"], alone) == {
+        box = [("product", (1, 2, 3, 4))]
+        a, b, t, v = (labels.labelled(name, (9, 9), box) for name in "abtv")
+        assert splits.choose(found, [a, b, t, v], alone) == {
             "train": ["a", "b"],
             "val": ["v"],
             "test": ["t"],
         }
         with pytest.raises(UserError, match="no image is in val"):
-            splits.choose(found, ["a", "b", "t"], alone)
+            splits.choose(found, [a, b, t], alone)
+        with pytest.raises(UserError, match="val: 1 image without any box"):
+            splits.choose(found, [a, b, t, labels.labelled("v", (9, 9), [])], alone)
 
     @pytest.mark.parametrize(
         "name, use", [("train", "train on"), ("val", "choose the best"), ("test", "measure AP on")]
@@ -214,7 +219,7 @@ class TestScript:
             "test": 12,
         }
         assert all(name.endswith("_3.JPG") for name in found["test"])
-        assert "annotations.csv as Grocery Dataset" in out
+        assert "annotations.csv (Grocery Dataset)" in out
         assert "train   20 images,     60 boxes, at most 3 an image" in out
         assert (
             "12 show a shelf that train or val shows, too, and 12 share camera and planogram" in out
@@ -254,11 +259,11 @@ class TestScript:
         before = names_of(shelf_folder / "out")
         out = run("--annotations", str(shelf_folder / "all.csv"), "--format", "csv")
         title = formats.FORMATS["csv"].title
-        assert f"all.csv as {title}" in out
+        assert f"all.csv ({title})" in out
         assert names_of(shelf_folder / "out") == before
         (shelf_folder / "all.csv").rename(shelf_folder / "annotations.csv")
-        assert f"annotations.csv as {title}" in run()
-        assert f"annotations.csv as {title}" in run("--format", "csv")
+        assert f"annotations.csv ({title})" in run()
+        assert f"annotations.csv ({title})" in run("--format", "csv")
         assert names_of(shelf_folder / "out") == before
 
     def test_coco_categories_become_the_only_class(self, run, shelf_folder):
@@ -383,10 +388,9 @@ class TestScript:
 
 class TestRealShelves:
     def test_official(self, shelf_data, tmp_path):
-        found = layout.find_divided(shelf_data).images
-        labelled = validation.read_annotations(
-            shelf_data / "annotations.csv", dataset.all_images(found), "grocery"
-        )
+        found = dataset.find_placed(shelf_data)
+        labelled = dataset.check(found, ONE_CLASS).labelled
+        found = found.layout.images
         split = splits.official(list(found["train"]), list(found["test"]), 0.1, 0)
         counts = {name: splits.counts(split[name], labelled) for name in paths.SPLITS}
         assert counts == {"train": (254, 9569, 168), "val": (29, 967, 72), "test": (71, 2648, 62)}

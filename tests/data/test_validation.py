@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shelfdet import UserError
+from shelfdet.core.text import Problems
 from shelfdet.data import image_checks, labels, validation
-from shelfdet.data.classes import ClassChoice
+from shelfdet.data.classes import ONE_CLASS, ClassChoice
 
 
 def save_image(path, size_wh=(100, 80), orientation=None):
@@ -57,9 +58,15 @@ class Reader:
 
     def __call__(self, path, photos, **options):
         self.lines = []
-        return validation.read_annotations(
-            path, images_in(photos), self._format, report=self.lines.append, **options
+        choice = options.pop("choice", ONE_CLASS)
+        image_paths = images_in(photos)
+        problems = Problems(path)
+        annotated = validation.read(
+            [path], self._format, image_paths, choice, problems, self.lines.append
         )
+        return validation.check(
+            annotated, image_paths, choice, problems, report=self.lines.append, **options
+        ).labelled
 
     def message(self, path, photos, **options):
         with pytest.raises(UserError) as error:

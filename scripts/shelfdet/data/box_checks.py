@@ -24,7 +24,7 @@ class BoxChecker:
     def __init__(
         self, problems: Problems, classes: ClassChoice, out_of_image: str, bad_boxes: str
     ) -> None:
-        """See ``validation.read_annotations`` for the arguments; ``problems`` collects errors."""
+        """See ``validation.check`` for the arguments; ``problems`` collects errors."""
         self._problems = problems
         self._classes = classes
         self._clips = out_of_image == "clip"

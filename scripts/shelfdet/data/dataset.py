@@ -33,11 +33,13 @@ class Dataset(NamedTuple):
 
     image_sets: "train", "val" or "test" to the names, without suffix, of the images that a list of
       Pascal VOC puts there; empty without such lists.
+    is_placed: whether step 01 has put it in place, whose folders are the splits.
     """
 
     layout: layout.Layout
     annotations: annotation_files.Annotations
     image_sets: Dict[str, List[str]] = {}
+    is_placed: bool = False
 
 
 def find(
@@ -67,6 +69,27 @@ def find(
     return Dataset(found, annotations, stated_splits.read_image_sets(annotations.places()))
 
 
+def find_placed(
+    folder: pathlib.Path, annotations_path: Optional[pathlib.Path] = None, format: str = "auto"
+) -> Dataset:
+    """Finds the dataset that step 01, or the user, has put into ``folder``.
+
+    Args:
+      folder: holds train/, test/ and perhaps val/, and the annotations.
+      annotations_path: other annotations; None takes those in ``folder``.
+      format: of the annotations, as in ``annotation_files.named``.
+
+    Raises:
+      UserError: as ``layout.find_divided``, ``annotation_files.placed`` and
+        ``annotation_files.named``.
+    """
+    found = layout.find_divided(folder)
+    if annotations_path is None:
+        annotations_path = annotation_files.placed(folder, format)
+    annotations = annotation_files.named(annotations_path, format)
+    return Dataset(found, annotations, is_placed=True)
+
+
 class Checked(NamedTuple):
     """What ``check`` returns.
 
@@ -75,11 +98,13 @@ class Checked(NamedTuple):
       left out, which step 02 leaves out again.
     by_split: the dataset's images as in ``layout.Layout``, divided as annotations state it where no
       folders do.
+    label_map: class name -> id, of the classes that the labels have.
     """
 
     labelled: List[labels.LabelledImage]
     images: ImagePaths
     by_split: Dict[str, ImagePaths]
+    label_map: Dict[str, int]
 
 
 def check(
@@ -88,10 +113,10 @@ def check(
     report: Callable[[str], None] = print,
     **options: Any,
 ) -> Checked:
-    """Checks images and annotations as step 02 does.
+    """Checks images and annotations, for steps 01 and 02: both refuse the same.
 
     Args:
-      found: what ``find`` returned.
+      found: what ``find`` or ``find_placed`` returned.
       choice: which classes boxes get.
       report: called with a line of text for what was recognised, matched, clipped or left out.
       options: of ``validation.check``.
@@ -121,7 +146,7 @@ def check(
     )
     if "all" in by_split:
         by_split = stated_splits.by_annotations(by_split["all"], annotated, report)
-    else:
+    elif not found.is_placed:
         stated_splits.report_other_splits(by_split, annotated, report)
     if is_grocery_dataset(image_paths, annotated):
         problem = grocery_problem(by_split)
@@ -142,7 +167,7 @@ def check(
     )
     used = {image.filename for image in result.labelled}.union(result.without_boxes)
     images = {name: path for name, path in image_paths.items() if name in used}
-    return Checked(result.labelled, images, by_split)
+    return Checked(result.labelled, images, by_split, result.label_map)
 
 
 def all_images(found: Dict[str, ImagePaths]) -> ImagePaths:

@@ -154,7 +154,7 @@ def official(
 
 def choose(
     found: Mapping[str, Iterable[str]],
-    names: Sequence[str],
+    labelled: Sequence[labels.LabelledImage],
     image_groups: groups.Groups,
     kind: str = "official",
     fold: Optional[int] = None,
@@ -165,23 +165,27 @@ def choose(
 
     Args:
       found: "train", "test" and perhaps "val" to the names of the images in that folder.
-      names: the images to use.
+      labelled: the images to use.
       image_groups: which images have to stay in one split.
       kind: "official" (by folder; without "val", validation images are taken out of "train") or
         "grouped" (by planogram).
       fold, val_share, seed: as in ``official`` and ``grouped``.
 
     Raises:
-      UserError: as ``official``, ``by_folder`` and ``grouped``.
+      UserError: as ``official``, ``by_folder``, ``grouped`` and ``refuse_without_boxes``.
     """
-    if kind == "grouped":
-        return grouped(names, fold, val_share, seed)
+    names = [image.filename for image in labelled]
     train, val, test = (
         [name for name in names if name in found.get(folder, ())] for folder in paths.SPLITS
     )
-    if "val" in found:
-        return by_folder(train, val, test)
-    return official(train, test, val_share, seed, image_groups.key_of.__getitem__)
+    if kind == "grouped":
+        split = grouped(names, fold, val_share, seed)
+    elif "val" in found:
+        split = by_folder(train, val, test)
+    else:
+        split = official(train, test, val_share, seed, image_groups.key_of.__getitem__)
+    refuse_without_boxes(split, labelled, chosen="val" not in found)
+    return split
 
 
 def by_folder(train: Sequence[str], val: Sequence[str], test: Sequence[str]) -> Split:

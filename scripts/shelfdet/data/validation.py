@@ -8,30 +8,8 @@ from shelfdet import UserError
 from shelfdet.core.text import Problems, shown
 from shelfdet.data import box_units, classes, formats, image_checks, labels, names
 from shelfdet.data.box_checks import BoxChecker, Report, report_duplicates
-from shelfdet.data.classes import ONE_CLASS, ClassChoice
+from shelfdet.data.classes import ClassChoice
 from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
-
-
-def read_annotations(
-    path: pathlib.Path,
-    image_paths: Mapping[str, pathlib.Path],
-    format: str,
-    choice: ClassChoice = ONE_CLASS,
-    report: Report = print,
-    **options: str,
-) -> List[labels.LabelledImage]:
-    """Reads annotations and checks them against the images: ``read``, then ``check``.
-
-    Args:
-      path: the CSV or JSON file, or the folder of XML files.
-      image_paths, format, choice, report, options: as in the two.
-
-    Raises:
-      UserError: as the two.
-    """
-    problems = Problems(path)
-    annotated = read([path], format, image_paths, choice, problems, report)
-    return check(annotated, image_paths, choice, problems, report=report, **options).labelled
 
 
 class CheckedImages(NamedTuple):
