@@ -24,6 +24,13 @@ if [ ! -x "$python" ]; then
     exit 1
 fi
 
+interrupted() {    # runs at every end
+    if [ $? = 130 ]; then
+        echo "make demo was interrupted. The same command continues: it repeats the short steps and resumes the training." >&2
+    fi
+}
+trap interrupted EXIT
+
 step() {
     printf '\n== %s\n' "$1"
     shift

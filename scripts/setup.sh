@@ -286,18 +286,30 @@ import pycocotools.coco
 
 # --- all steps ------------------------------------------------------------------------------------
 
+wait_for_others() {  # two set-ups at a time in one folder would spoil each other's .venv
+    command -v flock >/dev/null || return 0
+    exec 9>>"$log"    # the lock ends with this program, however it ends
+    flock -n 9 && return
+    say "waiting for another \`make setup\` in this folder"
+    flock 9
+}
+
+is_done() {  # stamp
+    [ "$(cat "$venv/set-up-is-done" 2>/dev/null)" = "$1 $(models_origin)" ] &&
+        [ -x "$venv/bin/python" ] && [ -e "$research/object_detection/model_main.py" ]
+}
+
 set_up() {
     local cpu stamp python
     cpu=${CPU:-$(cat "$venv/cpu" 2>/dev/null || echo stock)}
     stamp="$cpu $(cat "$root/requirements.txt" "${BASH_SOURCE[0]}" | cksum)"
-    if [ "$(cat "$venv/set-up-is-done" 2>/dev/null)" = "$stamp $(models_origin)" ] &&
-        [ -x "$venv/bin/python" ] && [ -e "$research/object_detection/model_main.py" ]; then
-        return
-    fi
+    if is_done "$stamp"; then return; fi
     [ -w "$root" ] ||
         die "$root cannot be written by $(id -un); expected its owner. Run \`make setup\` as" \
             "$(stat -c %U "$root"), or clone the repository."
     required "$cpu" >/dev/null    # refuses a wrong CPU= before anything is installed
+    wait_for_others
+    if is_done "$stamp"; then return; fi
     say "[1/4] Python 3.7"
     python=$(find_python)
     say "      $python"

@@ -5,6 +5,7 @@ only the tools that set-up needs. `make test` runs the real set-up, with the rea
 any of these tests.
 """
 
+import fcntl
 import os
 import pathlib
 import re
@@ -17,7 +18,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOLS = (
-    "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env ln"
+    "bash sh cat sed ls mkdir mktemp rm mv cp touch chmod grep sort tail cksum dirname uname env "
+    "ln flock"
 ).split()
 
 GOOD = f'exec "{sys.executable}" "$@"'  # a Python 3.7 that runs
@@ -91,17 +93,23 @@ class Machine:
 
     def setup(self, *arguments, **environment):
         """Runs setup.sh; returns (exit status, stdout, stderr)."""
+        process = self.start_setup(*arguments, **environment)
+        out, err = process.communicate()
+        return process.returncode, out, err
+
+    def start_setup(self, *arguments, **environment):
+        """Starts setup.sh; returns the process."""
         environment = dict(
             {"PATH": str(self.folder / "bin"), "HOME": str(self.folder / "home")}, **environment
         )
-        done = subprocess.run(
+        return subprocess.Popen(
             ["bash", str(self.root / "scripts" / "setup.sh")] + list(arguments),
             env=environment,
             cwd=str(self.folder),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        return done.returncode, done.stdout, done.stderr
 
     def found(self, **environment):
         status, out, err = self.setup("--find-python", **environment)
@@ -259,6 +267,21 @@ def test_first_run_second_run_and_change_of_cpu(machine):
         requirements.write("one-more==1.0\n")
     assert machine.setup()[0] == 0
     assert "\nintel-tensorflow==1.15.2\n" in wanted.read_text() and "one-more" in wanted.read_text()
+
+
+def test_two_set_ups_at_a_time_do_the_work_once(machine):
+    machine.python_without_network("bin/python3.7")
+    with open(str(machine.log), "a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)  # as a set-up that is running holds it
+        second = machine.start_setup()
+        assert second.stdout.readline() == "waiting for another `make setup` in this folder\n"
+        assert not (machine.root / ".venv").exists()
+        # The first one ends.
+        fcntl.flock(log, fcntl.LOCK_UN)
+    out, err = second.communicate()
+    assert second.returncode == 0, err
+    assert "Installed." in out
+    assert machine.setup() == (0, "", "")
 
 
 def test_an_unknown_cpu_is_refused_before_anything_is_done(machine):
