@@ -27,13 +27,14 @@ ifneq ($(firstword $(origin NAME)),command)
 endif
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-# $(call similar,NAME): the variable with the most similar name, if any is similar
+# $(call similar,NAME,NAMES): which of NAMES is the most similar, if any is; in capitals or not
 similar = $(shell $(or $(wildcard .venv/bin/python),python3) -c \
-    'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
-    $(call quoted,$(1)) $(VALUES) $(FLAGS) 2>/dev/null)
+    'import difflib, sys; name, *names = sys.argv[1:]; close = difflib.get_close_matches; \
+    print(*(close(name, names, 1) or close(name.upper(), names, 1)))' \
+    $(call quoted,$(1)) $(2) 2>/dev/null)
 advice = $(if $(1),did you mean $(1)=? )`make` lists the targets with their variables, docs/data.md has all of make data
 $(foreach name,$(filter-out $(VALUES) $(FLAGS),$(GIVEN)),\
-    $(error $(name)= is not a variable of this Makefile; $(call advice,$(call similar,$(name)))))
+    $(error $(name)= is not a variable of this Makefile; $(call advice,$(call similar,$(name),$(VALUES) $(FLAGS)))))
 
 # TARGET:VARIABLE, which target uses which variable, and TARGET: for each target; as the Makefile's recipes say
 USES := $(shell awk -f scripts/variables.awk Makefile)
@@ -42,7 +43,10 @@ USED := $(foreach goal,$(GOALS),$(patsubst $(goal):%,%,$(filter $(goal):%,$(USES
 # $(call users,NAME): the targets that use a variable
 users = $(sort $(patsubst %:$(1),%,$(filter %:$(1),$(USES))))
 unused = $(error $(1)= has no effect on `make $(GOALS)`; expected with: $(call users,$(1)). Leave it out)
-# Of a target that does not exist, make says so itself.
+TARGETS := $(patsubst %:,%,$(filter %:,$(USES)))
+meant = $(if $(1),did you mean $(1)? )`make` lists the targets
+$(foreach goal,$(filter-out $(TARGETS),$(GOALS)),\
+    $(error No rule to make target '$(goal)'; $(call meant,$(call similar,$(goal),$(TARGETS)))))
 ifeq ($(filter-out $(USES),$(GOALS:%=%:)),)
   $(foreach name,$(filter-out $(USED),$(GIVEN)),$(call unused,$(name)))
 endif

@@ -428,7 +428,9 @@ def test_without_a_target_every_variable_is_refused():
 
 
 def test_a_target_that_does_not_exist_is_named_before_its_variables():
-    assert "No rule to make target 'tran'" in refused("tran", "CONFIG=x")
+    message = "No rule to make target 'tran'; did you mean train? `make` lists the targets"
+    assert message in refused("tran", "CONFIG=x")
+    assert "target 'xyz'; `make` lists the targets" in refused("xyz")
 
 
 @pytest.mark.parametrize("target", targets())
@@ -529,3 +531,18 @@ def test_tensorboard_needs_a_folder_that_it_can_be_given(copy):
     (copy.root / "a run").mkdir()
     (words,) = copy.commands("tensorboard", "RUN_DIR=a run")
     assert words[-1] == "--logdir=a run"
+
+
+@pytest.mark.parametrize("status, is_said", [(130, True), (1, False)])
+def test_an_interrupted_demo_says_how_it_continues(tmp_path, status, is_said):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\nexit {status}\n")
+    python.chmod(0o755)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(str(ROOT / "scripts" / "demo.sh"), str(tmp_path / "scripts"))
+    done = subprocess.run(
+        ["bash", str(tmp_path / "scripts" / "demo.sh")], stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == status
+    assert ("make demo was interrupted. The same command continues" in done.stderr) == is_said
