@@ -391,6 +391,7 @@ def test_a_graph_that_changed_after_its_detections_is_refused(workspace):
     graph = make_graph(workspace)
     (graph / paths.GRAPH_FILE).write_bytes(b"trained again")
     with pytest.raises(UserError, match="has the sha256 .*Run step 08 again"):
+    monkeypatch.setattr(paths, "REPORT", shelf / "report.html")
         run_script()
     assert not (workspace / "metrics.json").exists()
 
@@ -425,6 +426,15 @@ def test_without_validation_detections_the_figures_of_the_workspace_stay(workspa
     message = r"no such file; .* Run step 08 with --labels .*val_labels.csv, or give"
     with pytest.raises(UserError, match=message):
         run_script()
+    assert "report" not in printed
+
+
+def test_a_report_of_an_earlier_evaluation_is_named(workspace, capsys):
+    make_graph(workspace)
+    (workspace / "report.html").touch()
+    run_script()
+    expected = "report.html is of an earlier evaluation; `make report` updates it\n"
+    assert capsys.readouterr().out.endswith(expected)
     assert (workspace / "metrics.json").read_text() == "old"
     assert not (workspace / "counts.json").exists()
     run_script(threshold=0.5)

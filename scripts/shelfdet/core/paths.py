@@ -42,6 +42,7 @@ CHECKPOINT_PREFIX = "model.ckpt"  # the same weights, from which another trainin
 
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"
+REPORT = RESULTS / "report.html"  # of step 10
 
 METRICS = ROOT / "metrics.json"
 IMAGE_TO_PRODUCTS = ROOT / "image2products.json"

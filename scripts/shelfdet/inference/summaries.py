@@ -96,14 +96,14 @@ def outcomes(summaries: Sequence[Summary]) -> Dict[str, Any]:
 
 
 def exif_report(summaries: Sequence[Summary], exif: str) -> str:
-    """Which images have an EXIF orientation, and whether it was applied."""
+    """Which images have an EXIF orientation, and whether it was applied; empty where none has."""
     flagged = [
         f"{image.filename} ({image.orientation})"
         for image in summaries
         if image.orientation > images.UPRIGHT
     ]
     if not flagged:
-        return "no image has an EXIF orientation"
+        return ""
     if exif == "apply":
         effect = "rotated: boxes and sizes are those of the rotated images"
     else:

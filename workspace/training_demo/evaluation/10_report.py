@@ -56,7 +56,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         **command_line.FILE,
-        default=paths.RESULTS / "report.html",
+        default=paths.REPORT,
         help="(default: %(default)s)",
     )
     parser.add_argument(
