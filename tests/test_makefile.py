@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -236,7 +237,7 @@ def test_data_keeps_old_label_files_until_their_step_replaces_them(copy):
 
 def test_clean_removes_only_what_the_steps_make():
     files = re.findall(r"^rm -f (.*)$", make("--dry-run", "clean"), re.MULTILINE)[0].split()
-    assert {pathlib.PurePath(name).name for name in files} == {
+    assert {pathlib.PurePath(name).name for name in files} == {"classes.pbtxt"} | {
         split + ending
         for split in ("train", "val", "test")
         for ending in ("_labels.csv", ".record")
@@ -533,16 +534,42 @@ def test_tensorboard_needs_a_folder_that_it_can_be_given(copy):
     assert words[-1] == "--logdir=a run"
 
 
-@pytest.mark.parametrize("status, is_said", [(130, True), (1, False)])
-def test_an_interrupted_demo_says_how_it_continues(tmp_path, status, is_said):
-    python = tmp_path / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\nexit {status}\n")
-    python.chmod(0o755)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(str(ROOT / "scripts" / "demo.sh"), str(tmp_path / "scripts"))
-    done = subprocess.run(
-        ["bash", str(tmp_path / "scripts" / "demo.sh")], stderr=subprocess.PIPE, text=True
-    )
-    assert done.returncode == status
-    assert ("make demo was interrupted. The same command continues" in done.stderr) == is_said
+@pytest.fixture
+def run_demo(tmp_path):
+    """Starts demo.sh with a Python that runs other commands; returns the process."""
+
+    def run_demo(commands):
+        python = tmp_path / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\n{commands}\n")
+        python.chmod(0o755)
+        (tmp_path / "scripts").mkdir()
+        shutil.copy(str(ROOT / "scripts" / "demo.sh"), str(tmp_path / "scripts"))
+        return subprocess.Popen(
+            ["bash", str(tmp_path / "scripts" / "demo.sh")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a process group, as a terminal makes one
+        )
+
+    return run_demo
+
+
+INTERRUPTED = "make demo was interrupted. The same command continues"
+
+
+def test_an_interrupted_demo_says_how_it_continues(run_demo):
+    demo = run_demo("echo started; exec sleep 60")
+    while "started" not in demo.stdout.readline():
+        assert demo.poll() is None
+    os.killpg(demo.pid, signal.SIGINT)
+    assert INTERRUPTED in demo.communicate()[1]
+    assert demo.returncode == 130
+
+
+@pytest.mark.parametrize("status", [1, 130])  # 130: what the scripts exit with after Ctrl-C
+def test_a_demo_that_fails_is_not_said_to_continue(run_demo, status):
+    demo = run_demo(f"exit {status}")
+    assert (INTERRUPTED in demo.communicate()[1]) == (status == 130)
+    assert demo.returncode == status

@@ -677,12 +677,22 @@ def test_start_from_checks_all_variables(root, tmp_path):
     assert not checks.check_config(path, {}, root, tmp_path).findings.has(CHECKPOINT)
     path.write_text(changed("num_classes: 1", "num_classes: 3"))
     checked = checks.check_config(path, {}, root, tmp_path)
-    found = findings_at(checked, CHECKPOINT, findings.WARNING)[0]
-    assert re.match(
-        r"350 of the network's 354 variables are in it with this shape; "
-        r"BoxPredictor_0/ClassPredictor/biases is \(2,\) there and \(4,\) here",
-        found.found,
+    found = findings_at(checked, CHECKPOINT, findings.NOTE)[0]
+    assert found.found == (
+        "the checkpoint of a detector with another number of classes; "
+        "BoxPredictor_0/ClassPredictor/biases is (2,) there and (4,) here: 4 variables of 354, "
+        "which predict the class, start untrained"
     )
+
+
+def test_start_from_a_network_with_another_box_predictor(root, tmp_path):
+    variables = dict(check(root, TEXT).network.variables)
+    del variables["BoxPredictor_0/BoxEncodingPredictor/biases"]
+    save_checkpoint(variables, tmp_path / "model.ckpt")
+    (root / "a.config").write_text(TEXT)
+    checked = checks.check_config(root / "a.config", {}, root, tmp_path)
+    found = findings_at(checked, CHECKPOINT, findings.WARNING)[0]
+    assert found.found == "353 of the network's 354 variables are in it with this shape"
     assert found.expected.endswith("and num_classes")
     assert "pipeline.config beside it" in found.write
 

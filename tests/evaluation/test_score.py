@@ -113,7 +113,15 @@ def read(path):
 # ---- the keys of the files ---------------------------------------------------------------------
 
 # Their keys are names of groups, and of rules.
-NAMED = ("by_camera", "by_planogram", "by_image_size", "by_box_size", "rules", "figures")
+NAMED = (
+    "by_camera",
+    "by_planogram",
+    "by_image_size",
+    "by_box_size",
+    "by_class",
+    "rules",
+    "figures",
+)
 
 
 def keys(content, parent=None):
@@ -145,6 +153,59 @@ def test_every_key_is_described_in_the_documentation(shelf):
     for content in contents:
         assert keys(content) <= described, sorted(keys(content) - described)
     assert {"tiles", "pad_strips", "seen_in_training"} <= keys(contents[0])
+
+
+# ---- classes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf_of_classes(shelf):
+    """The same, in which FAR is milk and all else is tea, and is detected as tea."""
+    for split in ("test", "val"):
+        images = [
+            image._replace(
+                classes=tuple("milk" if tuple(box) == FAR else "tea" for box in image[2])
+            )
+            for image in labels.read_labels(shelf / f"{split}_labels.csv")
+        ]
+        labels.write_labels(images, shelf / f"{split}_labels.csv")
+        path = shelf / f"{split}_detections.json"
+        path.write_text(path.read_text().replace('"product"', '"tea"'))
+    return shelf
+
+
+def test_the_figures_of_each_class_and_which_is_taken_for_which(shelf_of_classes, tmp_path, capsys):
+    figures = evaluate(shelf_of_classes, threshold=0.3)
+    rows = figures["by_class"]
+    assert list(rows) == ["milk", "tea"]
+    # Of tea by falling score: two true positives, a false positive, and the milk.
+    assert [rows["tea"][key] for key in ("boxes", "TP", "FP", "FN", "AP50")] == [2, 2, 2, 0, 1]
+    assert [rows["milk"][key] for key in ("boxes", "TP", "FP", "FN", "AP50")] == [1, 0, 0, 1, 0]
+    assert np.isnan(rows["milk"]["precision"])
+    assert figures["mAP"] == 0.5
+    assert figures["confusion_matrix"] == {
+        "classes": ["milk", "tea"],
+        "counts": [[0, 1], [0, 2]],
+        "missed": [0, 0],
+        "background": [0, 1],
+    }
+    assert figures["errors"]["classification"]["number"] == 1
+    assert figures["errors"]["background"]["number"] == 1
+    described = set(re.findall(r"`(\w+)`", (paths.ROOT / "docs" / "evaluation.md").read_text()))
+    assert keys(figures) | keys(rows["milk"]) <= described
+
+    options = dict(files_of(shelf_of_classes, output=tmp_path / "out.json"), threshold=0.3)
+    del options["val_ground_truth"]
+    run_script(**options)
+    assert '"counts": [\n      [0, 1],\n      [0, 2]\n    ],' in (tmp_path / "out.json").read_text()
+    printed = capsys.readouterr().out
+    assert re.search(r"\nclass +products +AP50 .*\nmilk +1 +0\.0000.*\ntea +2 +1\.0000", printed)
+    assert "products detected as another class: 1: milk as tea (1)" in printed
+
+
+def test_one_class_has_no_figures_of_classes(shelf):
+    assert not {"by_class", "confusion_matrix"} & set(evaluate(shelf))
+    assert "classification" not in evaluate(shelf)["errors"]
 
 
 # ---- figures -----------------------------------------------------------------------------------
@@ -330,6 +391,7 @@ def workspace(shelf, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", shelf)
     monkeypatch.setattr(paths, "labels", lambda split: shelf / f"{split}_labels.csv")
     monkeypatch.setattr(paths, "RESULTS", shelf)
+    monkeypatch.setattr(paths, "REPORT", shelf / "report.html")
     monkeypatch.setattr(paths, "METRICS", shelf / "metrics.json")
     monkeypatch.setattr(paths, "IMAGE_TO_PRODUCTS", shelf / "counts.json")
     return shelf
@@ -364,6 +426,15 @@ def test_the_latest_evaluation_is_written_at_the_root_and_beside_the_graph(works
     printed = capsys.readouterr().out
     assert "graph: one" in printed
     assert "nets/one/metrics.json" in printed
+    assert "report" not in printed
+
+
+def test_a_report_of_an_earlier_evaluation_is_named(workspace, capsys):
+    make_graph(workspace)
+    (workspace / "report.html").touch()
+    run_script()
+    expected = "report.html is of an earlier evaluation; `make report` updates it\n"
+    assert capsys.readouterr().out.endswith(expected)
 
 
 def test_the_metrics_beside_a_shipped_graph_stay(workspace, monkeypatch):
@@ -391,7 +462,6 @@ def test_a_graph_that_changed_after_its_detections_is_refused(workspace):
     graph = make_graph(workspace)
     (graph / paths.GRAPH_FILE).write_bytes(b"trained again")
     with pytest.raises(UserError, match="has the sha256 .*Run step 08 again"):
-    monkeypatch.setattr(paths, "REPORT", shelf / "report.html")
         run_script()
     assert not (workspace / "metrics.json").exists()
 
@@ -426,15 +496,6 @@ def test_without_validation_detections_the_figures_of_the_workspace_stay(workspa
     message = r"no such file; .* Run step 08 with --labels .*val_labels.csv, or give"
     with pytest.raises(UserError, match=message):
         run_script()
-    assert "report" not in printed
-
-
-def test_a_report_of_an_earlier_evaluation_is_named(workspace, capsys):
-    make_graph(workspace)
-    (workspace / "report.html").touch()
-    run_script()
-    expected = "report.html is of an earlier evaluation; `make report` updates it\n"
-    assert capsys.readouterr().out.endswith(expected)
     assert (workspace / "metrics.json").read_text() == "old"
     assert not (workspace / "counts.json").exists()
     run_script(threshold=0.5)

@@ -13,6 +13,7 @@ from shelfdet.core.files import PathLike
 
 CHECKPOINT = "train_config.fine_tune_checkpoint"
 SHOWN_PREFIXES = 3  # checkpoints that a finding names
+CLASS_PREDICTOR = "ClassPredictor"  # in the names of variables whose shape num_classes decides
 
 
 def check(
@@ -116,12 +117,21 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
     fitting = [name for name, shape in restored.items() if stored.get(name) == shape]
     if len(fitting) == len(restored):
         return
+    others = sorted(name for name in restored if name in stored and name not in fitting)
     example = ""
-    for name in sorted(restored):
-        if name in stored and stored[name] != restored[name]:
-            example = f"; {name} is {stored[name]} there and {restored[name]} here"
-            break
-    # A few misfits are those of other predictors, which a detector for other classes has.
+    if others:
+        example = f"; {others[0]} is {stored[others[0]]} there and {restored[others[0]]} here"
+    if len(fitting) + len(others) == len(restored) and all(
+        CLASS_PREDICTOR in name for name in others
+    ):
+        findings.note(
+            CHECKPOINT,
+            found=f"the checkpoint of a detector with another number of classes{example}: "
+            f"{text.counted(len(others), 'variable')} of {len(restored)}, which predict the class, "
+            "start untrained",
+            expected="that, where the classes are others",
+        )
+        return
     report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
     part = "network" if load_all else "feature extractor"
     report(

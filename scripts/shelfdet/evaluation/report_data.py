@@ -189,7 +189,7 @@ def tables(scored: Dict[str, Any]) -> List[Table]:
     errors = scored.get("errors")
     if errors:
         rows = [
-            [kind, number(row["number"], 0), number(row["mAP_cost"], 4)]
+            [kind.replace("_", " "), number(row["number"], 0), number(row["mAP_cost"], 4)]
             for kind, row in errors.items()
         ]
         result.append(

@@ -255,7 +255,7 @@ def _breakdowns(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[
         },
         "by_box_size": breakdowns.by_box_size(matches, threshold),
         "errors": {
-            kind: {"number": errors.number, "mAP_cost": errors.mAP_cost}
+            kind.replace(" ", "_"): {"number": errors.number, "mAP_cost": errors.mAP_cost}
             for kind, errors in kinds.items()
         },
     }

@@ -358,7 +358,7 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         f"{counted(figures['FN'], 'false negative')} (FN)"
     )
     kinds = [
-        f"{error['number']} {kind} ({as_number(error['mAP_cost'])})"
+        f"{error['number']} {kind.replace('_', ' ')} ({as_number(error['mAP_cost'])})"
         for kind, error in figures["errors"].items()
     ]
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
