@@ -30,6 +30,7 @@ interrupted() {    # runs at every end
     fi
 }
 trap interrupted EXIT
+trap 'exit 130' INT
 
 step() {
     printf '\n== %s\n' "$1"

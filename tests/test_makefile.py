@@ -569,7 +569,7 @@ def test_an_interrupted_demo_says_how_it_continues(run_demo):
 
 
 @pytest.mark.parametrize("status", [1, 130])  # 130: what the scripts exit with after Ctrl-C
-def test_a_demo_that_fails_is_not_said_to_continue(run_demo, status):
+def test_a_demo_that_fails_for_another_reason_is_not_said_to_continue(run_demo, status):
     demo = run_demo(f"exit {status}")
     assert (INTERRUPTED in demo.communicate()[1]) == (status == 130)
     assert demo.returncode == status
