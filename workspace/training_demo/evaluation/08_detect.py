@@ -313,6 +313,8 @@ def print_graph(args: argparse.Namespace) -> None:
         print(
             f"  the included one: {paths.shown(own)}/ does not exist until `make export` writes it"
         )
+    else:
+        print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
 
 
 def print_report(report: str, file: Optional[TextIO] = None) -> None:
@@ -322,5 +324,3 @@ def print_report(report: str, file: Optional[TextIO] = None) -> None:
 
 if __name__ == "__main__":
     command_line.run(main)
-    else:
-        print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
