@@ -263,10 +263,10 @@ def main(argv: Optional[List[str]] = None) -> None:
     score.write_together(contents)
     for path, _ in contents:
         print(f"wrote {paths.shown(path)}")
-
-
     if args.latest and paths.REPORT.is_file():
         print(f"{paths.shown(paths.REPORT)} is of an earlier evaluation; `make report` updates it")
+
+
 def inputs_of(dataset: str, inputs: "score.Inputs") -> "score.Inputs":
     """``inputs`` with the files of a dataset of the workspace."""
     results = paths.dataset_results(dataset)
