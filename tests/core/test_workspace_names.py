@@ -1,5 +1,7 @@
 """workspace_names.py: which names there are, and what to do where one is not."""
 
+import pathlib
+
 import pytest
 
 from shelfdet.core import paths, workspace_names
@@ -23,13 +25,15 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_config_that_is_not_there(workspace):
+def test_a_config_that_is_not_there(workspace, monkeypatch):
     message = workspace_names.no_config(paths.TRAINING / "min.config")
     assert message == (
         f"{workspace}/training/min.config: no such file; expected a training config. Configs in "
         f"{workspace}/training: mine, other. Did you mean mine?"
     )
     assert workspace_names.no_config(workspace / "elsewhere" / "min.config") is None
+    monkeypatch.chdir(str(workspace))
+    assert workspace_names.no_config(pathlib.Path("training", "min.config")) == message
 
 
 def test_the_config_of_a_graph_that_was_not_exported(workspace):

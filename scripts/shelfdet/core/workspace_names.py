@@ -1,6 +1,7 @@
 """The names of configs, runs and graphs, and what to do where one of a given name is not there."""
 
 import difflib
+import os
 import pathlib
 import shlex
 from typing import Iterable, List, Optional
@@ -32,6 +33,7 @@ def make_command(target: str, name: str) -> str:
 
 def no_config(path: pathlib.Path) -> Optional[str]:
     """The message for a config that is not there; None where only its path can be wrong."""
+    path = pathlib.Path(os.path.abspath(str(path)))
     if path.name == paths.CONFIG_FILE and path.parent.parent == paths.GRAPHS:
         name = path.parent.name
         return f"{paths.shown(path)}: no such file. {no_graph(name)}"
