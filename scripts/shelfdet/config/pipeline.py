@@ -191,7 +191,7 @@ def starting_from(config: Config, start: PathLike) -> Config:
     if not checkpoint_files.is_prefix(prefix):
         near = checkpoint_files.nearest(start)
         meant = "" if near is None else f" Most likely this is meant: --start-from {near}"
-        if near is None and start.parent == paths.GRAPHS:  # as START=name of make gives it
+        if near is None and start.resolve().parent == paths.GRAPHS:  # as START=name of make gives it
             meant = f" {workspace_names.no_graph(start.name)}"
         raise UserError(
             f"--start-from {start}: {prefix}.index does not exist; expected a graph's folder as "
