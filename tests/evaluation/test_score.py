@@ -212,7 +212,7 @@ def test_one_class_has_no_figures_of_classes(shelf):
 
 
 def test_figures_at_the_threshold_that_validation_chose(shelf):
-    figures, counts = score.evaluate(inputs(shelf), resamples=20)
+    figures, counts, _ = score.evaluate(inputs(shelf), resamples=20)
     figures = score.rounded(figures)
     assert figures["threshold"] == 0.5
     assert "val_detections.json, 2 images" in figures["threshold_from"]

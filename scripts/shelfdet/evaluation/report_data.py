@@ -11,7 +11,14 @@ from shelfdet.core import boxes, drawing
 from shelfdet.core.text import counted, plural
 from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
-from shelfdet.evaluation import confusion, dimensions, matching, report_classes, scored_graph
+from shelfdet.evaluation import (
+    advice,
+    confusion,
+    dimensions,
+    matching,
+    report_classes,
+    scored_graph,
+)
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.report_table import Column, Table, number
 from shelfdet.inference import AUTO_TILES
@@ -107,7 +114,7 @@ def page_data(
         "images": image_data,
         "styles": {key: style._asdict() for key, style in styles.items()},
         "headline": headline(scored),
-        "tables": tables(scored),
+        "tables": tables(scored) + _advice_card(matches, scored, info),
         "provenance": provenance(scored, info, label_file),
     }
 
@@ -201,6 +208,17 @@ def tables(scored: Dict[str, Any]) -> List[Table]:
             }
         )
     return result
+
+
+def _advice_card(
+    matches: Sequence[Matches], scored: Dict[str, Any], info: scored_graph.Info
+) -> List[Table]:
+    """What to change, as a table of a note alone; none if there is no ground for any advice."""
+    lines = advice.advise(matches, scored["threshold"], info.get("tiles"))
+    if not lines:
+        return []
+    note = " ".join(f"{line}." for line in lines)
+    return [{"title": "Advice", "columns": [], "rows": [], "note": note}]
 
 
 def provenance(

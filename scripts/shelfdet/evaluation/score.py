@@ -5,11 +5,19 @@ import json
 import math
 import pathlib
 import re
-from typing import Any, Dict, Match, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Match, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet.core import files
 from shelfdet.core.progress import progress
-from shelfdet.evaluation import bootstrap, breakdowns, confusion, dimensions, matching, metrics
+from shelfdet.evaluation import (
+    advice,
+    bootstrap,
+    breakdowns,
+    confusion,
+    dimensions,
+    matching,
+    metrics,
+)
 from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
 from shelfdet.inference import confidence
@@ -22,10 +30,12 @@ class Evaluation(NamedTuple):
 
     figures: the content of metrics.json.
     counts: products in each image, file name -> number; None without a threshold.
+    advice: what to change, in sentences; may be empty.
     """
 
     figures: Dict[str, Any]
     counts: Optional[Dict[str, int]]
+    advice: List[str]
 
 
 def evaluate(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0) -> Evaluation:
@@ -103,7 +113,11 @@ def _evaluated(
     # Beside the test figures, to show whether the threshold suits both sets of images.
     figures["validation"] = _validation_figures(detector)
     figures.update(_breakdowns(matches, threshold.value))
-    return Evaluation(figures, count_products(matches, threshold.value))
+    return Evaluation(
+        figures,
+        count_products(matches, threshold.value),
+        advice.advise(matches, threshold.value, detector.info.get("tiles")),
+    )
 
 
 def compare(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0) -> Dict[str, Any]:

@@ -257,6 +257,8 @@ def main(argv: Optional[List[str]] = None) -> None:
             evaluation = score.evaluate(inputs, args.resamples, args.seed)
             print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
         print_classes(evaluation.figures)
+        for line in evaluation.advice:
+            print(f"advice: {line}")
         contents = outputs(args, evaluation, beside_graph)
 
     contents = [(path, content) for path, content in contents if path]
