@@ -113,6 +113,15 @@ def test_background():
     assert "images without products (EMPTY_IMAGES=keep)" in line
 
 
+def test_more_background_than_right_is_a_network_that_has_learnt_little():
+    scored = detected(PRODUCTS[:4]) + detected(moved(PRODUCTS, down=60))
+    (line,) = advice.advise(made(PRODUCTS, scored), THRESHOLD)
+    assert line.startswith(
+        "20 detections (83% of all) are where no product is labelled, more than are right (4): "
+        "train for more steps"
+    )
+
+
 def test_classes_that_are_confused():
     matches = made(
         PRODUCTS, detected(PRODUCTS), ["tea"] * 7 + ["milk"] * 13, ["milk"] * 18 + ["tea"] * 2

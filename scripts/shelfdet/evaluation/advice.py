@@ -125,11 +125,19 @@ def _background(matches: Sequence[Matches], threshold: float) -> Optional[_Advic
     if not number:
         return None
     share = number / sum(int((image.scores >= threshold).sum()) for image in matches)
+    found = f"{counted(number, 'detection')} ({share:.0%} of all) {plural(number, 'is', 'are')}"
+    right = _count(matches, matching.TRUE_POSITIVE, threshold)
+    if number > right:
+        return _Advice(
+            number,
+            f"{found} where no product is labelled, more than are right ({right}): train for more "
+            "steps, and check in the report (make report) that the products are labelled",
+        )
     return _Advice(
         number,
-        f"{counted(number, 'detection')} ({share:.0%} of all) {plural(number, 'is', 'are')} where "
-        "no product is labelled; the report shows them (make report): label those that are "
-        "products; against the others, add training images without products (EMPTY_IMAGES=keep)",
+        f"{found} where no product is labelled; the report shows them (make report): label those "
+        "that are products; against the others, add training images without products "
+        "(EMPTY_IMAGES=keep)",
     )
 
 
