@@ -4,7 +4,9 @@ import pathlib
 
 import pytest
 
+from shelfdet import UserError
 from shelfdet.core import paths, workspace_names
+from shelfdet.data import labels
 
 
 @pytest.fixture(autouse=True)
@@ -12,11 +14,14 @@ def workspace(tmp_path, monkeypatch):
     """Configs mine and other, a run of mine, and a graph other."""
     monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
     monkeypatch.setattr(paths, "GRAPHS", tmp_path / "graphs")
+    monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path / "annotations")
     for name in (
         "training/mine.config",
         "training/other.config",
         "training/mine/pipeline.config",
         "training/RUNS.md",
+        "annotations/milk/train_labels.csv",
+        "annotations/test_labels.csv",
         "graphs/other/frozen_inference_graph.pb",
         "graphs/README.md",
     ):
@@ -62,6 +67,16 @@ def test_a_run_that_is_not_there(workspace):
     )
     assert workspace_names.no_run(paths.TRAINING / "mine") is None
     assert workspace_names.no_run(workspace / "nosuch") is None
+
+
+def test_a_dataset_that_is_not_there(workspace):
+    message = f"Datasets in {workspace}/annotations: milk. Did you mean milk?"
+    assert workspace_names.no_dataset(paths.ANNOTATIONS / "mlk") == message
+    assert workspace_names.no_dataset(paths.ANNOTATIONS / "milk") is None
+    assert workspace_names.no_dataset(workspace / "mlk") is None
+    with pytest.raises(UserError) as refused:
+        labels.read_labels(paths.ANNOTATIONS / "mlk" / "val_labels.csv")
+    assert str(refused.value).endswith(message)
 
 
 def test_the_command_of_the_default_config_names_none():

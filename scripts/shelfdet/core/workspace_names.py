@@ -1,4 +1,4 @@
-"""The names of configs, runs and graphs, and what to do where one of a given name is not there."""
+"""The names of configs, runs, graphs and datasets, and what to do where one is not there."""
 
 import difflib
 import os
@@ -22,6 +22,11 @@ def runs() -> List[str]:
 def graphs() -> List[str]:
     """The names of the graphs in trained-inference-graphs/."""
     return sorted(path.parent.name for path in paths.GRAPHS.glob(f"*/{paths.GRAPH_FILE}"))
+
+
+def datasets() -> List[str]:
+    """The names of the datasets that have label files."""
+    return sorted(path.parent.name for path in paths.ANNOTATIONS.glob("*/train_labels.csv"))
 
 
 def make_command(target: str, name: str) -> str:
@@ -69,6 +74,14 @@ def no_run(run: pathlib.Path) -> Optional[str]:
         f"{paths.shown(run)}: no such run, and no config of that name. "
         f"{_those_there('Configs and runs', there, paths.TRAINING, run.name)}"
     )
+
+
+def no_dataset(folder: pathlib.Path) -> Optional[str]:
+    """What to do about the folder of a dataset that is not there; None for any other folder."""
+    folder = pathlib.Path(os.path.abspath(str(folder)))
+    if folder.parent != paths.ANNOTATIONS or folder.exists():
+        return None
+    return _those_there("Datasets", datasets(), paths.ANNOTATIONS, folder.name)
 
 
 def _those_there(what: str, names: Iterable[str], folder: pathlib.Path, wanted: str) -> str:

@@ -11,6 +11,7 @@ from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from shelfdet import UserError
+from shelfdet.core import workspace_names
 from shelfdet.core.text import PathLike, Problems
 from shelfdet.data import box_units
 from shelfdet.data.formats import labels_csv
@@ -58,9 +59,10 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
     """
     # The reader of the format would not name the command that writes label files.
     if not pathlib.Path(path).exists():
+        there = workspace_names.no_dataset(pathlib.Path(path).parent)
         raise UserError(
             f"{path}: no such file; expected a label file. `make data` writes train_labels.csv, "
-            "val_labels.csv and test_labels.csv; or check the path."
+            f"val_labels.csv and test_labels.csv; or check the path.{f' {there}' if there else ''}"
         )
     problems = Problems(path)
     images = labels_csv.read(path, problems, needs_sizes=True)
