@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import counted, plural
+from shelfdet.core.text import counted, listed, plural
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
@@ -146,9 +146,19 @@ def print_classes(
     print(f"{'class':{width}}" + "".join(f"{name:>8}" for name in paths.SPLITS))
     for name in label_map:
         print(f"{name:{width}}" + "".join(f"{count[name]:8}" for count in counts))
+    effects = {
+        "train": "training cannot learn them",
+        "val": "they have no part in the choice of checkpoint and threshold",
+        "test": "they will have no AP and no recall",
+    }
+    for split_name, count in zip(paths.SPLITS, counts):
+        missing = [name for name in label_map if not count[name]]
+        if missing:
+            print(f"no box in {split_name} of {listed(missing)}: {effects[split_name]}")
     print(
-        f"{counted(len(label_map), 'class')}: {paths.shown(path)}. The config has to name it in "
-        f"both label_map_path, and num_classes: {len(label_map)}; `make check` prints the lines"
+        f"{counted(len(label_map), 'class')}: {paths.shown(path)}. The config has to "
+        "name it as label_map_path of both input readers, and to have num_classes: "
+        f"{len(label_map)}; `make check` prints the lines"
     )
 
 

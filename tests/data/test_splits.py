@@ -303,7 +303,8 @@ class TestScript:
         out = run("--classes", "keep")
         assert object_detection_ids(label_map) == {"0": 1, "2": 2, "10": 3}
         assert re.search(r"class +train +val +test\n0 +20 +4 +12\n2 +20 +4 +12\n10 +20", out)
-        assert "both label_map_path, and num_classes: 3" in out
+        assert "both input readers, and to have num_classes: 3" in out
+        assert "no box in" not in out
         found = labels.read_labels(shelf_folder / "out" / "test_labels.csv")
         assert {image.classes for image in found} == {("10", "2", "0")}
 
@@ -313,6 +314,13 @@ class TestScript:
         assert "36 boxes were left out, of classes that were not chosen: 0 (36)" in out
         assert object_detection_ids(label_map) == {"10": 1, "2": 2}
         assert label_map_file.read_display_names(label_map) == {"10": "Ten"}
+
+        (shelf_folder / "annotations.csv").write_text("\n".join([rows[0][:-1] + "5", *rows[1:]]))
+        out = run("--classes", "keep")
+        # rows[0] is of a training image
+        assert "no box in val of 5: they have no part in the choice of checkpoint" in out
+        assert "no box in test of 5: they will have no AP and no recall" in out
+        assert "no box in train" not in out
 
         run()  # one class: the label map of other classes must not be taken for that of the labels
         assert not label_map.exists()
