@@ -220,6 +220,7 @@ def test_07_exports_the_run(workspace):
         "frozen_inference_graph.pb",
         "pipeline.config",
         "trained_on.json",
+        "label_map.pbtxt",
         "model.ckpt.index",
         "model.ckpt.data-00000-of-00001",
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -312,6 +313,27 @@ def test_a_strip_too_large_for_margins_is_refused_by_name(detect, tmp_path):
     )
     with pytest.raises(UserError, match=words + " 178 mega"):
         detect(tmp_path / "in", max_side=0, pad_strips=True)
+
+
+def test_the_label_map_beside_the_graph_names_and_counts_its_classes(
+    script, graph, tmp_path, monkeypatch
+):
+    folder = tmp_path / "graph"
+    shutil.copytree(str(graph.parent), str(folder))
+    (folder / "label_map.pbtxt").write_text(
+        "item { id: 1 name: 'tea' display_name: 'Black tea' } item { id: 2 name: 'milk' }"
+    )
+    save_image(tmp_path / "in" / "a.JPG")
+    arguments = ["--graph", folder, "--images", tmp_path / "in", "--draw", tmp_path / "drawn"]
+    arguments += ["--output", tmp_path / "out.json", "--threshold", "0.5"]
+    script("08_detect").main([str(argument) for argument in arguments])
+    (image,) = detections.read_detections(tmp_path / "out.json")
+    assert set(image.classes) == {"tea"}
+    counts = (tmp_path / "drawn" / "counts.csv").read_text().splitlines()
+    assert counts[0] == "filename,products,Black tea,milk,note"
+    assert counts[1].startswith("a.JPG,1,1,0,")
+    drawn = np.asarray(Image.open(str(tmp_path / "drawn" / "a.JPG")))
+    assert drawn.shape[0] > 300  # the legend below
 
 
 def test_a_class_that_the_label_map_lacks_is_refused(class_names, tmp_path):
