@@ -95,7 +95,7 @@ def prepare_data() -> None:
     official_test = layout.find_divided(paths.IMAGES).images["test"]
     kept = [
         image
-        for image in labels.read_labels(data_folder() / "val_labels.csv")
+        for image in labels.read_labels(paths.labels_in(data_folder(), "val"))
         if image.filename not in official_test
     ]
     labels.write_labels(kept, scored_labels())
@@ -103,7 +103,7 @@ def prepare_data() -> None:
 
 def labels_sha256() -> List[str]:
     """Hashes of the labels that choices are trained on, and of those that they are scored on."""
-    return [files.sha256(data_folder() / "train_labels.csv"), files.sha256(scored_labels())]
+    return [files.sha256(paths.labels_in(data_folder(), "train")), files.sha256(scored_labels())]
 
 
 def base_config() -> pipeline.Config:
@@ -236,7 +236,7 @@ def write_config(name: str, step_count: int) -> Tuple[pathlib.Path, Row]:
     built, network, coverage = ablation_choices.with_anchors(
         name,
         ablation_choices.config(name, base_config(), step_count, data_folder()),
-        data_folder() / "train_labels.csv",
+        paths.labels_in(data_folder(), "train"),
     )
     path = FOLDER / f"{name}.config"
     files.write_text(

@@ -107,7 +107,7 @@ def fold_data(run: pathlib.Path, fold: int, config: pathlib.Path) -> Data:
     fold_config = run / "fold.config"
     built = pipeline.with_changes(pipeline.read(config), changes)
     files.write_text(fold_config, text_format.MessageToString(built))
-    label_files = {split: data / f"{split}_labels.csv" for split in paths.SPLITS}
+    label_files = {split: paths.labels_in(data, split) for split in paths.SPLITS}
     return Data(label_files, fold_config)
 
 

@@ -206,7 +206,7 @@ def _label_files_beside(config: pipeline.Config) -> Dict[str, List[pathlib.Path]
     found: Dict[str, List[pathlib.Path]] = {split: [] for split in paths.SPLITS}
     for reader in file_checks.readers(config):
         for record in reader.fields.tf_record_input_reader.input_path:
-            path = record_checks.labels_beside(paths.ROOT / record)
+            path = paths.labels_beside(paths.ROOT / record)
             found[reader.split].append(path)
             found["test"].append(path.with_name(paths.labels("test").name))
     return {

@@ -13,7 +13,6 @@ from shelfdet.config.record_checks import (
     SplitSummary,
     joined,
     labelled_images,
-    labels_beside,
     read_record,
     record_of,
     remake,
@@ -98,7 +97,7 @@ def _check_not_empty(
                 _report_empty(
                     key + ".tf_record_input_reader.input_path", part, effect, findings.error
                 )
-    checked = {labels_beside(part.path) for parts in records.values() for part in parts}
+    checked = {paths.labels_beside(part.path) for parts in records.values() for part in parts}
     for split, summaries in label_files.items():
         for summary in summaries:
             if sum(summary.product_counts) or pathlib.Path(summary.path) in checked:
@@ -152,7 +151,7 @@ def _check_same_contents(
     by_path = {pathlib.Path(summary.path).resolve(): summary for summary in label_files}
     others = []
     for part in parts:
-        beside = by_path.pop(labels_beside(part.path).resolve(), None)
+        beside = by_path.pop(paths.labels_beside(part.path).resolve(), None)
         if beside is None:
             others.append(part)
             continue

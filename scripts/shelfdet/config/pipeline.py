@@ -166,10 +166,10 @@ def _block(config: Config, path: str) -> Any:
 
 def record_changes(folder: PathLike) -> List[Change]:
     """The changes for training and validation on the records that step 04 wrote to ``folder``."""
-    readers = (("train_input_reader", "train.record"), ("eval_input_reader[0]", "val.record"))
+    readers = (("train_input_reader", "train"), ("eval_input_reader[0]", "val"))
     changes = []
-    for reader, name in readers:
-        record = _quoted(pathlib.Path(folder).resolve() / name)
+    for reader, split in readers:
+        record = _quoted(paths.record_in(pathlib.Path(folder).resolve(), split))
         changes.append((reader, f"tf_record_input_reader {{ input_path: {record} }}"))
     return changes
 
@@ -191,7 +191,8 @@ def starting_from(config: Config, start: PathLike) -> Config:
     if not checkpoint_files.is_prefix(prefix):
         near = checkpoint_files.nearest(start)
         meant = "" if near is None else f" Most likely this is meant: --start-from {near}"
-        if near is None and start.resolve().parent == paths.GRAPHS:  # as START=name of make gives it
+        # As START=name of make gives it
+        if near is None and start.resolve().parent == paths.GRAPHS:
             meant = f" {workspace_names.no_graph(start.name)}"
         raise UserError(
             f"--start-from {start}: {prefix}.index does not exist; expected a graph's folder as "

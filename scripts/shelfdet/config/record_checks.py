@@ -72,12 +72,6 @@ class SplitSummary(NamedTuple):
         return {name for names in self.classes_by_image for name in names}
 
 
-def labels_beside(record: PathLike) -> pathlib.Path:
-    """Where the label file of a record is that step 04 wrote: beside it."""
-    record = pathlib.Path(record)
-    return record.with_name(f"{record.stem}_labels.csv")
-
-
 def remake(record: PathLike) -> str:
     """How to write a record again: the command for its folder, as the line of a finding.
 
@@ -86,7 +80,7 @@ def remake(record: PathLike) -> str:
     """
     folder = os.path.dirname(os.path.abspath(str(record)))
     dataset = paths.dataset_of(pathlib.Path(folder))
-    has_labels = labels_beside(record).is_file()
+    has_labels = paths.labels_beside(record).is_file()
     if dataset == paths.DEFAULT_DATASET:
         return f"run {STEP_04}" if has_labels else "run `make data`"
     if dataset is not None:
@@ -322,9 +316,7 @@ def _check_classes(summary: SplitSummary, label_map: LabelMap, findings: Finding
 def record_of(path: PathLike) -> pathlib.Path:
     """The record at ``path``, or the one that step 04 makes of the label file at ``path``."""
     path = pathlib.Path(path)
-    if path.name.endswith("_labels.csv"):
-        return path.with_name(path.name[: -len("_labels.csv")] + ".record")
-    return path
+    return paths.record_beside(path) or path
 
 
 def _quoted(names: List[str]) -> str:

@@ -20,6 +20,7 @@ ANNOTATIONS = WORKSPACE / "annotations"
 # folders of that name in them.
 DEFAULT_DATASET = "default"
 SPLITS = ("train", "val", "test")  # each has a label file and a TFRecord
+LABELS_ENDING = "_labels.csv"
 LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"  # of one class; included, and no step writes it
 # The label map of a dataset that keeps its classes, beside its label files (step 02)
 CLASSES_FILE = "classes.pbtxt"
@@ -90,12 +91,40 @@ def dataset_label_map(folder: pathlib.Path) -> pathlib.Path:
 
 def labels(split: str, dataset: str = DEFAULT_DATASET) -> pathlib.Path:
     """The label file of ``split``, one of SPLITS."""
-    return dataset_annotations(dataset) / f"{split}_labels.csv"
+    return labels_in(dataset_annotations(dataset), split)
 
 
 def record(split: str, dataset: str = DEFAULT_DATASET) -> pathlib.Path:
     """The TFRecord of ``split``, one of SPLITS."""
-    return dataset_annotations(dataset) / f"{split}.record"
+    return record_in(dataset_annotations(dataset), split)
+
+
+def labels_in(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """The label file of ``split`` in any folder."""
+    return folder / f"{split}{LABELS_ENDING}"
+
+
+def record_in(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """The TFRecord of ``split`` in any folder."""
+    return folder / f"{split}.record"
+
+
+def labels_beside(record_path: Union[str, pathlib.Path]) -> pathlib.Path:
+    """The label file that step 04 made a record of: beside it."""
+    record_path = pathlib.Path(record_path)
+    return labels_in(record_path.parent, record_path.stem)
+
+
+def record_beside(label_file: pathlib.Path) -> Optional[pathlib.Path]:
+    """The record that step 04 makes of a label file; None where the name is of none."""
+    if not label_file.name.endswith(LABELS_ENDING):
+        return None
+    return record_in(label_file.parent, label_file.name[: -len(LABELS_ENDING)])
+
+
+def is_shipped(folder: pathlib.Path) -> bool:
+    """Whether a graph's folder is that of an included graph."""
+    return folder.resolve() in [shipped.resolve() for shipped in SHIPPED_GRAPHS]
 
 
 def shown(path: Union[str, pathlib.Path]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, parallel, tensorflow1, tiles
+from shelfdet.core import boxes, files, parallel, paths, tensorflow1, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
@@ -106,7 +106,7 @@ def write_records(
         )
         for split in splits
     }
-    targets = [annotations / f"{split}.record" for split in splits]
+    targets = [paths.record_in(annotations, split) for split in splits]
     results = []
     # The workers are forked first: TensorFlow's threads, once imported, would not survive a fork.
     with parallel.Workers() as workers, files.replacing_together(targets) as partials:
@@ -158,7 +158,7 @@ def _read_split(
     tiling: examples.Tiling,
     dataset: str,
 ) -> _Split:
-    path = annotations / f"{split}_labels.csv"
+    path = paths.labels_in(annotations, split)
     labelled = labels.read_labels(path)
     if not any(image.classes for image in labelled):
         raise UserError(

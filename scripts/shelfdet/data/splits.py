@@ -341,7 +341,7 @@ def write(
     Raises:
       UserError: a file cannot be written.
     """
-    targets = {name: folder / f"{name}_labels.csv" for name in paths.SPLITS}
+    targets = {name: paths.labels_in(folder, name) for name in paths.SPLITS}
     classes_file = folder / paths.CLASSES_FILE
     with files.replacing_together(
         [*targets.values()] + ([classes_file] if label_map else [])

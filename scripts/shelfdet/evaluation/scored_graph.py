@@ -64,7 +64,7 @@ def metrics_beside_graph(info: Info) -> Optional[pathlib.Path]:
     folder = graph_folder(info)
     if folder is None or not (folder / paths.GRAPH_FILE).is_file():
         return None
-    if folder.resolve() in [shipped.resolve() for shipped in paths.SHIPPED_GRAPHS]:
+    if paths.is_shipped(folder):
         return None
     return folder / paths.METRICS.name
 
@@ -76,9 +76,14 @@ def datasets_not_scored(folder: pathlib.Path, scored: Sequence[str]) -> List[str
       folder: of the graph.
       scored: names of datasets.
     """
+    return [name for name in datasets(folder) if name not in (paths.DEFAULT_DATASET, *scored)]
+
+
+def datasets(folder: pathlib.Path) -> List[str]:
+    """The datasets that the graph in ``folder`` was trained on; empty where it is not noted."""
     noted = folder / paths.TRAINED_ON_FILE
     if not noted.is_file():
         return []
     used = files.read_json(noted)
     names = {name.rpartition("/")[0] for use in ("train", "val") for name in used.get(use, ())}
-    return sorted(names - {""} - set(scored))
+    return sorted(name or paths.DEFAULT_DATASET for name in names)

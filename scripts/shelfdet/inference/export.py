@@ -43,7 +43,7 @@ def check_target(target: pathlib.Path) -> None:
       UserError: the folder is that of an included graph, or holds anything but an exported graph.
     """
     target = files.restore_interrupted(target)
-    if target.resolve() in [shipped.resolve() for shipped in paths.SHIPPED_GRAPHS]:
+    if paths.is_shipped(target):
         raise UserError(
             f"{paths.shown(target)}: holds a graph that is included in this repository, which no "
             "training of yours may replace; expected a folder of your own. Export under another "

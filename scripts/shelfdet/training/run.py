@@ -154,6 +154,6 @@ def export_command(run: pathlib.Path) -> str:
     if run == paths.TRAINING / paths.DEFAULT_CONFIG.stem:
         return f"make export{newest}"
     command = f"make export CONFIG={shlex.quote(run.name)}"
-    if paths.GRAPHS / run.name in paths.SHIPPED_GRAPHS:
+    if paths.is_shipped(paths.GRAPHS / run.name):
         command += f" GRAPH=my_{run.name}"  # the included graph is not replaced
     return command + newest

@@ -83,8 +83,7 @@ def label_digests(config: pipeline.Config) -> Dict[str, Dict[str, str]]:
     digests: Dict[str, Dict[str, str]] = {}
     for split, reader in readers.items():
         for record in reader.tf_record_input_reader.input_path:
-            record_path = paths.ROOT / record
-            label_file = record_path.with_name(f"{record_path.stem}_labels.csv")
+            label_file = paths.labels_beside(paths.ROOT / record)
             if label_file.is_file():
                 digests.setdefault(split, {}).update(label_digests_in(label_file))
     return digests
