@@ -1,5 +1,8 @@
 """What a training shows: progress, and what to do when it fails."""
 
+import io
+import re
+
 import pytest
 
 from shelfdet.training import training_log
@@ -111,6 +114,23 @@ def test_the_time_of_evaluations_is_not_in_the_rate(capsys, monkeypatch):
     last = read(9000, "Saving dict for global step 11: DetectionBoxes_Precision/mAP = 0.25")
     assert "0.10 steps/s, 0:16:40 left" in last
     assert "0.10 steps/s, 0:15:00 left" in read(100, "loss = 2.5, step = 21 (100 sec)")
+
+
+def test_a_terminal_gets_a_bar_with_the_rate_and_the_loss(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    now = [0.0]
+    monkeypatch.setattr(training_log.time, "time", lambda: now[0])
+    shown = training_log.Progress(0, 111)
+    shown.read("INFO:tensorflow:loss = 9.5, step = 1\n")
+    now[0] = 100
+    shown.read("INFO:tensorflow:loss = 2.5, step = 11 (100 sec)\n")
+    shown.close()
+    assert re.search(
+        r"\rtraining: +10%\|.*\| 11/111 \[\S+, 0.10 steps/s, 0:16:40 left, loss 2.50\]",
+        terminal.getvalue(),
+    )
 
 
 def test_lines_without_progress_are_not_shown(capsys):

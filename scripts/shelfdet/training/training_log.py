@@ -159,7 +159,7 @@ class Progress:
             smoothing=0.05,
             dynamic_ncols=True,
             # tqdm's own rate would count evaluations.
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
             disable=not sys.stderr.isatty(),
         )
         self._show()
