@@ -1,11 +1,9 @@
 """Where images are found: folders of splits, one folder, ShelfImages; and what is not used."""
 
-import pathlib
-
 import pytest
 
 from shelfdet import UserError
-from shelfdet.data import layout, split_names
+from shelfdet.data import layout
 
 
 @pytest.fixture
@@ -117,53 +115,6 @@ def test_without_test_images_step_01_takes_some_and_the_others_refuse(folder, na
     assert "holds train/ (1 image" in message and "and no test/; expected train/" in message
     assert "let step 01 take them out of the training images: remove an empty test/" in message
     assert f"give --from {dataset} (make: FROM={dataset})" in message
-
-
-@pytest.mark.parametrize(
-    "name, split",
-    [
-        ("train2017", "train"),
-        ("VAL_images", "val"),
-        ("images-test", "test"),
-        ("obj_Validation_data", "val"),
-        ("train stations", None),
-        ("train_2", None),
-        ("trainval", None),
-        ("train_test", None),
-        ("data", None),
-    ],
-)
-def test_folders_are_of_a_split_by_their_whole_name(folder, name, split):
-    assert split_names.split_of_folder(name) == split
-
-
-@pytest.mark.parametrize(
-    "name, split",
-    [
-        ("instances_val2017", "val"),
-        ("annotations_train", "train"),
-        ("Test", "test"),
-        ("_annotations.coco", None),
-        ("captions_trainval", None),
-        ("train_without_test", None),
-    ],
-)
-def test_files_are_of_a_split_by_a_word_of_their_name(name, split):
-    assert split_names.split_of_name(name) == split
-
-
-@pytest.mark.parametrize(
-    "name, split",
-    [
-        ("test_labels.csv", "test"),
-        ("val_labels.csv", "val"),
-        ("train_labels.csv", "train"),
-        ("strips_labels.csv", "train"),
-        ("latest_labels.csv", "train"),
-    ],
-)
-def test_the_folder_that_is_searched_first_for_the_images_of_a_label_file(name, split):
-    assert split_names.split_of_label_file(pathlib.Path("folder", name)) == split
 
 
 def test_images_in_folders_of_shops_are_all_taken_where_there_are_no_others(folder):
