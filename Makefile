@@ -47,6 +47,9 @@ DETECT_IN = $(EVALUATION)/08_detect.py --labels $(call quoted,$(1)) $(DETECT_OPT
 # On images of which the network is certain at once, --tiles=auto changes nothing.
 PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
     $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
+# Not in the results, which `make clean` removes: a person's corrections are no results.
+PRELABEL_OPTIONS := $(call option,--prelabel,$(or $(OUTPUT),$(WORKSPACE)/prelabels)) $(call option,--format,$(FORMAT)) \
+    $(call option,--threshold,$(THRESHOLD)) $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 # --logdir is a list: NAME:FOLDER,FOLDER
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
@@ -73,7 +76,7 @@ FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANN
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo lint test data anchors check train export pretrained eval report predict tensorboard reproduce ablations label-noise bench clean
+.PHONY: help setup demo lint test data anchors check train export pretrained eval report predict prelabel tensorboard reproduce ablations label-noise bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -124,6 +127,10 @@ report: setup  ## step 10, after make eval: an HTML page of the test images with
 predict: setup  ## step 08: draw and count (IMAGES=folder CONFIG=name GRAPH=name TILES=1 PAD=1 THRESHOLD=0.5; more: docs/deployment.md)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
+
+prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder FORMAT=voc OUTPUT=folder THRESHOLD=0.5; docs/data.md)
+	$(if $(IMAGES),,$(error name the photographs: make prelabel IMAGES=folder FORMAT=voc))
+	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PRELABEL_OPTIONS)
 
 tensorboard: setup  ## show the curves of all runs in the browser, or of one (CONFIG=name or RUN_DIR=folder)
 	$(if $(call splits_logdir,$(CURVES)),$(error $(CURVES): TensorBoard takes a name with , or : apart; rename the folder))

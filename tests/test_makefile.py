@@ -22,7 +22,7 @@ FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 EVERY_VARIABLE = (
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
     "VAL_SHARE=0.1 TEST_SHARE=0.2 EXIF=x DRAW=x ANNOTATIONS=x FORMAT=x ALLOW_MISSING=1 "
-    "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1"
+    "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 OUTPUT=x"
 )
 EVERY_VARIABLE = dict(word.split("=") for word in EVERY_VARIABLE.split())
 
@@ -407,11 +407,11 @@ def test_a_flag_is_read_by_its_value(flag):
     [
         ("eval", "FROM", "data"),
         ("predict", "FROM", "data"),
-        ("anchors", "PAD", "eval predict"),
-        ("data", "PAD", "eval predict"),
-        ("eval", "THRESHOLD", "predict"),
+        ("anchors", "PAD", "eval predict prelabel"),
+        ("data", "PAD", "eval predict prelabel"),
+        ("eval", "THRESHOLD", "predict prelabel"),
         ("export", "START", "check train"),
-        ("clean", "CONFIG", "anchors check eval export predict report tensorboard train"),
+        ("clean", "CONFIG", "anchors check eval export predict prelabel report tensorboard train"),
         ("lint", "TESTS", "test"),
         ("train", "SHELF_DATA", "bench test"),
     ],

@@ -183,7 +183,7 @@ def fetch(url: str, path: pathlib.Path) -> bool:
 
 def print_images(found: "dataset.Dataset") -> None:
     """Prints how many images there are, and which are not used."""
-    from shelfdet.data import layout
+    from shelfdet.data import layout, prelabels
 
     images = found.layout.images
     if "all" in images:
@@ -200,6 +200,9 @@ def print_images(found: "dataset.Dataset") -> None:
     if len(annotations.files) == 1 and not annotations.is_one_file_an_image():
         digest = f", sha256 {files.sha256(annotations.files[0])}"
     print(f"annotations: {annotations.described()}{digest}")
+    warning = prelabels.unchanged_report(annotations.files)
+    if warning:
+        print(warning, file=sys.stderr)
 
 
 def check(found: "dataset.Dataset", args: argparse.Namespace) -> "dataset.Checked":

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 import toy_graph
 from shelfdet import UserError
 from shelfdet.core import files, paths
+from shelfdet.core.text import Problems
 from shelfdet.data import detections, labels
+from shelfdet.data.formats import voc
 from shelfdet.inference import AUTO_TILES, detector, input_images, predict, summaries
 
 BOX = (40.0, 30.0, 120.0, 150.0)
@@ -564,3 +567,51 @@ def test_boxes_of_low_scores_can_be_left_out(run_step, tmp_path):
     content = files.read_json(tmp_path / "out.json")
     assert [one["score"] for one in content["annotations"]] == [max(scores)]
     assert content["info"]["min_score"] == max(scores)
+
+
+def test_pre_labels_are_the_boxes_from_the_threshold_on(run_step, tmp_path, capsys):
+    save_image(tmp_path / "in" / "a.jpg")
+    save_image(tmp_path / "in" / "store 1" / "b.jpg")
+    target = tmp_path / "to correct"
+    options = ["--images", tmp_path / "in", "--prelabel", target, "--format", "voc"]
+    run_step(*options, "--threshold", "0.5")
+    assert sorted(path.name for path in (target / "images").iterdir()) == [
+        "a.jpg",
+        "a.xml",
+        "b.jpg",
+        "b.xml",
+    ]
+    # Of the toy graph's two boxes the whole image has a lower score.
+    read = voc.read(target / "images", Problems("x"))
+    assert [row.box_xyxy for row in read["b.jpg"].rows] == [pytest.approx(BOX, abs=2)]
+    out = capsys.readouterr().out
+    assert f"{target}: 2 boxes as voc in 2 images" in out
+    assert f"make data FROM='{target}'" in out
+    (target / "images" / "a.xml").write_text("edited")
+    run_step(*options)
+    assert "skipped 1 image whose annotations have been edited" in capsys.readouterr().out
+    assert (target / "images" / "a.xml").read_text() == "edited"
+
+
+def test_a_bad_image_is_skipped_in_pre_labels(run_step, tmp_path):
+    save_image(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "b.jpg").write_text("no image")
+    target = tmp_path / "to correct"
+    run_step("--images", tmp_path / "in", "--prelabel", target, "--format=coco", "--skip-bad")
+    assert [path.name for path in (target / "images").iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--images=x", "--prelabel=y"], "name the format of the pre-labels"),
+        (["--images=x", "--format=voc"], "name a folder for pre-labels"),
+        (["--labels=x", "--prelabel=y", "--format=voc"], "leave out --labels"),
+        (["--images=x", "--prelabel=x/y", "--format=voc"], "expected a folder elsewhere"),
+        (["--images=x", "--prelabel=y", "--format=sku110k"], "invalid choice|voc"),
+    ],
+)
+def test_wrong_options_of_pre_labels_are_refused(script, capsys, options, message):
+    with pytest.raises(SystemExit):
+        script("08_detect").main(options)
+    assert re.search(message, capsys.readouterr().err)

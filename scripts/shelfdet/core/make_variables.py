@@ -24,6 +24,7 @@ VARIABLES = {
     "--images": "IMAGES",
     "--name": "GRAPH",
     "--out-of-image": "OUT_OF_IMAGE",
+    "--prelabel": "OUTPUT",
     "--product-scale": "PRODUCT_SCALE",
     "--run-dir": "RUN_DIR",
     "--seed": "SEED",

@@ -6,7 +6,8 @@ Reads   a frozen_inference_graph.pb and, beside it, the label map of its trainin
         workspace/training_demo/images/ShelfImages/{train,test}, or all images of a folder.
 Writes  results/{val,test}_detections.json, or results/predictions.json for a folder without labels:
         COCO's layout, boxes in the pixels of the image on disk, detections of every score;
-        with --draw a folder of images with their boxes, and counts.csv in it.
+        with --draw a folder of images with their boxes, and counts.csv in it;
+        with --prelabel a folder of links to the images and annotations to correct.
 
     python workspace/training_demo/evaluation/08_detect.py \\
         --labels workspace/training_demo/annotations/test_labels.csv
@@ -19,6 +20,7 @@ EXIF orientation, and boxes and sizes are those of the rotated image.
 
 import argparse
 import pathlib
+import shlex
 import sys
 import time
 from typing import Any, Dict, List, Optional, Sequence, TextIO, Union
@@ -28,7 +30,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
-from shelfdet.data import options
+from shelfdet.data import options, prelabels
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD
 
 
@@ -37,6 +39,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     add_inputs_and_outputs(parser)
     add_detection_options(parser)
     add_drawing_options(parser)
+    add_prelabel_options(parser)
     args = parser.parse_args(argv)
     check_options(parser, args)
     args.graph_is_default = args.graph is None
@@ -126,8 +129,8 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=command_line.score,
         metavar="SCORE",
-        help="draw and count boxes from this score on (default: the one in --metrics if that is of "
-        f"this graph, else {DEFAULT_THRESHOLD})",
+        help="draw, count and write as pre-labels the boxes from this score on (default: the one "
+        f"in --metrics if that is of this graph, else {DEFAULT_THRESHOLD})",
     )
     parser.add_argument(
         "--metrics",
@@ -137,14 +140,41 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_prelabel_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prelabel",
+        **command_line.FOLDER,
+        help="write the boxes as annotations that a person corrects in a labelling tool, beside "
+        "links to the images; files that were edited since are kept",
+    )
+    parser.add_argument("--format", choices=prelabels.FORMATS, help="of the pre-labels")
+
+
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error(f"name --labels FILE, {both('--images FOLDER')}, or both")
     if args.min_score == 1:
         parser.error("--min-score 1: no box would be left; expected a score below 1")
-    if args.threshold is not None and not args.draw:
+    if args.threshold is not None and not args.draw and not args.prelabel:
         parser.error(
-            f"{both('--threshold')} is for {both('--draw')}; without it every score is kept"
+            f"{both('--threshold')} is for {both('--draw')} and {both('--prelabel')}; without them "
+            "every score is kept"
+        )
+    if args.prelabel and not args.format:
+        parser.error(
+            f"name the format of the pre-labels with {both('--format')}: "
+            f"{', '.join(prelabels.FORMATS)}"
+        )
+    if args.format and not args.prelabel:
+        parser.error(
+            f"{both('--format')} is for {both('--prelabel')}; name a folder for pre-labels"
+        )
+    if args.prelabel and args.labels:
+        parser.error(f"{both('--prelabel')} is for images without labels; leave out --labels")
+    if args.prelabel and args.images.resolve() in args.prelabel.resolve().parents:
+        parser.error(
+            f"{both(f'--prelabel {args.prelabel}')} is in {args.images}; expected a folder "
+            "elsewhere, because its links would be read as images, too"
         )
 
 
@@ -197,8 +227,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     else:
         inputs, skipped = input_images.find(args.images, without=args.draw)
         print_report(input_images.skipped_report(args.images, skipped))
-    predict.check_targets(args.output, args.draw, inputs)
     class_names = predict.read_class_names(args.label_map)
+    planned = None
+    if args.prelabel:
+        planned = plan_prelabels(args, inputs, class_names)
+        remaining = set(planned.images.values())
+        inputs = [image for image in inputs if image.path in remaining]
+    predict.check_targets(args.output, args.draw, inputs)
     print_graph(args)
     # Loads TensorFlow, which takes seconds: after the checks that need no TensorFlow.
     from shelfdet.inference import detector
@@ -218,7 +253,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"tiles: merged with NMS IoU {nms_iou.value:g} ({nms_iou.source})")
         settings = settings._replace(nms_iou=nms_iou.value)
     info = predict.describe(args.graph, args.labels, settings, inputs)
-    if args.draw:
+    if args.draw or args.prelabel:
         threshold = graph_files.choose_threshold(
             args.threshold, metrics_files(args), info["graph_sha256"], args.tiles
         )
@@ -232,6 +267,28 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         store = processed_images.temporary(args.output.parent)
     with store as processed:
         detect_and_write(args, inputs, network, class_names, settings, info, processed)
+        if planned:
+            write_prelabels(planned, processed, settings.threshold)
+
+
+def plan_prelabels(args: argparse.Namespace, inputs: Sequence[Any], class_names: Any) -> Any:
+    """The prelabels.Plan of --prelabel; prints which images are skipped."""
+    labels = [class_names.by_id[class_id] for class_id in sorted(class_names.by_id)]
+    planned = prelabels.plan(args.prelabel, args.format, labels, [image.path for image in inputs])
+    print_report(prelabels.kept_report(planned))
+    return planned
+
+
+def write_prelabels(planned: Any, processed: Any, threshold: float) -> None:
+    """Writes the pre-labels of all images that were processed, and prints what to do with them."""
+    found = (result.detections for result in processed if result.detections is not None)
+    written = prelabels.write(planned, found, threshold)
+    folder = paths.shown(planned.folder)
+    print(
+        f"{folder}: {counted(written.boxes, 'box')} as {planned.format} in "
+        f"{counted(written.images, 'image')}, for a person to correct in a labelling tool; then: "
+        f"make data FROM={shlex.quote(folder)}"
+    )
 
 
 def detect_and_write(

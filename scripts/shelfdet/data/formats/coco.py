@@ -170,8 +170,9 @@ def _annotation(row: BoxRow, annotation_id: int, image_id: int, category_id: int
     }
     if row.score is not None:
         entry["score"] = float(row.score)
-    if row.crowd:
-        entry["iscrowd"] = 1
+    else:
+        # pycocotools and Datumaro, which CVAT imports by, need these of ground truth.
+        entry.update(area=(xmax - xmin) * (ymax - ymin), iscrowd=int(row.crowd), segmentation=[])
     return entry
 
 

@@ -187,8 +187,8 @@ class ScoresInGroundTruth:
             "",
             f"{boxes} ({shown(self._first)} in {self._places[0]}), so these are detections; "
             "expected ground-truth boxes, which have none. Name the annotations; boxes that a "
-            "detector drew are ground truth only after a person has corrected those above a score "
-            f"threshold.{self._more_advice}",
+            "detector drew are ground truth only after a person has corrected them in a labelling "
+            f"tool, for which `make prelabel` writes those above a threshold.{self._more_advice}",
         )
 
 
