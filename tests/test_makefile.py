@@ -373,6 +373,7 @@ def test_the_printed_command_can_be_copied():
 FLAGS = {
     "ALLOW_MISSING": ("data", "--allow-missing"),
     "PAD": ("predict", "--pad-strips"),
+    "RESUME": ("predict", "--resume"),
     "SKIP_BAD": ("predict", "--skip-bad"),
     "UNFOLDED": ("export", "--unfolded"),
 }
