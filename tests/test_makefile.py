@@ -383,7 +383,7 @@ def test_every_flag_of_the_makefile_is_tested():
     text = (ROOT / "scripts" / "variables.mk").read_text()
     assert re.search("^FLAGS := (.*)$", text, re.MULTILINE).group(1).split() == sorted(FLAGS)
     used = re.findall(r"\$\(if \$\((\w+)\),--[a-z-]+\)", (ROOT / "Makefile").read_text())
-    assert sorted(used) == sorted(FLAGS)
+    assert set(used) == set(FLAGS)
 
 
 @pytest.mark.parametrize("flag", sorted(FLAGS))
@@ -462,7 +462,9 @@ def test_the_environment_of_other_programs_does_not_matter():
 def test_evaluation_detects_as_prediction_does(copy):
     options = ("TILES=2", "PAD=1")
     *detections, score = copy.commands("eval", *options)
-    assert [words[-2:] for words in detections] == [["--tiles=2", "--pad-strips"]] * 2
+    assert len(detections) == 2
+    for words in detections:
+        assert {"--tiles=2", "--pad-strips"} <= set(words)
     (predict,) = copy.commands("predict", "IMAGES=x", *options)
     assert {"--tiles=2", "--pad-strips"} <= set(predict)
 
