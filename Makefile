@@ -121,8 +121,8 @@ eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name G
 	$(foreach labels,$(EVALUATED_LABELS),$(call DETECT_IN,$(labels)))
 	$(EVALUATION)/09_score.py $(call option,--dataset,$(NAME)) $(call option,--graph-dir,$(GRAPH_FOLDER))
 
-report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name GRAPH=name)
-	$(EVALUATION)/10_report.py $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
+report: setup  ## step 10, after make eval: an HTML page of the test images with all errors (CONFIG=name GRAPH=name NAME=name)
+	$(EVALUATION)/10_report.py $(DATASET) $(if $(GRAPH_NAME),$(call option,--config,$(GRAPH_FOLDER)/pipeline.config))
 
 predict: setup  ## step 08: draw and count (IMAGES=folder CONFIG=name GRAPH=name TILES=1 PAD=1 THRESHOLD=0.5; more: docs/deployment.md)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))

@@ -17,6 +17,7 @@ labels=$demo/annotations
 results=$demo/results
 evaluation=workspace/training_demo/evaluation
 started=$SECONDS
+export MAKE_GOALS="data anchors train export eval report"    # this script runs them: no step names the next command
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}    # hides TensorFlow's notes on the processor
 
 if [ ! -x "$python" ]; then

@@ -39,6 +39,8 @@ $(foreach name,$(filter-out $(VALUES) $(FLAGS),$(GIVEN)),\
 # TARGET:VARIABLE, which target uses which variable, and TARGET: for each target; as the Makefile's recipes say
 USES := $(shell awk -f scripts/variables.awk Makefile)
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
+# A step ends with the next command, unless that is one of these (scripts/shelfdet/core/next_step.py).
+export MAKE_GOALS := $(GOALS)
 USED := $(foreach goal,$(GOALS),$(patsubst $(goal):%,%,$(filter $(goal):%,$(USES))))
 # $(call users,NAME): the targets that use a variable
 users = $(sort $(patsubst %:$(1),%,$(filter %:$(1),$(USES))))

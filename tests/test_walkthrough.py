@@ -116,6 +116,11 @@ def run(command, folder, status):
     return process.stdout
 
 
+def next_commands(printed):
+    """The commands with which steps end."""
+    return re.findall(r"^next: (.*)$", printed, re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     copy = Workspace(tmp_path_factory.mktemp("walkthrough"))
@@ -131,6 +136,7 @@ def test_00_draws_shelves(workspace):
 def test_01_02_and_04_make_the_data(workspace):
     printed = workspace.make("data", f"FROM={workspace.elsewhere / ODD_NAME}", "VAL_SHARE=0.3")
     assert "found 6 train and 2 test images" in printed
+    assert next_commands(printed) == ["make anchors"], "of step 04 alone"
     assert len(list(workspace.images.rglob("*.JPG"))) == 8
     train, val, test = map(workspace.boxes_per_image, ("train", "val", "test"))
     assert len(train) + len(val) == 6
@@ -185,7 +191,7 @@ def test_06_trains_with_the_edited_config(workspace):
     printed = workspace.make("train")
     assert f"training from step 0 to {FIRST_STEPS} in " in printed
     assert f"done: step {FIRST_STEPS} in workspace/training_demo/training/{NAME};" in printed
-    assert "next: make export\n" in printed
+    assert next_commands(printed) == ["make export"], "of step 06 alone"
     assert logged_steps(workspace) == [FIRST_STEPS]
 
 
@@ -215,7 +221,7 @@ def operations(graph):
 def test_07_exports_the_run(workspace):
     printed = workspace.make("export")
     assert f"trained-inference-graphs/{NAME}/frozen_inference_graph.pb: " in printed
-    assert "next: make eval\n" in printed
+    assert next_commands(printed) == ["make eval"]
     assert {path.name for path in workspace.graph.iterdir()} == {
         "frozen_inference_graph.pb",
         "pipeline.config",
@@ -239,6 +245,7 @@ def test_08_and_09_score_the_exported_graph(workspace):
     # So few steps find nothing; the figures only have to be there.
     printed = workspace.make("eval")
     assert printed.count(f"graph: {NAME}") == 3, "two of step 08, one of step 09"
+    assert next_commands(printed) == ["make report"], "of step 09 alone"
     results = workspace.training_demo / "evaluation" / "results"
     for split in ("val", "test"):
         found = json.loads((results / f"{split}_detections.json").read_text())
@@ -256,6 +263,7 @@ def test_08_and_09_score_the_exported_graph(workspace):
 def test_10_reports_on_the_exported_graph(workspace):
     printed = workspace.make("report")
     assert f"graph: {NAME}" in printed
+    assert next_commands(printed) == ["make predict IMAGES=folder"]
     report = workspace.training_demo / "evaluation" / "results" / "report.html"
     assert NAME in report.read_text()
 

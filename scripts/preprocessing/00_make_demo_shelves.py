@@ -21,7 +21,7 @@ import sys
 from typing import Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.text import counted
 
 
@@ -48,6 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         f"drew {args.train} train and {args.test} test images with "
         f"{counted(products, 'product')} in {paths.shown(args.out)}"
     )
+    next_step.show(next_step.command("data", FROM=paths.shown(args.out)))
 
 
 if __name__ == "__main__":

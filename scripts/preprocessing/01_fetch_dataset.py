@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError, data
-from shelfdet.core import command_line, files, paths
+from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, plural
 from shelfdet.data import options
@@ -153,6 +153,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"{action} into {paths.shown(args.out)}: {names}")
     else:
         print(f"all in place in {paths.shown(args.out)}")
+    next_step.show(next_step.after(argv, "data"))
 
 
 def fetch_images(url: str, folder: pathlib.Path) -> pathlib.Path:

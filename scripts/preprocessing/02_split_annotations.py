@@ -30,7 +30,7 @@ import sys
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, listed, plural
 from shelfdet.data import options
@@ -106,6 +106,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     print_overlap(len(split["test"]), splits.overlap(split))
     for line in splits.shared_report(split, image_groups):
         print(line)
+    next_step.show(next_step.after(argv, "data"))
 
 
 def print_split(

@@ -27,7 +27,7 @@ from typing import List, Optional, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError
-from shelfdet.core import command_line, files, paths
+from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.text import counted
 from shelfdet.data import options as data_options
 from shelfdet.training import options
@@ -188,6 +188,11 @@ def main(argv: Optional[List[str]] = None) -> None:
     for reason in unread:
         print(f"\nnot drawn, only its boxes: {reason}")
     print(f"\nwritten: {paths.shown(page_path)}, {paths.shown(json_path)}")
+    dropped = ["EXIF", "TILES", "SEED", "--input", "--layers", "--search-on", "--no-table"]
+    dropped += ["--no-photographs", "--repeats"]
+    if args.config != paths.DEFAULT_CONFIG:
+        dropped.append("NAME")  # the default config trains on the dataset without a name
+    next_step.show(next_step.after(argv, "train", dropped))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ import sys
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.text import counted
 from shelfdet.data import options
 
@@ -129,6 +129,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     for record in written:
         print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")
+    dropped = ["EMPTY_IMAGES", "PRODUCT_SCALE"]
+    if len(args.tiles) > 1:
+        dropped.append("TILES")  # step 03 measures one number of tiles
+    next_step.show(next_step.after(argv, "anchors", dropped))
 
 
 def description(record: "records.Written", max_side: int) -> str:

@@ -22,7 +22,7 @@ import sys
 from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.text import counted
 from shelfdet.training import options
 
@@ -61,6 +61,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     errors = checked.findings.count(findings.ERROR)
     warnings = checked.findings.count(findings.WARNING)
     print(f"{paths.shown(args.config)}: {count_text(errors, warnings)}")
+    if not errors:
+        next_step.show(next_step.after(argv, "train"))
     return 1 if errors else 0
 
 

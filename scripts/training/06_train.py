@@ -25,7 +25,7 @@ import sys
 from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.training import options
 
@@ -52,10 +52,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if repaired:
         print(repaired)
     if finished:
-        print_finished(planned, run.export_command(folder))
+        print_finished(planned)
         changes = plan.changes_after_training(planned)
         if changes:
             print(changes)
+        next_step.show(run.export_command(folder))
         return
     changes = plan.changes(planned)
     if changes:
@@ -65,15 +66,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print_start(planned, run.launcher_command(folder, planned.target, settings), run)
         run.train(folder, planned.start or 0, planned.target, settings)
     print(run.result(folder))
-    print(f"next: {run.export_command(folder)}")
+    next_step.show(run.export_command(folder))
 
 
-def print_finished(planned: Any, export_command: str) -> None:
+def print_finished(planned: Any) -> None:
     """planned: a plan.Plan."""
     print(
         f"{paths.shown(planned.run)}: the newest checkpoint of this run is already at step "
         f"{planned.start} of {planned.target} (num_steps of {paths.shown(planned.config_path)}): "
-        f"nothing is left to train.\nTo export it: {export_command}\n"
+        "nothing is left to train.\n"
         "To continue training, raise num_steps (and total_steps of a cosine schedule). To start "
         f"again, name another folder with {both('--run-dir')}."
     )

@@ -31,12 +31,11 @@ other values there.
 
 import argparse
 import pathlib
-import shlex
 import sys
 from typing import Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, files, paths
+from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.make_variables import both
 
 
@@ -116,6 +115,8 @@ def newest_whole(run_dir: pathlib.Path, which: str) -> str:
 
 
 def print_graph(graph: pathlib.Path, unfolded: bool, replaced: bool) -> None:
+    from shelfdet.evaluation import scored_graph
+
     megabytes = graph.stat().st_size / 1e6
     kind = "not folded" if unfolded else "folded"
     note = "; it replaced an older graph" if replaced else ""
@@ -123,15 +124,10 @@ def print_graph(graph: pathlib.Path, unfolded: bool, replaced: bool) -> None:
         f"{paths.shown(graph)}: {megabytes:.1f} MB, sha256 {files.sha256(graph)}; "
         f"{kind}, and tested on a noise image{note}"
     )
-    if graph.parent.parent.resolve() == paths.GRAPHS:
-        print(f"next: {eval_command(graph.parent.name)}")
-
-
-def eval_command(name: str) -> str:
-    """The `make` command that scores the graph ``name``."""
-    if name == paths.DEFAULT_CONFIG.stem:
-        return "make eval"
-    return f"make eval GRAPH={shlex.quote(name)}"
+    of_graph = next_step.of_graph(graph.parent)
+    if of_graph:
+        datasets = ",".join(scored_graph.datasets(graph.parent)) or None
+        next_step.show(next_step.command("eval", **of_graph, NAME=datasets))
 
 
 if __name__ == "__main__":

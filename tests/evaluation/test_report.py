@@ -99,6 +99,14 @@ def test_the_script_writes_the_page_and_names_the_graph(report_folder, tmp_path,
     assert "6 of 6 images" in printed
 
 
+def test_the_files_of_a_dataset_with_a_name():
+    args = load_script("10_report").parse(["--dataset", "mine"])
+    assert args.labels == paths.ANNOTATIONS / "mine" / "test_labels.csv"
+    assert args.images == paths.IMAGES / "mine" / "ShelfImages"
+    assert args.detections == paths.RESULTS / "mine" / "test_detections.json"
+    assert args.output == paths.RESULTS / "mine" / "report.html"
+
+
 # ---- the files it takes ------------------------------------------------------------------------
 
 

@@ -426,7 +426,7 @@ def test_the_latest_evaluation_is_written_at_the_root_and_beside_the_graph(works
     printed = capsys.readouterr().out
     assert "graph: one" in printed
     assert "nets/one/metrics.json" in printed
-    assert "report" not in printed
+    assert "next: make report\n" in printed
 
 
 def test_a_report_of_an_earlier_evaluation_is_named(workspace, capsys):
@@ -434,7 +434,7 @@ def test_a_report_of_an_earlier_evaluation_is_named(workspace, capsys):
     (workspace / "report.html").touch()
     run_script()
     expected = "report.html is of an earlier evaluation; `make report` updates it\n"
-    assert capsys.readouterr().out.endswith(expected)
+    assert f"{expected}next: make report\n" in capsys.readouterr().out
 
 
 def test_the_metrics_beside_a_shipped_graph_stay(workspace, monkeypatch):

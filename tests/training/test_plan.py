@@ -28,7 +28,7 @@ def test_a_run_at_its_last_step_is_finished(step_06, tmp_path, capsys):
     assert not step_06.main(["--config", str(CONFIG), "--run-dir", str(folder)])
     printed = capsys.readouterr().out
     assert f"already at step {STEPS} of {STEPS}" in printed
-    assert f"To export it: make export RUN_DIR={folder}" in printed
+    assert f"\nnext: make export RUN_DIR={folder}" in printed
 
 
 def make_run_with_another_nms(folder, step):

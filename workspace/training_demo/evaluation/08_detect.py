@@ -27,7 +27,7 @@ from typing import Any, Dict, List, Optional, Sequence, TextIO, Union
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import options, prelabels
@@ -269,6 +269,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         detect_and_write(args, inputs, network, class_names, settings, info, processed)
         if planned:
             write_prelabels(planned, processed, settings.threshold)
+    if args.labels:
+        dropped = ["--labels", "RESUME"]
+        dataset = dataset_of(args.labels)
+        next_step.show(next_step.after(argv, "eval", dropped, NAME=dataset))
 
 
 def plan_prelabels(args: argparse.Namespace, inputs: Sequence[Any], class_names: Any) -> Any:

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
-from shelfdet.core import command_line, paths
+from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.text import counted, listed
 from shelfdet.data import options
 from shelfdet.data.formats import DETECTION_FORMATS
@@ -267,6 +267,10 @@ def main(argv: Optional[List[str]] = None) -> None:
         print(f"wrote {paths.shown(path)}")
     if args.latest and paths.REPORT.is_file():
         print(f"{paths.shown(paths.REPORT)} is of an earlier evaluation; `make report` updates it")
+    # Of several datasets together there is no report.
+    if args.latest and len(by_dataset) < 2:
+        of_graph = next_step.of_graph(scored_graph.graph_folder(info))
+        next_step.show(next_step.command("report", **of_graph, NAME=next(iter(by_dataset), None)))
 
 
 def inputs_of(dataset: str, inputs: "score.Inputs") -> "score.Inputs":

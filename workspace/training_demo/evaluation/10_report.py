@@ -18,29 +18,30 @@ from typing import List, Optional
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
-from shelfdet.core import command_line, files, paths
+from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.text import counted
+from shelfdet.data import options
 
 
 def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
+    options.add_dataset(parser)
     parser.add_argument(
         "--detections",
         **command_line.FILE,
-        default=paths.RESULTS / "test_detections.json",
-        help="from step 08 (default: %(default)s)",
+        help=f"from step 08 (default: test_detections.json in {paths.RESULTS}, or in the folder of "
+        "--dataset in it)",
     )
     parser.add_argument(
         "--labels",
         **command_line.FILE,
-        default=paths.labels("test"),
-        help="of the images (default: %(default)s)",
+        help=f"of the images (default: {paths.labels('test')}, or those of --dataset)",
     )
     parser.add_argument(
         "--images",
         **command_line.FOLDER,
-        default=paths.SHELF_IMAGES,
-        help="images, or a folder with train/ and test/ (default: %(default)s)",
+        help=f"images, or a folder with train/ and test/ (default: {paths.SHELF_IMAGES}, or those "
+        "of --dataset)",
     )
     parser.add_argument(
         "--metrics",
@@ -56,8 +57,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         **command_line.FILE,
-        default=paths.REPORT,
-        help="(default: %(default)s)",
+        help=f"(default: {paths.REPORT}, or {paths.REPORT.name} in the folder of --dataset)",
     )
     parser.add_argument(
         "--max-images",
@@ -73,7 +73,13 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
         default=20,
         help="size of the file (default: %(default)s)",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    results = paths.dataset_results(args.dataset)
+    args.detections = args.detections or results / "test_detections.json"
+    args.labels = args.labels or paths.labels("test", args.dataset)
+    args.images = args.images or paths.dataset_images(args.dataset) / paths.SHELF_IMAGES_NAME
+    args.output = args.output or results / paths.REPORT.name
+    return args
 
 
 def main(argv: Optional[List[str]] = None) -> None:
@@ -95,6 +101,10 @@ def main(argv: Optional[List[str]] = None) -> None:
         f"{paths.shown(args.output)}: {built.shown} of {counted(built.images, 'image')}, "
         f"{size:.1f} MB; open it in a browser"
     )
+    graph = paths.GRAPHS / (built.graph or "")
+    if (graph / paths.GRAPH_FILE).is_file():
+        of_graph = next_step.of_graph(graph)
+        next_step.show(next_step.command("predict", IMAGES="folder", **of_graph))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""The line that names the next command: its variables are those of the run, and of the target."""
+
+import os
+import subprocess
+
+import pytest
+
+from shelfdet.core import next_step, paths
+
+ROOT = paths.ROOT
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ({}, "make eval"),
+        ({"CONFIG": "mine", "NAME": None}, "make eval CONFIG=mine"),
+        ({"CONFIG": paths.DEFAULT_CONFIG.stem, "NAME": paths.DEFAULT_DATASET}, "make eval"),
+        ({"GRAPH": "my graphs/a$b"}, "make eval GRAPH='my graphs/a$b'"),
+    ],
+)
+def test_command(values, expected):
+    assert next_step.command("eval", **values) == expected
+
+
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        ([], "make eval"),
+        (["--dataset=mine", "--tiles", "2"], "make eval NAME=mine TILES=2"),
+        (["--tiles=2", "--resume", "--pad-strips"], "make eval TILES=2 PAD=1"),
+        (["--config", str(paths.TRAINING / "mine.config")], "make eval CONFIG=mine"),
+        (["--config=elsewhere/mine.config"], "make eval CONFIG=elsewhere/mine.config"),
+        (["--graph", str(paths.GRAPHS / "one" / paths.GRAPH_FILE)], "make eval GRAPH=one"),
+        (["--graph", str(paths.GRAPHS / "v1.5")], "make eval GRAPH=v1.5"),
+        (["--quick", "--dataset=mine"], "make eval NAME=mine"),
+        # Its results are not where the target reads.
+        (["--out=elsewhere", "--dataset=mine"], None),
+    ],
+)
+def test_the_variables_are_those_of_the_run(argv, expected):
+    assert next_step.after(argv, "eval", ["RESUME", "--quick"]) == expected
+
+
+def test_further_variables():
+    assert next_step.after([], "eval", NAME="mine") == "make eval NAME=mine"
+
+
+def test_options_of_this_process(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["02_split.py", "--dataset", "mine"])
+    assert next_step.after(None, "data") == "make data NAME=mine"
+
+
+def test_a_graph_is_named_as_its_config(tmp_path):
+    assert next_step.of_graph(paths.SHIPPED_GRAPH) == {"CONFIG": paths.SHIPPED_GRAPH.name}
+    assert next_step.of_graph(paths.GRAPHS / "early") == {"GRAPH": "early"}
+    assert next_step.of_graph(tmp_path / "early") == {}
+    assert next_step.of_graph(None) == {}
+
+
+def test_the_line_is_left_out_where_make_runs_the_target_anyway(monkeypatch, capsys):
+    monkeypatch.setenv(next_step.GOALS, "data train")
+    for command in ("make train CONFIG=mine", "make export", None):
+        next_step.show(command)
+    assert capsys.readouterr().out == "next: make export\n"
+
+
+def test_make_exports_its_goals(tmp_path):
+    replaced = tmp_path / "replaced.mk"  # of two recipes for a target, make takes the second
+    replaced.write_text(f"help:\n\t@echo goals $${next_step.GOALS}\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    printed = subprocess.check_output(
+        ["make", "-f", "Makefile", "-f", str(replaced), "help"],
+        cwd=str(ROOT),
+        env=environment,
+        text=True,
+    )
+    assert printed == "goals help\n"
+
+
+def test_the_targets_use_the_variables():
+    used = subprocess.check_output(
+        ["awk", "-f", "scripts/variables.awk", "Makefile"], cwd=str(ROOT), text=True
+    ).split()
+    for target, variables in next_step.TAKEN.items():
+        assert {f"{target}:{variable}" for variable in variables} <= set(used)
+
+
+def test_a_variable_that_the_target_does_not_take_is_a_mistake_of_the_program():
+    with pytest.raises(AssertionError):
+        next_step.command("report", TILES="2")
