@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from shelfdet import UserError
 from shelfdet.data import dataset, formats, prelabels
@@ -121,6 +122,14 @@ def test_label_studio_predictions_are_no_annotations_before_a_person_submits_the
     ]
 
 
+def test_coco_s_own_api_reads_what_was_written(folder, photographs):
+    write(folder, "coco", photographs)
+    api = COCO(str(folder / "annotations.json"))
+    assert api.getCatIds(["product"]) == [1]
+    # Without "area" and "iscrowd" it raises KeyError.
+    assert len(api.getAnnIds(areaRng=[9000, 10000], iscrowd=False)) == 3
+
+
 @pytest.mark.parametrize("format", READ_AT_ONCE)
 def test_annotations_that_nobody_has_corrected_are_counted(folder, photographs, format):
     write(folder, format, photographs)
@@ -134,6 +143,17 @@ def test_annotations_that_nobody_has_corrected_are_counted(folder, photographs, 
     for path in paths[1:]:
         path.write_bytes(path.read_bytes() + b"\n")
     assert prelabels.unchanged_report(paths) == ""
+
+
+def test_step_01_warns_of_them(folder, photographs, script, tmp_path, capsys):
+    write(folder, "labelme", photographs)
+    (folder / "images" / "b.json").write_text((folder / "images" / "b.json").read_text() + " ")
+    step = script("01_fetch_dataset")
+    step.main(["--from", str(folder), "--out", str(tmp_path / "out")])
+    words = "warning: 2 of 3 files of annotations are exactly as `make prelabel` wrote them: a.json"
+    assert words in capsys.readouterr().err
+    step.main(["--out", str(tmp_path / "out")])  # the links that it has put into place
+    assert words in capsys.readouterr().err
 
 
 def test_other_annotations_are_never_called_unchanged(tmp_path):
