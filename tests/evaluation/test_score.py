@@ -119,6 +119,7 @@ NAMED = (
     "by_image_size",
     "by_box_size",
     "by_class",
+    "by_dataset",
     "rules",
     "figures",
 )
