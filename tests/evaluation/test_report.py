@@ -10,7 +10,7 @@ from report_example import THRESHOLD, build, page_data
 from conftest import load_script
 from shelfdet import UserError
 from shelfdet.core import paths
-from shelfdet.evaluation import matching, metrics, report
+from shelfdet.evaluation import advice, matching, metrics, report
 
 
 @pytest.fixture
@@ -51,6 +51,13 @@ def test_headline_and_tables_are_those_of_metrics_json(data, figures):
     (by_camera,) = [table for table in data["tables"] if table["title"] == "By camera"]
     assert [row[0] for row in by_camera["rows"]] == list(figures["by_camera"])
     assert data["cameras"] == list(figures["by_camera"])
+
+
+def test_the_advice_is_that_of_step_09(data, figures, matches):
+    lines = advice.advise(matches, figures["threshold"])
+    (card,) = [table for table in data["tables"] if table["title"] == "Advice"]
+    assert lines
+    assert card["note"] == ". ".join(lines) + "."
 
 
 def test_the_page_names_the_graph(data, report_folder):
