@@ -47,6 +47,10 @@ DETECT_IN = $(EVALUATION)/08_detect.py --labels $(call quoted,$(1)) $(DETECT_OPT
 # On images of which the network is certain at once, --tiles=auto changes nothing.
 PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call option,--threshold,$(THRESHOLD)) \
     $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
+# Labels and detections of all images of a dataset, for make suspects; not the detections that make eval scores
+OF_DATASET := $(if $(filter-out default,$(NAME)),$(NAME)/)
+DETECT_FOR_SUSPECTS = $(EVALUATION)/08_detect.py --labels $(LABELS)/$(OF_DATASET)$(1)_labels.csv \
+    --output $(RESULTS)/$(OF_DATASET)suspects/$(1)_detections.json $(DETECT_OPTIONS) $(call option,--tiles,$(TILES))$(LINE_BREAK)
 # Not in the results, which `make clean` removes: a person's corrections are no results.
 PRELABEL_OPTIONS := $(call option,--prelabel,$(or $(OUTPUT),$(WORKSPACE)/prelabels)) $(call option,--format,$(FORMAT)) \
     $(call option,--threshold,$(THRESHOLD)) $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
@@ -76,7 +80,7 @@ FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANN
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo lint test data anchors check train export pretrained eval report predict prelabel tensorboard reproduce ablations label-noise bench clean
+.PHONY: help setup demo lint test data anchors check train export pretrained eval report predict prelabel suspects tensorboard reproduce ablations label-noise bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +135,10 @@ predict: setup  ## step 08: draw and count (IMAGES=folder CONFIG=name GRAPH=name
 prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder FORMAT=voc OUTPUT=folder THRESHOLD=0.5; docs/data.md)
 	$(if $(IMAGES),,$(error name the photographs: make prelabel IMAGES=folder FORMAT=voc))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PRELABEL_OPTIONS)
+
+suspects: setup  ## steps 08, 11: labels worth a second look, the worst first (CONFIG=name GRAPH=name NAME=name TILES=2 THRESHOLD=0.5)
+	$(foreach split,train val test,$(call DETECT_FOR_SUSPECTS,$(split)))
+	$(EVALUATION)/11_suspects.py $(DATASET) $(call option,--threshold,$(THRESHOLD))
 
 tensorboard: setup  ## show the curves of all runs in the browser, or of one (CONFIG=name or RUN_DIR=folder)
 	$(if $(call splits_logdir,$(CURVES)),$(error $(CURVES): TensorBoard takes a name with , or : apart; rename the folder))

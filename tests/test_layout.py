@@ -32,6 +32,7 @@ STEPS = {
     "08_detect",
     "09_score",
     "10_report",
+    "11_suspects",
 }
 
 # Data flows down this list: a module imports its own layer and the layers below it.
