@@ -80,7 +80,7 @@ FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANN
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo lint test data anchors check train export pretrained eval report predict prelabel suspects tensorboard reproduce ablations label-noise bench clean
+.PHONY: help setup demo lint test data anchors config check train export pretrained eval report predict prelabel suspects tensorboard reproduce ablations label-noise bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name CLA
 anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name NAME=name TILES=2 EXIF=apply)
 	$(PREPROCESSING)/03_estimate_anchors.py $(DATASET) $(call option,--config,$(CONFIG_FILE)) $(call option,--exif,$(EXIF)) \
 	    $(call option,--tiles,$(TILES))
+
+config: setup  ## write training/NAME.config for your dataset, to be edited (CONFIG=name or NAME=name MINUTES=60 STEPS=2800)
+	$(TRAINING)/write_config.py $(call option,--config,$(CONFIG)) $(DATASET) $(call option,--minutes,$(MINUTES)) \
+	    $(call option,--steps,$(STEPS)) $(if $(OVERWRITE),--overwrite)
 
 check: setup  ## step 05: find mistakes in a config (CONFIG=name RUN_DIR=folder START=graph)
 	$(TRAINING)/05_check_config.py $(TRAIN_OPTIONS)

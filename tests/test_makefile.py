@@ -372,6 +372,7 @@ def test_the_printed_command_can_be_copied():
 
 FLAGS = {
     "ALLOW_MISSING": ("data", "--allow-missing"),
+    "OVERWRITE": ("config", "--overwrite"),
     "PAD": ("predict", "--pad-strips"),
     "RESUME": ("predict", "--resume"),
     "SKIP_BAD": ("predict", "--skip-bad"),
@@ -415,7 +416,7 @@ def test_a_flag_is_read_by_its_value(flag):
         (
             "clean",
             "CONFIG",
-            "anchors check eval export predict prelabel report suspects tensorboard train",
+            "anchors check config eval export predict prelabel report suspects tensorboard train",
         ),
         ("lint", "TESTS", "test"),
         ("train", "SHELF_DATA", "bench test"),

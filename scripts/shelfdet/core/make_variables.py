@@ -22,6 +22,7 @@ VARIABLES = {
     "--graph": "GRAPH",
     "--graph-dir": "GRAPH",
     "--images": "IMAGES",
+    "--minutes": "MINUTES",
     "--name": "GRAPH",
     "--out-of-image": "OUT_OF_IMAGE",
     "--prelabel": "OUTPUT",
@@ -30,6 +31,7 @@ VARIABLES = {
     "--seed": "SEED",
     "--split": "SPLIT",
     "--start-from": "START",
+    "--steps": "STEPS",
     "--test-share": "TEST_SHARE",
     "--threshold": "THRESHOLD",
     "--tiles": "TILES",
@@ -38,6 +40,7 @@ VARIABLES = {
 # Those of options without a value; 1 turns them on.
 FLAGS = {
     "--allow-missing": "ALLOW_MISSING",
+    "--overwrite": "OVERWRITE",
     "--pad-strips": "PAD",
     "--resume": "RESUME",
     "--skip-bad": "SKIP_BAD",

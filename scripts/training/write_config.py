@@ -1,0 +1,122 @@
+#!/usr/bin/env python
+"""Writes a training config for your dataset, to be edited by hand.
+
+Reads   the records, label files and label map of the dataset (`make data`)
+Writes  workspace/training_demo/training/NAME.config
+
+Input size, feature maps and anchors come from the boxes in the training record: of all networks
+whose anchors, one per cell, cover the products best, the one of fewest operations. The number of
+steps comes from --minutes: a few steps are trained, and timed. Every value has a comment.
+
+    python scripts/training/write_config.py --config mine
+    python scripts/training/write_config.py --dataset sku110k --minutes 30
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any, Optional, Sequence
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
+from shelfdet import UserError
+from shelfdet.core import command_line, files, next_step, paths
+from shelfdet.core.make_variables import both
+from shelfdet.data import options
+
+TRAIN = pathlib.Path(__file__).with_name("06_train.py")
+EVALUATION_SHARE = 0.1  # of the minutes, for evaluations on validation and for checkpoints
+LEAST_STEPS = 100
+LOG_LINES_SHOWN = 12
+
+
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = command_line.make_parser(__doc__)
+    parser.add_argument(
+        "--config", metavar="NAME", help="name of the new config (default: that of the dataset)"
+    )
+    options.add_dataset(parser)
+    command_line.add_positive(parser, "--minutes", 60, "of the training on this machine")
+    parser.add_argument(
+        "--steps",
+        type=command_line.positive,
+        metavar="N",
+        help="length of the training, in place of --minutes: nothing is timed",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a config of this name, with your edits"
+    )
+    command_line.add_seed(parser, "of the search for anchors")
+    args = parser.parse_args(argv)
+    if args.config is None and args.dataset == paths.DEFAULT_DATASET:
+        parser.error(
+            f"name the config with {both('--config')}, or a dataset with {both('--dataset')}"
+        )
+    args.config = args.config or args.dataset
+    return args
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    args = parse(argv)
+    from shelfdet.config import writing
+
+    writing.check_name(args.config)
+    target = paths.TRAINING / f"{args.config}.config"
+    if target.exists() and not args.overwrite:
+        raise UserError(
+            f"{paths.shown(target)}: is already there; expected a new name, so that no edits are "
+            f"lost. Give another {both('--config')}, or {both('--overwrite')}."
+        )
+    dataset = writing.read_dataset(args.dataset)
+    network = writing.choose_network(dataset, args.seed)
+    print("\n".join(writing.summary_lines(dataset, network)), flush=True)
+    if args.steps:
+        num_steps, duration = args.steps, ""
+    else:
+        seconds = time_steps(args.config, dataset, network, writing)
+        num_steps = steps_for(args.minutes, seconds)
+        duration = f"About {args.minutes} minutes at {seconds:.2f} s a step."
+        print(f"{num_steps} steps in about {args.minutes} minutes: {seconds:.2f} s a step")
+    start = paths.SHIPPED_GRAPH.name
+    text = writing.config_text(args.config, dataset, network, num_steps, duration, start)
+    files.write_text(target, text)
+    print(f"written: {paths.shown(target)}")
+    next_step.show(next_step.command("train", CONFIG=args.config, START=start))
+
+
+def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> float:
+    """Trains a few steps in a temporary folder: seconds per step. writing: the module."""
+    from shelfdet.training import run, timing
+
+    steps = timing.STEPS_BEFORE + timing.STEPS_TIMED
+    print(f"timing {steps} steps of training; a minute or two", flush=True)
+    with tempfile.TemporaryDirectory(prefix="timing-") as folder:
+        config = pathlib.Path(folder) / f"{name}.config"
+        config.write_text(writing.config_text(name, dataset, network, steps), encoding="utf-8")
+        run_folder = pathlib.Path(folder) / "run"
+        command = [sys.executable, str(TRAIN), "--config", str(config)]
+        ended = subprocess.run(
+            command + ["--run-dir", str(run_folder), "--eval-seconds", "1000000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        log = run_folder / run.LOG_FILE
+        seconds = timing.seconds_per_step(log) if log.is_file() else None
+        if ended.returncode or seconds is None:
+            output = ended.stdout.decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+            raise UserError(
+                f"{TRAIN.name}: failed while its steps were timed, with status "
+                f"{ended.returncode}. Its output ended:\n" + "\n".join(output)
+            )
+    return seconds
+
+
+def steps_for(minutes: int, seconds: float) -> int:
+    """The number of steps, in whole hundreds, that a training of ``minutes`` has time for."""
+    possible = minutes * 60 * (1 - EVALUATION_SHARE) / seconds
+    return max(LEAST_STEPS, int(possible // 100) * 100)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

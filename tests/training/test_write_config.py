@@ -1,0 +1,51 @@
+"""The script that writes a config: names, steps for the time there is, and no edit is lost."""
+
+import pytest
+
+from shelfdet import UserError
+from shelfdet.config import writing
+from shelfdet.core import paths
+
+
+@pytest.fixture
+def step(script, tmp_path, monkeypatch):
+    """The script with a training folder of its own, without reading or searching anything."""
+    monkeypatch.setattr(paths, "TRAINING", tmp_path)
+    monkeypatch.setattr(writing, "read_dataset", lambda name: name)
+    monkeypatch.setattr(writing, "choose_network", lambda dataset, seed: "network")
+    monkeypatch.setattr(writing, "summary_lines", lambda *_: ["summary"])
+    monkeypatch.setattr(writing, "config_text", lambda *values: f"{values}")
+    return script("write_config")
+
+
+def test_the_config_has_the_name_of_the_dataset_or_its_own(step, tmp_path):
+    step.main(["--dataset", "sku", "--steps", "300"])
+    assert (tmp_path / "sku.config").read_text().startswith("('sku', 'sku', 'network', 300, ''")
+    step.main(["--config", "mine", "--dataset", "sku", "--steps", "300"])
+    assert (tmp_path / "mine.config").read_text().startswith("('mine', 'sku', 'network', 300, ''")
+    step.main(["--config", "own", "--steps", "300"])
+    assert (tmp_path / "own.config").read_text().startswith("('own', 'default', 'network'")
+
+
+def test_a_config_that_is_there_is_kept(step, tmp_path):
+    (tmp_path / "mine.config").write_text("edited")
+    with pytest.raises(UserError, match="mine.config: is already there; .* OVERWRITE=1"):
+        step.main(["--config", "mine", "--steps", "300"])
+    assert (tmp_path / "mine.config").read_text() == "edited"
+    step.main(["--config", "mine", "--steps", "300", "--overwrite"])
+    assert (tmp_path / "mine.config").read_text() != "edited"
+
+
+def test_a_config_needs_a_name(step, capsys):
+    with pytest.raises(SystemExit):
+        step.main([])
+    assert "name the config with --config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    # By hand: 60 minutes less a tenth are 3240 s.
+    "minutes, seconds, steps",
+    [(60, 1.0, 3200), (60, 0.5, 6400), (1, 1.0, 100)],
+)
+def test_as_many_steps_as_there_is_time_for(step, minutes, seconds, steps):
+    assert step.steps_for(minutes, seconds) == steps
