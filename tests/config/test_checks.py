@@ -651,7 +651,7 @@ def test_a_run_folder_or_a_record_that_tensorflow_reads_as_a_pattern(root):
     path = root / "a.config"
     path.write_text(TEXT.replace(f"{ANNOTATIONS}/train.record", "a[1]/train.record"))
     checked = checks.check_config(path, {}, root, run=folder)
-    for key in (TRAIN_RECORDS, "run folder (--run-dir)"):
+    for key in (TRAIN_RECORDS, "run folder --run-dir (make: RUN_DIR=)"):
         found = findings_at(checked, key)[0]
         assert "'[' in the path; TensorFlow reads it as a pattern" in found.found
         assert found.expected == "a path without any of * ? [ \\"

@@ -441,7 +441,7 @@ def test_the_real_dataset_whose_images_are_missing(shelf_data_original, grocery)
     )
     assert len(images) == 16
     assert "338 annotated images do not exist; their 12754 boxes were left out" in grocery.lines[0]
-    assert "and 328 more" in grocery.lines[0] and "flag 3: 2" in grocery.lines[1]
+    assert "and 328 more" in grocery.lines[0] and "orientation 3: 2" in grocery.lines[1]
 
 
 # --- sizes --------------------------------------------------------------------------------------
