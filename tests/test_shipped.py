@@ -8,7 +8,9 @@ from conftest import ROOT, load_script
 from shelfdet.core import files, paths
 from shelfdet.evaluation import scored_graph
 
-GRAPHS = {graph.name: graph for graph in paths.SHIPPED_GRAPHS}
+# The detectors of the Grocery Dataset, scored on its test images alone
+GRAPHS = {graph.name: graph for graph in (paths.SHIPPED_GRAPH, paths.SHIPPED_FAST_GRAPH)}
+PRODUCTS = paths.SHIPPED_PRODUCTS_GRAPH
 SHIPPED = paths.SHIPPED_GRAPH.name
 # Builds of TensorFlow and processors differ in the last digits of a score: tolerances for that.
 SHARES = dict.fromkeys(("mAP", "precision", "recall", "f1", "AP", "AP75", "threshold"), 0.002)
@@ -35,14 +37,24 @@ def test_metrics_are_of_the_shipped_graph_and_config(name):
     assert figures["labels_sha256"] == shipped_metrics()["labels_sha256"]
 
 
-@pytest.mark.parametrize("name", sorted(GRAPHS))
-def test_the_shipped_graph_is_folded(name):
+@pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
+def test_the_shipped_graph_is_folded(graph):
     import tensorflow as tf
 
     definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString((GRAPHS[name] / paths.GRAPH_FILE).read_bytes())
+    definition.ParseFromString((graph / paths.GRAPH_FILE).read_bytes())
     operations = {node.op for node in definition.node}
     assert not operations & {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"}
+
+
+def test_metrics_of_the_detector_of_any_products_are_of_its_graph_and_of_both_datasets():
+    figures = read(PRODUCTS / paths.METRICS.name)
+    assert figures["graph_sha256"] == files.sha256(PRODUCTS / paths.GRAPH_FILE)
+    assert figures["config_sha256"] == files.sha256(PRODUCTS / paths.CONFIG_FILE)
+    assert figures["tiles"] == "auto"
+    apart = figures["by_dataset"]
+    assert {name: part["images"] for name, part in apart.items()} == {"default": 71, "sku110k": 57}
+    assert apart["default"]["labels_sha256"] == shipped_metrics()["labels_sha256"]
 
 
 # ---- the latest evaluation at the root ---------------------------------------------------------

@@ -62,3 +62,12 @@ def test_nothing_found_at_all_is_uncertain():
     found = Detections("a.jpg", (200, 200), np.zeros((0, 4)), np.zeros(0), ())
     image = summaries.summarise(ImageResult("a.jpg", found, 1, None), 0.5)
     assert summaries.note(image, VALIDATED) == "uncertain"
+
+
+def test_what_was_tried_is_not_advised_but_a_graph_of_more_products_is():
+    images = [summary("small.jpg", 0.7, side=10), summary("strip.jpg", 0.75, size_wh=(500, 200))]
+    report = summaries.confidence_report(
+        images, VALIDATED, padded=True, tiled=True, other_graph="products"
+    )
+    assert "pad" not in report and "tiles" not in report
+    assert "more kinds of products: `make predict GRAPH=products`" in report

@@ -149,9 +149,20 @@ def note(image: Summary, validated: Optional[confidence.Validated]) -> str:
 
 
 def confidence_report(
-    summaries: Sequence[Summary], validated: Optional[confidence.Validated]
+    summaries: Sequence[Summary],
+    validated: Optional[confidence.Validated],
+    padded: bool = False,
+    tiled: bool = False,
+    other_graph: Optional[str] = None,
 ) -> str:
-    """How many images the detector is unusually uncertain of, and what to do; empty for none."""
+    """How many images the detector is unusually uncertain of, and what to do; empty for none.
+
+    Args:
+      summaries: of all images.
+      validated: the detector's validation images; None where nothing is known of them.
+      padded, tiled: whether strips had margins, and tiles were tried; neither is advised then.
+      other_graph: name of a graph that knows more kinds of products; None if there is none.
+    """
     readable = [image for image in summaries if image.size_wh is not None]
     notes = [note(image, validated) for image in readable]
     uncertain = [image for image, reason in zip(readable, notes) if reason]
@@ -166,12 +177,17 @@ def confidence_report(
     ]
     strips = sum(reason.endswith(STRIP) for reason in notes)
     small = sum(reason.endswith(SMALL) for reason in notes)
-    if strips:
+    if strips and not padded:
         lines.append(f"  {text.counted(strips, 'image')} of one shelf row: {both('--pad-strips')}")
-    if small:
+    if small and not tiled:
         lines.append(
             f"  products are smaller than in validation in {text.counted(small, 'image')}: "
             f"{both('--tiles auto')}"
+        )
+    if other_graph:
+        lines.append(
+            "  a graph that was trained on more kinds of products: "
+            f"`make predict GRAPH={other_graph}`"
         )
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "

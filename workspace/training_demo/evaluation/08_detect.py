@@ -344,7 +344,15 @@ def detect_and_write(
             class_names.shown,
         )
         print_report(drawings.counts_report(counts))
-        print_report(summaries.confidence_report(images, validated))
+        print_report(
+            summaries.confidence_report(
+                images,
+                validated,
+                padded=args.pad_strips,
+                tiled=args.tiles != 1,
+                other_graph=graph_of_more_products(args.graph),
+            )
+        )
     if args.tiles == AUTO_TILES:
         print(summaries.tiles_report(images))
     print_report(summaries.exif_report(images, args.exif))
@@ -376,6 +384,12 @@ def print_graph(args: argparse.Namespace) -> None:
         )
     else:
         print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
+
+
+def graph_of_more_products(graph: pathlib.Path) -> Optional[str]:
+    """The included graph that was trained on the most kinds of products, if it is another one."""
+    other = paths.SHIPPED_PRODUCTS_GRAPH
+    return None if graph.resolve().parent == other.resolve() else other.name
 
 
 def print_report(report: str, file: Optional[TextIO] = None) -> None:
