@@ -80,3 +80,8 @@ def test_the_metrics_of_the_graph_count(tmp_path):
     assert graph_files.validated(files, "a") == Validated(0.5 - 1e-6, (0.1, 0.2))
     assert graph_files.validated(files, "b") is None
     assert graph_files.validated(files, "c") is None
+
+
+def test_a_certain_image_is_never_below_those_of_validation():
+    stated = {"lowest_confidence": 0.97, "product_scales": [0.1, 0.2]}
+    assert confidence.read(stated).lowest_confidence == confidence.CERTAIN == 0.85

@@ -49,7 +49,7 @@ def test_uncertain_images_are_named_with_the_reason_and_the_remedy():
     assert notes == ["", "uncertain", "uncertain: small products", "uncertain: strip"]
     assert summaries.confidence_report(images, VALIDATED).splitlines() == [
         "counts are unreliable in 3 of 4 images: confidence 0.70 (median), expected at least 0.80 "
-        "as in all validation images of this graph",
+        "as in the validation images of this graph",
         "  they are: other.jpg, small.jpg, strip.jpg",
         "  1 image of one shelf row: --pad-strips (make: PAD=1)",
         "  products are smaller than in validation in 1 image: --tiles auto (make: TILES=auto)",

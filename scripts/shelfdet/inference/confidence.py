@@ -14,13 +14,16 @@ from shelfdet.core import boxes, tiles
 
 # Of the median scales of the validation images: the range that a new image is compared with.
 SCALE_PERCENTILES = (5, 95)
+# The confidence from which an image needs no tiles and is never called uncertain. All validation
+# images of ssd_inception_v2_shelf are above it.
+CERTAIN = 0.85
 ROUNDING = 1e-6  # of the figures in metrics.json
 
 
 class Validated(NamedTuple):
     """What a detector's validation images had in common.
 
-    lowest_confidence: of all of them.
+    lowest_confidence: of all of them, but at most CERTAIN: of a few easy images the lowest is high.
     scales: SCALE_PERCENTILES of their median product scales (see ``core.tiles``).
     """
 
@@ -75,4 +78,4 @@ def read(validation: Any) -> Optional[Validated]:
     except (KeyError, TypeError, ValueError):
         return None
     # metrics.json has rounded it, which must not put the image that it is of below it.
-    return Validated(lowest - ROUNDING, (low, high))
+    return Validated(min(lowest - ROUNDING, CERTAIN), (low, high))

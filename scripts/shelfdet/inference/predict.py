@@ -34,9 +34,6 @@ from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 Size = Tuple[int, int]  # (width, height) in pixels
 
 MOST_AUTO_TILES = 4
-# The confidence of an image from which more tiles are not tried. All validation images of
-# ssd_inception_v2_shelf are above it.
-CERTAIN = 0.85
 
 
 class ClassNames(NamedTuple):
@@ -367,7 +364,7 @@ def _run_auto(
     found = run_network(whole.framed)
     highest = confidence.confidence(found[1])
     best = _Raw(whole, *found, 1)
-    if highest >= CERTAIN:
+    if highest >= confidence.CERTAIN:
         return best
     # Decoded once more, because most images need no tiles and decode faster at a small size.
     large = _prepare(path, settings, MOST_AUTO_TILES)

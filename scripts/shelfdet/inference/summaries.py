@@ -172,7 +172,7 @@ def confidence_report(
     lines = [
         f"counts are unreliable in {len(uncertain)} of {text.counted(len(readable), 'image')}: "
         f"confidence {median:.2f} (median), expected at least {validated.lowest_confidence:.2f} "
-        "as in all validation images of this graph",
+        "as in the validation images of this graph",
         f"  they are: {text.listed(image.filename for image in uncertain)}",
     ]
     strips = sum(reason.endswith(STRIP) for reason in notes)
