@@ -260,14 +260,14 @@ def dark_share(png):
 
 def test_a_screenshot_shows_the_images(browser, report_folder, tmp_path):
     """As a program takes it, once the page has loaded; frames without an image are dark."""
-    picture = tmp_path / "page.png"
+    screenshot = tmp_path / "page.png"
     subprocess.run(
-        ["chromium", *CHROMIUM_FLAGS[:-1], "--window-size=1300,2600", f"--screenshot={picture}"]
+        ["chromium", *CHROMIUM_FLAGS[:-1], "--window-size=1300,2600", f"--screenshot={screenshot}"]
         + [(report_folder / "report.html").as_uri()],
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    assert dark_share(picture) < 0.1
+    assert dark_share(screenshot) < 0.1
 
 
 def test_images_out_of_sight_are_printed_with_the_boxes_of_the_threshold(page):

@@ -16,7 +16,7 @@ from shelfdet.core import parallel
 from shelfdet.data import images
 from shelfdet.data.labels import LabelledImage
 
-MOST_IMAGES = 48  # that are looked at
+MOST_IMAGES = 48  # that are examined
 FEWEST_IMAGES = 5  # a report on fewer is chance
 MAX_SIDE = 512  # to which images are shrunk
 TOLERANCE = 3  # how far from its edge the border of a box may be, in pixels of the shrunk image
@@ -59,7 +59,7 @@ def report(
     there is no product.
 
     Args:
-      labelled: the labelled images; some of them are looked at.
+      labelled: the labelled images; some of them are examined.
       image_paths: file name to path.
       exif: as in ``images.load``.
 

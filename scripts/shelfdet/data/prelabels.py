@@ -74,7 +74,7 @@ def is_one_file_an_image(format: str) -> bool:
 def plan(
     folder: pathlib.Path, format: str, labels: Sequence[str], image_paths: Iterable[pathlib.Path]
 ) -> Plan:
-    """Checks, before detection, that pre-labels can be written and replace nobody's work.
+    """Checks, before detection, that pre-labels can be written without replacing edited files.
 
     Args:
       folder: for the pre-labels; new, empty, or with earlier ones of this format.
