@@ -14,8 +14,8 @@ from typing import Iterable, List, NamedTuple, Optional, Tuple
 import numpy as np
 import scipy.optimize
 
-from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
+from shelfdet.data.splitting import splits
 
 MIN_BOXES = 10  # in an image; a fit to fewer follows their noise
 ITERATIONS = 12

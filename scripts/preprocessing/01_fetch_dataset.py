@@ -39,7 +39,8 @@ from shelfdet.core.text import counted, plural
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import dataset, groups
+    from shelfdet.data import dataset
+    from shelfdet.data.splitting import groups
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -91,7 +92,8 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import dataset, layout, placement, splits
+    from shelfdet.data import dataset, layout, placement
+    from shelfdet.data.splitting import splits
 
     # os.path, because pathlib raises PermissionError where a folder cannot be entered.
     if os.path.isfile(str(args.out)):
@@ -225,7 +227,7 @@ def check(found: "dataset.Dataset", args: argparse.Namespace) -> "dataset.Checke
 
 
 def print_groups(image_groups: "groups.Groups") -> None:
-    from shelfdet.data import groups
+    from shelfdet.data.splitting import groups
 
     for line in groups.described(image_groups):
         print(line)

@@ -36,7 +36,8 @@ from shelfdet.core.text import counted, listed, plural
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import labels, splits
+    from shelfdet.data import labels
+    from shelfdet.data.splitting import splits
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -73,7 +74,9 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import box_edges, dataset, groups, layout, splits
+    from shelfdet.data import dataset, layout
+    from shelfdet.data.checks import box_edges
+    from shelfdet.data.splitting import groups, splits
 
     found = dataset.find_placed(args.images, args.annotations, args.format)
     for line in layout.unused_report(found.layout):
@@ -117,7 +120,7 @@ def print_split(
     written: Dict[str, pathlib.Path],
 ) -> None:
     """Prints where each split comes from, and its size."""
-    from shelfdet.data import splits
+    from shelfdet.data.splitting import splits
 
     if args.split == "grouped":
         for name in paths.SPLITS:
@@ -140,7 +143,7 @@ def print_classes(
     path: pathlib.Path,
 ) -> None:
     """Prints the number of boxes of each class in each split, and what a config has to state."""
-    from shelfdet.data import splits
+    from shelfdet.data.splitting import splits
 
     counts = [splits.class_counts(split[name], labelled) for name in paths.SPLITS]
     width = max(map(len, label_map)) + 2

@@ -7,7 +7,8 @@ import pytest
 from made_shelves import shelf
 from PIL import Image, ImageDraw
 
-from shelfdet.data import box_edges, labels
+from shelfdet.data import labels
+from shelfdet.data.checks import box_edges
 
 WIDTH, HEIGHT = 480, 360
 

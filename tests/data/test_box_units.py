@@ -5,9 +5,9 @@ import pytest
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems
-from shelfdet.data import box_units
-from shelfdet.data.box_checks import BoxChecker
-from shelfdet.data.box_units import ImageRows
+from shelfdet.data.checks import box_units
+from shelfdet.data.checks.box_checks import BoxChecker
+from shelfdet.data.checks.box_units import ImageRows
 from shelfdet.data.classes import ONE_CLASS
 from shelfdet.data.formats import BoxRow
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.data import annotation_files, dataset, formats, groups, layout, splits
+from shelfdet.data import annotation_files, dataset, formats, layout
 from shelfdet.data.classes import ONE_CLASS
+from shelfdet.data.splitting import groups, splits
 
 GROCERY_NAMES = [
     f"C{camera}_P01_N{rank}_S2_1.JPG" for camera in range(1, 4) for rank in range(1, 119)

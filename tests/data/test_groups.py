@@ -6,7 +6,7 @@ import pytest
 from made_shelves import shelf_image
 from PIL import Image
 
-from shelfdet.data import groups, splits
+from shelfdet.data.splitting import groups, splits
 
 HASH = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 

@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from shelfdet.data import names
+from shelfdet.data.checks import names
 from shelfdet.data.formats import ImageBoxes
 
 

@@ -7,7 +7,7 @@ import pytest
 from made_shelves import shelf_image
 from PIL import Image, ImageEnhance
 
-from shelfdet.data import near_duplicates, splits
+from shelfdet.data.splitting import near_duplicates, splits
 
 
 def margins(image, left, top, right, bottom):

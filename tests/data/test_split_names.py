@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from shelfdet.data import split_names
+from shelfdet.data.splitting import split_names
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import dataset, formats, groups, labels, splits
+from shelfdet.data import dataset, formats, labels
 from shelfdet.data import label_map as label_map_file
 from shelfdet.data.classes import ONE_CLASS
 from shelfdet.data.formats import labels_csv
+from shelfdet.data.splitting import groups, splits
 
 NAME = "C{}_P{:02d}_N1_S{}_{}.JPG"
 

@@ -5,8 +5,9 @@ from annotation_samples import voc, write_file
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.data import dataset, stated_splits
+from shelfdet.data import dataset
 from shelfdet.data.classes import ONE_CLASS
+from shelfdet.data.splitting import stated_splits
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage
 from shelfdet.core import paths
-from shelfdet.data import images, splits, synthetic
+from shelfdet.data import images, synthetic
+from shelfdet.data.splitting import splits
 
 TRAIN, TEST = 5, 2
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems
-from shelfdet.data import image_checks, labels, validation
+from shelfdet.data import labels
+from shelfdet.data.checks import image_checks, validation
 from shelfdet.data.classes import ONE_CLASS, ClassChoice
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems
-from shelfdet.data import box_units
+from shelfdet.data.checks import box_units
 from shelfdet.data.formats import recognition, yolo
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
 

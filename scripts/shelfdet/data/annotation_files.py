@@ -10,8 +10,9 @@ from shelfdet import UserError
 from shelfdet.core.make_variables import both
 from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed
-from shelfdet.data import formats, layout, split_names, yaml_folders
+from shelfdet.data import formats, layout, yaml_folders
 from shelfdet.data.formats import class_names, recognition
+from shelfdet.data.splitting import split_names
 
 # What step 01 calls annotations in the folder of a dataset, before the suffix of a single file.
 PLACED_NAME = "annotations"

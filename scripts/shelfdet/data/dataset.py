@@ -10,18 +10,11 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from shelfdet import UserError, data
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import Problems, plural
-from shelfdet.data import (
-    annotation_files,
-    groups,
-    labels,
-    layout,
-    splits,
-    stated_splits,
-    validation,
-    yaml_folders,
-)
+from shelfdet.data import annotation_files, labels, layout, yaml_folders
+from shelfdet.data.checks import validation
 from shelfdet.data.classes import ClassChoice
 from shelfdet.data.layout import ImagePaths
+from shelfdet.data.splitting import groups, splits, stated_splits
 
 # The Grocery Dataset (Varol and Kuzu 2014), by its official split.
 GROCERY_TRAIN = 283

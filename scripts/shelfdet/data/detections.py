@@ -11,7 +11,8 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.core import boxes
 from shelfdet.core.text import PathLike, Problems, listed, shown
-from shelfdet.data import box_units, formats
+from shelfdet.data import formats
+from shelfdet.data.checks import box_units
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
 # With --clip: share of the boxes that may be more than half outside their image. Detectors that do

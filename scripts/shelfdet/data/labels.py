@@ -13,7 +13,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.core import workspace_names
 from shelfdet.core.text import PathLike, Problems
-from shelfdet.data import box_units
+from shelfdet.data.checks import box_units
 from shelfdet.data.formats import labels_csv
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, number_text
 

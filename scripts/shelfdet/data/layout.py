@@ -16,7 +16,7 @@ from shelfdet.core.make_variables import both
 from shelfdet.core.paths import SHELF_IMAGES_NAME
 from shelfdet.core.text import Problems, counted, listed, name_problem, plural
 from shelfdet.data import images
-from shelfdet.data.split_names import SPLIT_NAMES, split_of_folder
+from shelfdet.data.splitting.split_names import SPLIT_NAMES, split_of_folder
 
 # File name (without spaces around it) to path.
 ImagePaths = Dict[str, pathlib.Path]

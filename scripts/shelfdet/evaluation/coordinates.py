@@ -12,7 +12,7 @@ import numpy as np
 from shelfdet.core import boxes
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, plural
-from shelfdet.data import box_units
+from shelfdet.data.checks import box_units
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation.matching import PASCAL_IOU
 

@@ -8,7 +8,7 @@ import collections
 import pathlib
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from shelfdet.data import splits
+from shelfdet.data.splitting import splits
 from shelfdet.evaluation.matching import Matches
 
 NOT_STATED = "other"  # the camera and the planogram of names that do not state them

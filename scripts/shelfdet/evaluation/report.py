@@ -11,7 +11,7 @@ from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
 from shelfdet.data import detections, labels, layout
-from shelfdet.data.split_names import split_of_label_file
+from shelfdet.data.splitting.split_names import split_of_label_file
 from shelfdet.evaluation import matching, metrics, report_data, report_page, scored_graph
 from shelfdet.evaluation.matching import Matches
 

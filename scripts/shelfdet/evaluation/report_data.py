@@ -9,8 +9,8 @@ from shelfdet.anchors import anchors, coverage
 from shelfdet.config import network, pipeline
 from shelfdet.core import boxes, drawing
 from shelfdet.core.text import counted, plural
-from shelfdet.data import splits
 from shelfdet.data.labels import LabelledImage
+from shelfdet.data.splitting import splits
 from shelfdet.evaluation import (
     advice,
     confusion,

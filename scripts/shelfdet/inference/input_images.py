@@ -8,7 +8,7 @@ from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 from shelfdet import UserError
 from shelfdet.core import text
 from shelfdet.data import images, labels, layout
-from shelfdet.data.split_names import split_of_label_file
+from shelfdet.data.splitting.split_names import split_of_label_file
 
 Size = Tuple[int, int]  # (width, height) in pixels
 

@@ -25,7 +25,7 @@ from shelfdet.data.formats.image_boxes import (
     read_stated_size,
 )
 from shelfdet.data.formats.xml_writing import add_element, xml_text
-from shelfdet.data.split_names import split_of_name
+from shelfdet.data.splitting.split_names import split_of_name
 
 Element = xml.etree.ElementTree.Element
 

@@ -14,7 +14,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from shelfdet.core import files
 from shelfdet.core.text import counted, listed
-from shelfdet.data import near_duplicates
+from shelfdet.data.splitting import near_duplicates
 
 SHOWN_GROUPS = 3
 SHOWN_NAMES = 3  # of a group

@@ -6,8 +6,9 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, shown
-from shelfdet.data import box_units, classes, formats, image_checks, labels, names
-from shelfdet.data.box_checks import BoxChecker, Report, report_duplicates
+from shelfdet.data import classes, formats, labels
+from shelfdet.data.checks import box_units, image_checks, names
+from shelfdet.data.checks.box_checks import BoxChecker, Report, report_duplicates
 from shelfdet.data.classes import ClassChoice
 from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
 

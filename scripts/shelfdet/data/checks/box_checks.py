@@ -9,7 +9,8 @@ from typing import Callable, Iterable, List, Optional, Sequence, Set, Tuple
 from shelfdet.core import boxes
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import Problems, counted, listed, plural, shown
-from shelfdet.data import box_units, labels
+from shelfdet.data import labels
+from shelfdet.data.checks import box_units
 from shelfdet.data.classes import KEEP_ALL, PRODUCT, ClassChoice
 from shelfdet.data.formats import BoxRow
 

@@ -11,9 +11,9 @@ from typing import Callable, Dict, Iterable, List, Mapping
 from shelfdet import UserError
 from shelfdet.core import text
 from shelfdet.core.text import listed, shown
-from shelfdet.data import split_names
 from shelfdet.data.formats import ImagesByName
 from shelfdet.data.layout import ImagePaths
+from shelfdet.data.splitting import split_names
 
 Report = Callable[[str], None]  # called with a line of text
 

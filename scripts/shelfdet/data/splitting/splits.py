@@ -17,8 +17,9 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 from shelfdet import UserError
 from shelfdet.core import files, paths, text
 from shelfdet.core.make_variables import both
-from shelfdet.data import groups, labels
 from shelfdet.data import label_map as label_map_file
+from shelfdet.data import labels
+from shelfdet.data.splitting import groups
 
 # The Grocery Dataset's names: camera, planogram, rank of the top shelf, number of shelves, copy.
 # Group 1, all but the copy, is the shelf.

@@ -12,8 +12,9 @@ from shelfdet.core import parallel
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import Problems, counted, listed, plural, shown
-from shelfdet.data import images, names
-from shelfdet.data.box_checks import Report, Size
+from shelfdet.data import images
+from shelfdet.data.checks import names
+from shelfdet.data.checks.box_checks import Report, Size
 from shelfdet.data.formats import ImagesByName
 
 FEW_IMAGES = 8  # decoded in this process, because starting others would take longer

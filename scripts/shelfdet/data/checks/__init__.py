@@ -1,0 +1,1 @@
+"""Checks of annotations and images: what cannot be right is refused, corrected or named."""
