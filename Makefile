@@ -140,9 +140,9 @@ prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder
 	$(if $(IMAGES),,$(error name the photographs: make prelabel IMAGES=folder FORMAT=voc))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PRELABEL_OPTIONS)
 
-suspects: setup  ## steps 08, 11: labels worth a second look, the worst first (CONFIG=name GRAPH=name NAME=name TILES=2 THRESHOLD=0.5)
+suspects: setup  ## labels worth a second look, the worst first (CONFIG=name GRAPH=name NAME=name TILES=2 THRESHOLD=0.5)
 	$(foreach split,train val test,$(call DETECT_FOR_SUSPECTS,$(split)))
-	$(EVALUATION)/11_suspects.py $(DATASET) $(call option,--threshold,$(THRESHOLD))
+	$(EVALUATION)/suspects.py $(DATASET) $(call option,--threshold,$(THRESHOLD))
 
 tensorboard: setup  ## show the curves of all runs in the browser, or of one (CONFIG=name or RUN_DIR=folder)
 	$(if $(call splits_logdir,$(CURVES)),$(error $(CURVES): TensorBoard takes a name with , or : apart; rename the folder))

@@ -54,7 +54,7 @@ def load_script(name):
 
     A fixture of module scope cannot use the fixture ``script`` and calls this.
     """
-    (path,) = list(ROOT.glob(f"scripts/**/{name}.py")) + list(
+    (path,) = list(ROOT.glob(f"scripts/*/{name}.py")) + list(
         ROOT.glob(f"workspace/*/evaluation/{name}.py")
     )
     spec = importlib.util.spec_from_file_location("script_" + name, str(path))

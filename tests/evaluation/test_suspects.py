@@ -1,4 +1,4 @@
-"""Suspects: each kind of wrong label is found, the worst first; right ones are not. Step 11."""
+"""Suspects: each kind of wrong label is found, the worst first; right ones are not."""
 
 import json
 
@@ -90,7 +90,7 @@ def test_json_leaves_out_what_there_is_not():
     }
 
 
-# --- step 11 -------------------------------------------------------------------------------------
+# --- suspects.py ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_step_lists_and_writes_all(script, folder, capsys):
         write_detections(folder, split, [(0.9, *BOX), (0.8, *FAR)])
     seen = {"train": ["test.jpg"]}
     write_detections(folder, "test", [(0.95, *BOX), (0.75, *EMPTY)], seen_in_training=seen)
-    script("11_suspects").main(["--threshold=0.5", "--shown=1"])
+    script("suspects").main(["--threshold=0.5", "--shown=1"])
     out = capsys.readouterr().out
     assert "2 suspects in 3 images with 6 labels" in out
     assert "       1  no label\n       1  no detection\n" in out
@@ -129,11 +129,11 @@ def test_the_step_lists_and_writes_all(script, folder, capsys):
 
 def test_without_detections_the_step_names_the_command(script, folder):
     with pytest.raises(UserError, match="train_detections.json: no such file.*`make suspects`"):
-        script("11_suspects").main(["--threshold=0.5"])
+        script("suspects").main(["--threshold=0.5"])
 
 
 def test_detections_of_two_graphs_are_refused(script, folder):
     for split, graph in zip(paths.SPLITS, ("one", "one", "two")):
         write_detections(folder, split, [(0.9, *BOX)], graph)
     with pytest.raises(UserError, match="test_detections.json: is of the graph two"):
-        script("11_suspects").main(["--threshold=0.5"])
+        script("suspects").main(["--threshold=0.5"])

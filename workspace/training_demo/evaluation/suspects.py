@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Step 11: labels worth a second look, the worst first.
+"""Labels worth a second look, the worst first.
 
 Reads   the label files of a dataset (step 02), and a detector's detections in their images:
         results/suspects/{train,val,test}_detections.json (step 08).
 Writes  results/suspects/suspects.json: each box where labels and detections disagree, with the
         reason, and a suspicion from 0 to 1 by which they are sorted.
 
-    python workspace/training_demo/evaluation/11_suspects.py
-    python workspace/training_demo/evaluation/11_suspects.py --dataset shelves --shown 100
+    python workspace/training_demo/evaluation/suspects.py
+    python workspace/training_demo/evaluation/suspects.py --dataset shelves --shown 100
 
 `make suspects` runs step 08 before. A detector has learned the labels of its training images, also
 the wrong ones, so that it finds fewer of these there than in others.
@@ -51,7 +51,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 
 
 def results(dataset: str) -> pathlib.Path:
-    """Where `make suspects` has step 08 write, and this step writes."""
+    """Where `make suspects` has step 08 write, and this script writes."""
     return paths.dataset_results(dataset) / "suspects"
 
 
