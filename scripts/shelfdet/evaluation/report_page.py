@@ -1,27 +1,16 @@
-"""The HTML page of the evaluation report: one file that holds its data, images, style and script.
+"""The HTML page of the evaluation report, with images as large as its size allows."""
 
-The page comes from the template report_template.html, .css and .js beside the evaluation scripts.
-"""
-
-import base64
 import concurrent.futures
 import functools
-import hashlib
-import html
-import io
-import json
-import math
 import pathlib
-import re
 from typing import Any, Dict, NamedTuple
-
-from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import parallel, paths
 from shelfdet.data import images
+from shelfdet.evaluation import html_page
 
-TEMPLATE = paths.EVALUATION / "report_template.html"  # .css and .js beside it
+TEMPLATE = paths.EVALUATION / "report_template.html"
 
 
 class ImageSize(NamedTuple):
@@ -62,7 +51,7 @@ def render(
         for image_size in IMAGE_SIZES:
             encode = functools.partial(encode_image, size=image_size, exif=exif)
             encoded = dict(zip(shown, pool.map(encode, shown.values())))
-            page = fill_template(data, encoded)
+            page = html_page.fill(TEMPLATE, data, encoded)
             size = len(page.encode("utf-8"))
             if size <= max_bytes:
                 return page
@@ -76,62 +65,4 @@ def render(
 def encode_image(path: pathlib.Path, size: ImageSize, exif: str) -> str:
     """The image as a JPEG in base64, in the same orientation as its boxes."""
     pixels = images.load(path, size.max_side, exif).pixels
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(
-        buffer, "JPEG", quality=size.quality, optimize=True, progressive=False
-    )
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def fill_template(data: Dict[str, Any], encoded: Dict[int, str]) -> str:
-    """The template with everything in its place.
-
-    Text of the user, such as a file name, must never run as a script. It goes in as JSON whose "<"
-    are escaped, so that it cannot end the element it is in; and the page's content security policy
-    allows the template's own style and script alone, by their hashes.
-
-    Args:
-      data: as in ``render``.
-      encoded: base64 of each embedded image, by its index in ``data``.
-    """
-    style = TEMPLATE.with_suffix(".css").read_text(encoding="utf-8")
-    script = TEMPLATE.with_suffix(".js").read_text(encoding="utf-8")
-    policy = (
-        "default-src 'none'; img-src data:; "
-        f"style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    content = json.dumps(
-        _without_nan(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
-    image_elements = [
-        f'<script id="image-{index}" type="text/plain">{image}</script>'
-        for index, image in encoded.items()
-    ]
-    values = {
-        "POLICY": html.escape(policy, quote=True),
-        "TITLE": html.escape(data["title"]),
-        "STYLE": style,
-        "SCRIPT": script,
-        "DATA": content.replace("<", "\\u003c"),
-        "IMAGES": "\n".join(image_elements),
-    }
-    template = TEMPLATE.read_text(encoding="utf-8")
-    return re.sub("@@([A-Z]+)@@", lambda found: values[found.group(1)], template)
-
-
-def _source_hash(source: str) -> str:
-    """The hash of a style or script in the form of a content security policy."""
-    digest = hashlib.sha256(source.encode("utf-8")).digest()
-    return "sha256-" + base64.b64encode(digest).decode("ascii")
-
-
-def _without_nan(value: Any) -> Any:
-    """The same nested value with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return html_page.encode_jpeg(pixels, size.quality)

@@ -1,9 +1,6 @@
-"use strict";
 // The evaluation report. report.py writes the data; each detection is already matched (its kind is
 // an index into data.kinds). This script applies the score threshold, counts what is kept, and draws.
-// Text from outside, such as file names, enters the page through textContent alone.
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const TRUE_POSITIVE = 0; // index into data.kinds
 const state = {
   threshold: data.threshold,
@@ -12,42 +9,6 @@ const state = {
   shown: { tp: true, fn: true, fp: true },
   zoomedCurve: true,
 };
-
-// ---- elements -----------------------------------------------------------------------------------
-
-function byId(id) {
-  return document.getElementById(id);
-}
-
-function setAttributes(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) {
-    node.setAttribute(key, value);
-  }
-}
-
-function element(name, attributes, ...children) {
-  const node = document.createElement(name);
-  setAttributes(node, attributes);
-  node.append(...children);
-  return node;
-}
-
-function svgElement(name, attributes, text) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  setAttributes(node, attributes);
-  if (text !== undefined) {
-    node.textContent = text;
-  }
-  return node;
-}
-
-function fixed(value, digits) {
-  return Number.isFinite(value) ? value.toFixed(digits) : "–";
-}
-
-function plural(count, one, many) {
-  return `${count} ${count === 1 ? one : many}`;
-}
 
 // ---- counting -----------------------------------------------------------------------------------
 
@@ -138,9 +99,7 @@ function drawHeadline() {
       )
     );
   }
-  for (const [name, value] of data.provenance) {
-    byId("provenance").append(element("dt", {}, name), element("dd", {}, value));
-  }
+  drawProvenance();
 }
 
 function tableRow(cells) {
@@ -407,33 +366,10 @@ function paintFrame(frame, image, lineWidth) {
   }
   const paths = { tp: "", fn: "", fp: "" };
   for (const { group, box } of visibleBoxes(image)) {
-    const [xmin, ymin, xmax, ymax] = box;
-    paths[group] += `M${xmin} ${ymin}H${xmax}V${ymax}H${xmin}Z`;
+    paths[group] += boxPath(box);
   }
-  // All rims first: a rim must not hide a neighbour's line.
-  const rims = [];
-  const lines = [];
-  for (const [group, d] of Object.entries(paths)) {
-    if (!d) {
-      continue;
-    }
-    const style = data.styles[group];
-    const dashes = style.dashes.map((length) => length * lineWidth).join(" ");
-    const common = { d, "stroke-dasharray": dashes };
-    const rimWidth = lineWidth + 1.4;
-    rims.push(
-      svgElement("path", { ...common, class: "rim", stroke: style.rim, "stroke-width": rimWidth })
-    );
-    lines.push(
-      svgElement("path", {
-        ...common,
-        class: group,
-        stroke: style.colour,
-        "stroke-width": lineWidth,
-      })
-    );
-  }
-  frame.querySelector("svg").replaceChildren(...rims, ...lines);
+  const groups = Object.entries(paths).map(([name, d]) => ({ name, d, style: data.styles[name] }));
+  drawLines(frame.querySelector("svg"), groups, lineWidth);
 }
 
 // ---- gallery ------------------------------------------------------------------------------------------
@@ -554,18 +490,6 @@ const GROUPS = [
   { key: "fn", short: "FN", long: "false negatives" },
   { key: "fp", short: "FP", long: "false positives" },
 ];
-
-// A piece of a group's line, on dark as on most shelves.
-function lineSample(style) {
-  const svg = svgElement("svg", { viewBox: "0 0 37 16", class: "sample", "aria-hidden": "true" });
-  const dashes = style.dashes.map((length) => length * 2.2).join(" ");
-  const line = { d: "M3 8H34", "stroke-dasharray": dashes };
-  if (style.rim !== "#000000") {
-    svg.append(svgElement("path", { ...line, stroke: style.rim, "stroke-width": 4 }));
-  }
-  svg.append(svgElement("path", { ...line, stroke: style.colour, "stroke-width": 2.2 }));
-  return svg;
-}
 
 // A button that shows or hides the boxes of a group.
 function groupButton(group, attributes, ...number) {
@@ -865,31 +789,12 @@ function setUpViewer() {
 
 // ---- controls -------------------------------------------------------------------------------------------
 
-const THEMES = ["system", "light", "dark"];
-
 function toggleGroup(group) {
   state.shown[group] = !state.shown[group];
   for (const button of document.querySelectorAll(`[data-toggle=${group}]`)) {
     button.setAttribute("aria-pressed", state.shown[group]);
   }
   refresh();
-}
-
-function nextOption(select) {
-  select.selectedIndex = (select.selectedIndex + 1) % select.options.length;
-  select.dispatchEvent(new Event("change"));
-}
-
-function nextTheme() {
-  const root = document.documentElement;
-  const current = THEMES.indexOf(root.dataset.theme || "system");
-  const theme = THEMES[(current + 1) % THEMES.length];
-  if (theme === "system") {
-    delete root.dataset.theme;
-  } else {
-    root.dataset.theme = theme;
-  }
-  byId("theme").textContent = `Theme: ${theme}`;
 }
 
 function resetThreshold() {
@@ -944,7 +849,6 @@ function setUpFilters() {
     drawCurve();
     refresh();
   });
-  byId("theme").addEventListener("click", nextTheme);
 }
 
 // What each key does; null for keys that do nothing at the moment.
@@ -977,21 +881,6 @@ function keyAction(event) {
   return actions[event.key] || null;
 }
 
-function isTyping(event) {
-  return event.target.matches("input[type=number], select");
-}
-
-function keyDown(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) {
-    return;
-  }
-  const act = keyAction(event);
-  if (act) {
-    event.preventDefault();
-    act();
-  }
-}
-
 function keyUp(event) {
   if ("[]{}r".includes(event.key) && !isTyping(event)) {
     rearrangeByErrors();
@@ -999,17 +888,14 @@ function keyUp(event) {
 }
 
 function setUp() {
+  setUpPage();
   setUpThreshold();
   setUpFilters();
   setUpViewer();
-  document.addEventListener("keydown", keyDown);
+  listenToKeys(keyAction);
   document.addEventListener("keyup", keyUp);
   // Boxes out of sight may be those of an earlier threshold.
   window.addEventListener("beforeprint", () => sequence.forEach(paintCard));
-  // What is scrolled into view must not be hidden by the bar, which stays at the top.
-  new ResizeObserver(() => {
-    document.documentElement.style.scrollPaddingTop = `${byId("bar").offsetHeight + 12}px`;
-  }).observe(byId("bar"));
 }
 
 setUp();
