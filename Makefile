@@ -51,7 +51,9 @@ PREDICT_OPTIONS := $(call option,--draw,$(or $(DRAW),$(RESULTS)/drawn)) $(call o
 OF_DATASET := $(if $(filter-out default,$(NAME)),$(NAME)/)
 DETECT_FOR_SUSPECTS = $(EVALUATION)/08_detect.py --labels $(LABELS)/$(OF_DATASET)$(1)_labels.csv \
     --output $(RESULTS)/$(OF_DATASET)suspects/$(1)_detections.json $(DETECT_OPTIONS) $(call option,--tiles,$(TILES))$(LINE_BREAK)
-# Not in the results, which `make clean` removes: a person's corrections are no results.
+# Neither is in the results, which `make clean` removes: a person's corrections are no results.
+SUSPECT_OPTIONS := $(call option,--threshold,$(THRESHOLD)) $(if $(FORMAT)$(OUTPUT),\
+    $(call option,--marked,$(or $(OUTPUT),$(WORKSPACE)/suspects)) $(call option,--format,$(FORMAT)))
 PRELABEL_OPTIONS := $(call option,--prelabel,$(or $(OUTPUT),$(WORKSPACE)/prelabels)) $(call option,--format,$(FORMAT)) \
     $(call option,--threshold,$(THRESHOLD)) $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
@@ -140,9 +142,9 @@ prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder
 	$(if $(IMAGES),,$(error name the photographs: make prelabel IMAGES=folder FORMAT=voc))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PRELABEL_OPTIONS)
 
-suspects: setup  ## labels worth a second look, the worst first (CONFIG=name GRAPH=name NAME=name TILES=2 THRESHOLD=0.5)
+suspects: setup  ## labels worth a second look, the worst first (CONFIG=name NAME=name TILES=2 FORMAT=voc OUTPUT=folder; docs/data.md)
 	$(foreach split,train val test,$(call DETECT_FOR_SUSPECTS,$(split)))
-	$(EVALUATION)/suspects.py $(DATASET) $(call option,--threshold,$(THRESHOLD))
+	$(EVALUATION)/suspects.py $(DATASET) $(SUSPECT_OPTIONS)
 
 tensorboard: setup  ## show the curves of all runs in the browser, or of one (CONFIG=name or RUN_DIR=folder)
 	$(if $(call splits_logdir,$(CURVES)),$(error $(CURVES): TensorBoard takes a name with , or : apart; rename the folder))

@@ -6,6 +6,7 @@ Fixtures:
   shelf_data, shelf_data_original: the Grocery Dataset; tests that need it are skipped without it.
   real_train_images: its training images as LabelledImages.
   report_folder: made images, their labels, detections and figures, and the report on them.
+  browser: Chromium, driven by Selenium; tests that need it are skipped without it.
 """
 
 import csv
@@ -117,3 +118,11 @@ def report_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     report_example.make_files(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium of tests/evaluation/browsing.py, for the tests of that folder."""
+    import browsing
+
+    yield from browsing.started()

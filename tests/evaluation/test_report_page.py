@@ -5,31 +5,19 @@ import csv
 import io
 import json
 import re
-import shutil
 import subprocess
 import time
 
 import numpy as np
 import pytest
 import report_example
+from browsing import CHROMIUM_FLAGS, press, wait
 from PIL import Image
 from report_example import HOSTILE, NAMES, THRESHOLD, build, page_data
 
 from shelfdet.core import boxes
 from shelfdet.data import detections, images, labels
 from shelfdet.evaluation import metrics
-
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-    "--window-size=1300,900",
-)
 
 
 @pytest.fixture
@@ -78,25 +66,6 @@ def test_images_are_made_smaller_until_the_file_fits(report_folder):
 # ---- in a browser ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = shutil.which("chromium")
-    chromedriver = shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("the report needs a browser: chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    for flag in CHROMIUM_FLAGS:
-        options.add_argument(flag)
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(service=Service(chromedriver), options=options)
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser, report_folder):
     """The report, opened again from disk."""
@@ -105,13 +74,6 @@ def page(browser, report_folder):
     browser.get((report_folder / "report.html").as_uri())
     wait(lambda: browser.execute_script("return document.documentElement.dataset.ready") == "yes")
     return browser
-
-
-def wait(condition, seconds=10):
-    end = time.time() + seconds
-    while not condition():
-        assert time.time() < end, f"the condition was not met within {seconds} seconds"
-        time.sleep(0.05)
 
 
 def shown_figures(page):
@@ -162,12 +124,6 @@ def drag(page, value):
         "const done = arguments[1]; requestAnimationFrame(() => requestAnimationFrame(done));",
         str(value),
     )
-
-
-def press(page, *keys):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    ActionChains(page).send_keys(*keys).perform()
 
 
 def test_it_starts_at_the_threshold_of_the_figures(page, matches):

@@ -1,13 +1,19 @@
 """Suspects: each kind of wrong label is found, the worst first; right ones are not."""
 
 import json
+import pathlib
 
 import pytest
+from browsing import press, wait
+from PIL import Image
+from report_example import page_data
 from scored_images import BOX, EMPTY, FAR, HALF, SIZE_WH, found, labelled, match
 
 from shelfdet import UserError
 from shelfdet.core import paths
-from shelfdet.data import detections, labels
+from shelfdet.core.text import Problems
+from shelfdet.data import classes, dataset, detections, labels, prelabels
+from shelfdet.data.checks import box_units, validation
 from shelfdet.evaluation import matching, suspects
 
 THRESHOLD = 0.5
@@ -90,17 +96,28 @@ def test_json_leaves_out_what_there_is_not():
     }
 
 
-# --- suspects.py ----------------------------------------------------------------------------------
+# --- suspects.py --------------------------------------------------------------------------------
+
+
+CSV_HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Labels of one image a split, and the folder of their detections."""
+    """A dataset of one image a split, with two labels each; the folder of their detections."""
     monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path)
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(paths, "IMAGES", tmp_path / "images")
+    rows = [CSV_HEADER]
     for split in paths.SPLITS:
         image = labels.labelled(f"{split}.jpg", SIZE_WH, [("product", BOX), ("product", FAR)])
         labels.write_labels([image], paths.labels(split))
+        for box in (BOX, FAR):
+            rows.append(",".join(map(str, (image.filename, *SIZE_WH, "tea", *box))))
+        in_split = tmp_path / "images" / "ShelfImages" / split
+        in_split.mkdir(parents=True)
+        Image.new("RGB", SIZE_WH, "white").save(str(in_split / image.filename))
+    (tmp_path / "images" / "annotations.csv").write_text("\n".join(rows) + "\n")
     return tmp_path / "results" / "suspects"
 
 
@@ -110,24 +127,54 @@ def write_detections(folder, split, scored, graph="one", **info):
     detections.write_detections([found(f"{split}.jpg", scored)], path, info)
 
 
-def test_the_step_lists_and_writes_all(script, folder, capsys):
+def write_all_detections(folder, **info):
+    """A missing label and one without detection in the test image, none in the others."""
     for split in ("train", "val"):
         write_detections(folder, split, [(0.9, *BOX), (0.8, *FAR)])
-    seen = {"train": ["test.jpg"]}
-    write_detections(folder, "test", [(0.95, *BOX), (0.75, *EMPTY)], seen_in_training=seen)
+    write_detections(folder, "test", [(0.95, *BOX), (0.75, *EMPTY)], **info)
+
+
+def test_the_script_lists_and_writes_all(script, folder, capsys):
+    write_all_detections(folder, seen_in_training={"train": ["test.jpg"]})
     script("suspects").main(["--threshold=0.5", "--shown=1"])
     out = capsys.readouterr().out
     assert "2 suspects in 3 images with 6 labels" in out
     assert "       1  no label\n       1  no detection\n" in out
-    assert "  1.00  no detection     test.jpg  40 40 50 50\n" in out
+    place = "annotations.csv: line 7"
+    assert f"  1.00  no detection     test.jpg  40 40 50 50  {place}\n" in out
     assert "0.75" not in out
     assert "1 of 3 images trained this graph" in out
     content = json.loads((folder / "suspects.json").read_text())
     assert (content["graph_sha256"], content["threshold"]) == ("one", 0.5)
     assert [entry["suspicion"] for entry in content["suspects"]] == [1, 0.75]
+    # The row to correct, and the first of the image where one has to be added
+    places = [entry["place"] for entry in content["suspects"]]
+    assert places == [place, "annotations.csv: line 6"]
 
 
-def test_without_detections_the_step_names_the_command(script, folder):
+def test_the_page_shows_each_suspect_with_its_place(script, folder):
+    write_all_detections(folder)
+    script("suspects").main(["--threshold=0.5"])
+    data = page_data((folder / "suspects.html").read_text(encoding="utf-8"))
+    missed, unlabelled = data["suspects"]
+    assert (missed["reason"], missed["split"]) == ("no detection", "test")
+    assert (missed["name"], missed["place"]) == ("test.jpg", "annotations.csv: line 7")
+    assert missed["boxes"]["label"] == [list(FAR)]
+    assert unlabelled["place"] == "add at annotations.csv: line 6"
+    shown = {"other": [list(BOX), list(FAR)], "label": [], "detection": [list(EMPTY)]}
+    assert unlabelled["boxes"] == shown
+    assert "annotations.csv (CSV of labelled boxes)" in dict(data["provenance"])["labels"]
+
+
+def test_the_page_holds_the_worst(script, folder):
+    write_all_detections(folder)
+    script("suspects").main(["--threshold=0.5", "--max-crops=1"])
+    page = (folder / "suspects.html").read_text(encoding="utf-8")
+    assert page.count('<script id="image-') == 1
+    assert page_data(page)["note"] == "The worst 1 are on this page; suspects.json has all."
+
+
+def test_without_detections_the_script_names_the_command(script, folder):
     with pytest.raises(UserError, match="train_detections.json: no such file.*`make suspects`"):
         script("suspects").main(["--threshold=0.5"])
 
@@ -137,3 +184,148 @@ def test_detections_of_two_graphs_are_refused(script, folder):
         write_detections(folder, split, [(0.9, *BOX)], graph)
     with pytest.raises(UserError, match="test_detections.json: is of the graph two"):
         script("suspects").main(["--threshold=0.5"])
+
+
+# --- for a labelling tool -----------------------------------------------------------------------
+
+
+def mark(script, folder, tmp_path, format):
+    """Writes the suspects for a tool; returns the folder."""
+    write_all_detections(folder)
+    target = tmp_path / "marked"
+    script("suspects").main(["--threshold=0.5", f"--marked={target}", f"--format={format}"])
+    return target
+
+
+@pytest.mark.parametrize("format", prelabels.FORMATS)
+def test_labels_and_marks_are_written_and_marks_are_no_labels(script, folder, tmp_path, format):
+    target = mark(script, folder, tmp_path, format)
+    assert [path.name for path in (target / "images").iterdir() if path.is_symlink()] == [
+        "test.jpg"
+    ]
+    found = dataset.find(target)
+    assert found.annotations.format == format
+    lines = []
+    annotated = validation.read(
+        found.annotations.places(),
+        format,
+        dataset.all_images(found.layout.images),
+        classes.parse("keep"),
+        Problems(target),
+        names_file=found.annotations.names_file,
+    )
+    rows = [
+        (row.label, pytest.approx(row.box_xyxy, abs=0.01), bool(row.left_out))
+        for row in box_units.to_pixels(annotated["test.jpg"], SIZE_WH).rows
+    ]
+    around_far = (37, 37, 53, 53)
+    assert rows == [
+        ("tea", BOX, False),
+        ("tea", FAR, False),
+        ("suspect_not_detected", around_far, True),
+        ("suspect_missing", EMPTY, True),
+    ]
+    checked = dataset.check(found, classes.ONE_CLASS, lines.append)
+    assert [len(image.boxes_xyxy) for image in checked.labelled] == [2]
+    assert any(line.startswith("marks of `make suspects` were left out") for line in lines)
+
+
+def test_a_mark_that_got_a_class_is_a_label(script, folder, tmp_path):
+    target = mark(script, folder, tmp_path, "voc")
+    path = target / "images" / "test.xml"
+    path.write_text(path.read_text().replace("suspect_missing", "tea"))
+    checked = dataset.check(dataset.find(target), classes.ONE_CLASS, lambda line: None)
+    assert EMPTY in map(tuple, checked.labelled[0].boxes_xyxy.tolist())
+
+
+@pytest.mark.parametrize("format", prelabels.FORMATS)
+def test_a_folder_with_corrections_is_never_replaced(script, folder, tmp_path, format):
+    target = mark(script, folder, tmp_path, format)
+    mark(script, folder, tmp_path, format)  # unchanged: written again
+    (path,) = [path for path in target.rglob("*.*") if path.match(f"*{suffix_of(format)}")]
+    path.write_text(path.read_text() + " ")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"changed or added.*{path.name}.*OUTPUT="):
+        mark(script, folder, tmp_path, format)
+    assert path.read_bytes() == before
+
+
+def suffix_of(format):
+    name = pathlib.PurePath(prelabels.ANNOTATION_FILES[format].format(stem="test"))
+    return name.name
+
+
+def test_files_of_others_are_not_replaced(script, folder, tmp_path):
+    (tmp_path / "marked").mkdir()
+    (tmp_path / "marked" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="changed or added.*notes.txt"):
+        mark(script, folder, tmp_path, "voc")
+
+
+def test_yolo_keeps_the_numbers_of_the_classes(script, folder, tmp_path):
+    # A label file that is copied back to the user's must mean the same classes there.
+    (tmp_path / "images" / "annotations.csv").unlink()
+    placed = tmp_path / "images" / "annotations"
+    placed.mkdir()
+    (placed / "classes.txt").write_text("water\ntea\n")
+    for split in paths.SPLITS:
+        (placed / f"{split}.txt").write_text("1 0.078125 0.078125 0.15625 0.15625\n")
+    target = mark(script, folder, tmp_path, "yolo")
+    names = (target / "images" / "classes.txt").read_text().split()
+    assert names == ["water", "tea", "suspect_missing", "suspect_not_detected"]
+    assert (target / "images" / "test.txt").read_text().startswith("1 0.078125")
+
+
+# --- the page in a browser ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(browser, script, folder):
+    write_all_detections(folder)
+    script("suspects").main(["--threshold=0.5"])
+    browser.get_log("browser")  # reading it clears it
+    browser.get((folder / "suspects.html").as_uri())
+    wait(lambda: browser.execute_script("return document.documentElement.dataset.ready") == "yes")
+    return browser
+
+
+def shown_reasons(page):
+    heads = page.find_elements("css selector", "#gallery .title b")
+    return [head.text.split(". ")[1] for head in heads]
+
+
+def test_the_keyboard_filters_opens_and_turns_over(page):
+    from selenium.webdriver.common.keys import Keys
+
+    assert shown_reasons(page) == ["no detection", "no label"]
+    press(page, "1")  # the first button: no label
+    assert shown_reasons(page) == ["no detection"]
+    press(page, "1")
+    page.execute_script("document.querySelector('#gallery .image').focus()")
+    press(page, Keys.ENTER)
+    assert page.find_element("id", "viewer-name").text == "1. no detection \u00b7 test.jpg"
+    assert page.find_element("id", "viewer-place").text == "annotations.csv: line 7"
+    press(page, Keys.ARROW_RIGHT)
+    assert page.find_element("id", "viewer-name").text.startswith("2. no label")
+    press(page, Keys.ESCAPE)
+    wait(lambda: not page.execute_script("return document.getElementById('dialog').open"))
+    assert page.get_log("browser") == []
+
+
+def test_boxes_are_drawn_and_can_be_hidden(page):
+    drawn = "return [...document.querySelectorAll('#gallery path')].map(path => path.classList[0])"
+    lines = [name for name in page.execute_script(drawn) if name != "rim"]
+    assert lines == ["label", "other", "detection"]
+    press(page, "b")
+    assert page.execute_script(drawn) == []
+
+
+@pytest.mark.parametrize("width", [320, 1600])
+def test_it_fits_narrow_and_wide_windows(page, width):
+    window = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    try:
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        assert page.execute_script("return document.getElementById('bar').offsetHeight") < 800 / 4
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

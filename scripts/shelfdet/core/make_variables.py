@@ -22,6 +22,7 @@ VARIABLES = {
     "--graph": "GRAPH",
     "--graph-dir": "GRAPH",
     "--images": "IMAGES",
+    "--marked": "OUTPUT",
     "--minutes": "MINUTES",
     "--name": "GRAPH",
     "--out-of-image": "OUT_OF_IMAGE",

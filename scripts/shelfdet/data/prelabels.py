@@ -86,7 +86,7 @@ def plan(
       UserError: ``folder`` holds other files, or pre-labels of another format; the one file of
         annotations has been edited; two images would have one name; nothing is left to write.
     """
-    images = _by_name(folder, format, image_paths)
+    images = by_name(folder, format, image_paths)
     recorded = _read_manifest(folder, format)
     _check_links(folder, images)
     if format == "yolo":
@@ -134,6 +134,7 @@ def write(planned: Plan, detected: "Iterable[Detections]", threshold: float) -> 
     Raises:
       UserError: the folder cannot be written.
     """
+    # Label Studio has predictions with scores, which a person submits as annotations.
     has_scores = planned.format == "labelstudio"
     images = [_image_boxes(image, threshold, has_scores) for image in detected]
     folder = planned.folder
@@ -143,7 +144,7 @@ def write(planned: Plan, detected: "Iterable[Detections]", threshold: float) -> 
         with files.locked(partial):
             shutil.rmtree(str(partial), ignore_errors=True)  # of a program that was killed
             (partial / IMAGES).mkdir(parents=True)
-            _write_files(planned, images, partial)
+            write_files(images, partial, planned.format, planned.labels, has_scores)
             for image in images:
                 _link(folder / IMAGES / image.filename, planned.images[image.filename])
             _put_in_place(planned, partial)
@@ -151,6 +152,39 @@ def write(planned: Plan, detected: "Iterable[Detections]", threshold: float) -> 
     except OSError as error:
         raise UserError(files.writing_failed(folder, error)) from error
     return Written(len(images), sum(len(image.rows) for image in images))
+
+
+def write_files(
+    images: Sequence[ImageBoxes],
+    folder: pathlib.Path,
+    format: str,
+    labels: Sequence[str],
+    are_predictions: bool,
+) -> None:
+    """Writes all files of annotations of a format into ``folder``, which has IMAGES in it.
+
+    Args:
+      images: with sizes, and boxes in pixels.
+      folder, format, labels: as in ``plan``.
+      are_predictions: for Label Studio, whether a person still has to submit the boxes.
+    """
+    file = folder / ANNOTATION_FILES[format]
+    if format == "voc":
+        voc.write(images, folder / IMAGES)
+    elif format == "yolo":
+        yolo.write(images, folder / IMAGES, labels)
+    elif format == "labelme":
+        labelme.write(images, folder / IMAGES)
+    elif format == "coco":
+        label_map = {label: number for number, label in enumerate(labels, start=1)}
+        coco.write(images, file, label_map=label_map)
+    elif format == "cvat":
+        cvat.write(images, file, by_hand=not are_predictions)
+    else:
+        assert format == "labelstudio", format
+        address = f"{labelstudio.LOCAL_FILES}{IMAGES}/"
+        labelstudio.write(images, file, predictions=are_predictions, address=address)
+        files.write_text(folder / LABEL_CONFIG, labelstudio.label_config(labels))
 
 
 def unchanged(paths: Iterable[pathlib.Path]) -> List[pathlib.Path]:
@@ -193,7 +227,7 @@ def _file_of(format: str, name: str) -> str:
     return ANNOTATION_FILES[format].format(stem=pathlib.PurePath(name).stem)
 
 
-def _by_name(
+def by_name(
     folder: pathlib.Path, format: str, image_paths: Iterable[pathlib.Path]
 ) -> Dict[str, pathlib.Path]:
     """The images by their names without folders.
@@ -296,28 +330,6 @@ def _image_boxes(image: "Detections", threshold: float, has_scores: bool) -> Ima
             written_score: Optional[float] = float(score) if has_scores else None
             rows.append(BoxRow("", label, (xmin, ymin, xmax, ymax), written_score))
     return ImageBoxes(pathlib.PurePath(image.filename).name, "", image.size_wh, rows)
-
-
-def _write_files(planned: Plan, images: List[ImageBoxes], folder: pathlib.Path) -> None:
-    """Writes all files of annotations into ``folder``."""
-    file = folder / ANNOTATION_FILES[planned.format]
-    if planned.format == "voc":
-        voc.write(images, folder / IMAGES)
-    elif planned.format == "yolo":
-        yolo.write(images, folder / IMAGES, planned.labels)
-    elif planned.format == "labelme":
-        labelme.write(images, folder / IMAGES)
-    elif planned.format == "coco":
-        label_map = {label: number for number, label in enumerate(planned.labels, start=1)}
-        coco.write(images, file, label_map=label_map)
-    elif planned.format == "cvat":
-        cvat.write(images, file)
-    else:
-        assert planned.format == "labelstudio", planned.format
-        # Scores stay: these are predictions, which a person submits as annotations.
-        address = f"{labelstudio.LOCAL_FILES}{IMAGES}/"
-        labelstudio.write(images, file, predictions=True, address=address)
-        files.write_text(folder / LABEL_CONFIG, labelstudio.label_config(planned.labels))
 
 
 def _link(link: pathlib.Path, path: pathlib.Path) -> None:

@@ -21,6 +21,7 @@ from shelfdet.data.formats import (
     labelme,
     labels_csv,
     labelstudio,
+    marks,
     recognition,
     sku110k,
     supervisely,
@@ -122,11 +123,13 @@ def read(
 
     Returns:
       dict of file name -> ImageBoxes, in the order of the file (sorted by file name for folders).
+      In ground truth, marks of `make suspects` are rows to leave out.
 
     Raises:
       UserError: the file cannot be read or is of another format.
     """
-    return FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
+    images = FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
+    return images if scored else marks.left_out(images)
 
 
 def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> None:
