@@ -1,5 +1,6 @@
 """CVAT's XML for images: what its shapes become, what is refused, and what is written."""
 
+import re
 import xml.etree.ElementTree
 
 import pytest
@@ -70,6 +71,14 @@ def test_an_export_with_subsets(read, tmp_path):
     assert formats.recognise(tmp_path / "annotations.xml") == "cvat"
 
 
+def test_tags_are_read_in_any_case(read):
+    content = with_shapes()
+    for tag in ("image", "box"):
+        content = re.sub(f"(</?){tag}(?=[ >])", rf"\g<1>{tag.title()}", content)
+    assert "<Box " in content and "<Image " in content
+    assert [row.label for row in read(content)[0].rows] == ["cola", "fanta"]
+
+
 @pytest.mark.parametrize(
     "shape, box_xyxy",
     [
@@ -92,6 +101,7 @@ def test_other_shapes_are_the_upright_box_around_them(read, shape, box_xyxy):
         ('<polyline label="a" points="1,2;3,4"/>', "lines"),
         ('<points label="a" points="1,2"/>', "points"),
         ('<cuboid label="a"/>', "cuboids"),
+        ('<star label="a" x="3"/>', "<star> elements"),  # of a later version
         ('<skeleton label="a"><points label="b" points="1,2"/></skeleton>', "skeletons"),
         (
             '<box label="a" outside="1" xtl="1" ytl="2" xbr="3" ybr="4"/>',

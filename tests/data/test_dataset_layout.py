@@ -133,6 +133,27 @@ def test_no_folder(tmp_path):
     assert not layout.has_images(tmp_path / "none")
 
 
+def test_a_link_to_a_file_that_is_not_there_is_named(folder, tmp_path):
+    dataset = folder("train/a.jpg", "test/b.jpg")
+    (dataset / "train" / "c.jpg").symlink_to("/elsewhere/c.jpg")
+    found = layout.find(dataset)
+    assert list(found.images["train"]) == ["a.jpg"] and not found.unused
+    assert layout.unused_report(found) == [
+        "not used: 1 link to an image that is not there: train/c.jpg (to /elsewhere/c.jpg). Put "
+        "the files back, or link to where they are."
+    ]
+    assert layout.not_used_reasons(found) == {
+        "c.jpg": "train/c.jpg is a link to /elsewhere/c.jpg, which is not there"
+    }
+
+
+def test_links_alone_are_named(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "c.jpg").symlink_to("/elsewhere/c.jpg")
+    expected = "1 link to files that are not there, the first train/c.jpg to /elsewhere/c.jpg"
+    assert expected in message_of(layout.find, tmp_path)
+
+
 def test_images_that_are_not_used_are_named(folder):
     dataset = folder("a.jpg", "b.webp", "more/c.jpg", "more/deep/d.png", "more/.hidden/e.jpg")
     found = layout.find(dataset)

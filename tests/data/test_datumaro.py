@@ -79,7 +79,7 @@ def test_other_shapes_are_the_box_around_them(read, shape, box_xyxy):
 
 def test_what_is_no_box_is_left_out_or_ignored(read):
     mask = {"type": "mask", "label_id": 0, "rle": {"counts": "abc", "size": [80, 100]}}
-    (image,) = read(content_of(mask, {"type": "label", "label_id": 0}, {"type": []}, BBOX))
+    (image,) = read(content_of(mask, {"type": "label", "label_id": 0}, BBOX))
     assert [row.left_out for row in image.rows] == ["masks", ""]
 
 
@@ -93,6 +93,8 @@ def test_what_is_no_box_is_left_out_or_ignored(read):
         (content_of(dict(BBOX, bbox=[1, 2, "x", 3])), "bbox[2] is 'x'; expected a finite"),
         (content_of({"type": "polygon", "label_id": 0, "points": [1, 2, 3, 4]}), "points is"),
         (content_of("x"), "items[0]: annotations[0]: is 'x'"),
+        (content_of(dict(BBOX, type="Box")), "type is 'Box'; expected bbox, polygon or rotated"),
+        (content_of(annotations={"0": BBOX}), "items[0]: annotations is "),
         (content_of(id=None, image={}), "items[0]: the file name is empty"),
         (content_of(image={"path": "a.jpg", "size": [0.5, 80]}), "height is '0.5'"),
         (

@@ -433,6 +433,25 @@ def test_voc_reads_objects_and_marks(source):
     assert image.rows[1].place == "a.xml: object 2"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("object>", "Object>"),
+        ("bndbox>", "BndBox>"),
+        ("xmin>", "XMin>"),
+        ("annotation>", "Annotation>"),
+        ("filename>", "FILENAME>"),
+        (PRODUCT, f"<objects>{PRODUCT}</objects>"),  # one element around all
+    ],
+)
+def test_voc_tags_are_read_in_any_case_and_depth(source, change):
+    path = source("voc", voc().replace(*change))
+    (image,) = read(path, "voc")
+    assert image.filename == "a.jpg"
+    assert [(row.label, row.box_xyxy) for row in image.rows] == [("product", BOX)]
+    assert formats.recognise(path / "a.xml") == "voc"
+
+
 @pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("image_names, expected", [((), "a"), (["b.png", "a.JPG"], "a.JPG")])
 def test_voc_without_a_filename_is_named_after_its_file(source, scored, image_names, expected):
@@ -516,6 +535,22 @@ def test_voc_is_read_in_its_own_encoding(source):
             "a.xml: object 1: no <bndbox> with <xmin>, but <robndbox>; expected a box",
         ),
         (voc(objects=PRODUCT.replace("30", "x")), "a.xml: object 1: <xmax> is 'x'"),
+        (
+            voc(objects=PRODUCT.replace("</bndbox>", "</bndbox><bndbox><xmin>1</xmin></bndbox>")),
+            "a.xml: object 1: 2 <bndbox> in one <object>; expected one",
+        ),
+        (
+            voc(objects=PRODUCT.replace("</xmin>", "</xmin><xmin>3</xmin>")),
+            "a.xml: object 1: 2 <xmin> in one <object>; expected one",
+        ),
+        (
+            voc().replace("</filename>", "</filename><filename>b.jpg</filename>"),
+            "a.xml: 2 <filename> in one <annotation>; expected one",
+        ),
+        (
+            voc(objects=PRODUCT.replace("object>", "item>")),
+            "a.xml: 1 <bndbox> is in no <object>; expected each in an <object>",
+        ),
     ],
 )
 def test_bad_voc(source, content, expected):
@@ -556,6 +591,7 @@ def test_coco_reads_marks_and_images_without_boxes(source):
         ('{"a": 1, "b": 2}', "is an object with 'a', 'b'; expected COCO's JSON with images"),
         ("{", "is no complete JSON"),
         ('{"images": [{"id": 1', "is no complete JSON"),
+        ('{"images": [], "images": []}', "'images' is 2 times in one object; expected once"),
         pytest.param("[" * 100000, "is no complete JSON", id="deep list"),
         pytest.param('{"images": ' + "[" * 100000, "is no complete JSON", id="deep list in object"),
         ("[]", "is a bare list of COCO results"),

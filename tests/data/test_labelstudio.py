@@ -229,6 +229,10 @@ def test_predictions_alone_are_no_ground_truth(read):
         ([task([]), task([], data={"text": "x"})], "[1] (id 1): is "),
         ([task([annotation(["x"])])], "[0] (id 1): result 1: is 'x'; expected an object"),
         ([task([annotation([result(value=3)])])], "value is '3'; expected an object"),
+        (
+            [task([annotation([result("box", {"x": 1, "y": 2, "width": 3, "height": 4})])])],
+            "result 1: type is 'box'; expected rectanglelabels, rectangle",
+        ),
         ([task([annotation([result(image_rotation=90)])])], "image_rotation is '90': the image"),
         ([task([annotation([result(original_width=0.5)])])], "width is '0.5'; expected a whole"),
         (

@@ -47,6 +47,8 @@ class Layout(NamedTuple):
     unused: images in further folders, which are not used: folder (relative to the dataset's) to
       their names.
     notes: sentences on folders that the dataset states and that were not taken as stated.
+    broken_links: links named as images that lead to no file: path (relative to the dataset's
+      folder) to what they lead to.
     """
 
     root: pathlib.Path
@@ -54,6 +56,7 @@ class Layout(NamedTuple):
     other_files: ImagePaths
     unused: Dict[str, List[str]]
     notes: List[str] = []
+    broken_links: Dict[str, str] = {}
 
 
 class _Root(NamedTuple):
@@ -136,7 +139,8 @@ def find(
         split: {path.name.strip(): path for path in sorted(split_paths, key=_by_name)}
         for split, split_paths in paths.items()
     }
-    return Layout(root.path, found, _other_files(used), _unused(folder, used))
+    unused, broken_links = _unused(folder, used)
+    return Layout(root.path, found, _other_files(used), unused, broken_links=broken_links)
 
 
 def find_divided(folder: pathlib.Path) -> Layout:
@@ -213,6 +217,14 @@ def unused_report(found: Layout) -> List[str]:
             f"{found.root}: {folders}. To use {plural(count, 'it', 'them')}, put "
             f"{plural(count, 'it', 'them')} {where}."
         )
+    if found.broken_links:
+        count = len(found.broken_links)
+        links = listed(f"{path} (to {target})" for path, target in found.broken_links.items())
+        lines.append(
+            f"not used: {counted(count, 'link')} to {plural(count, 'an image', 'images')} that "
+            f"{plural(count, 'is', 'are')} not there: {links}. Put the files back, or link to "
+            "where they are."
+        )
     kinds = [path for path in found.other_files.values() if images.kind_problem(path)]
     if kinds:
         lines.append(
@@ -228,6 +240,8 @@ def not_used_reasons(found: Layout) -> Dict[str, str]:
     for folder, names in found.unused.items():
         for name in names:
             reasons[name] = f"{name} is in {folder}, which is not one of the folders that are read"
+    for link, target in found.broken_links.items():
+        reasons[pathlib.PurePath(link).name] = f"{link} is a link to {target}, which is not there"
     for name, path in found.other_files.items():
         reasons[name] = images.kind_problem(path) or (
             f"{name} is there, but is not named as an image: rename it if it is one ("
@@ -353,7 +367,14 @@ def _by_name(path: pathlib.Path) -> str:
 
 
 def _no_images(folder: pathlib.Path) -> str:
-    elsewhere = _unused(folder, [])
+    elsewhere, broken_links = _unused(folder, [])
+    if broken_links and not elsewhere:
+        link, target = next(iter(broken_links.items()))
+        return (
+            f"{folder}: holds no images, but {counted(len(broken_links), 'link')} to files that "
+            f"are not there, the first {link} to {target}; expected {FOLDERS_EXPECTED} with "
+            "images. Put the files back, or link to where they are."
+        )
     if elsewhere:
         first = folder / next(iter(elsewhere))
         counts = listed(
@@ -459,10 +480,17 @@ def _other_files(used: Sequence[pathlib.Path]) -> ImagePaths:
     return {name: path for name, path in others.items() if path.is_file()}
 
 
-def _unused(folder: pathlib.Path, used: Sequence[pathlib.Path]) -> Dict[str, List[str]]:
-    """Images in ``folder`` and below that are not among ``used``, by folder relative to it."""
+def _unused(
+    folder: pathlib.Path, used: Sequence[pathlib.Path]
+) -> Tuple[Dict[str, List[str]], Dict[str, str]]:
+    """Images in ``folder`` and below that are not among ``used``.
+
+    Returns:
+      (unused, broken_links): folder relative to ``folder`` to names; and as in ``Layout``.
+    """
     used_files = {_real(path) for path in used}
     found: Dict[str, List[str]] = {}
+    broken: Dict[str, str] = {}
     searched = 0
     for place, subfolders, names in os.walk(str(folder)):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -472,13 +500,16 @@ def _unused(folder: pathlib.Path, used: Sequence[pathlib.Path]) -> Dict[str, Lis
         searched += len(names)
         if searched > SEARCHED_FILES:
             break
-        unused = [
-            name
+        paths_here = [
+            pathlib.Path(place, name)
             for name in sorted(names)
-            if not name.startswith(".")
-            and images.has_image_suffix(pathlib.Path(name))
-            and _real(pathlib.Path(place, name)) not in used_files
+            if not name.startswith(".") and images.has_image_suffix(pathlib.Path(name))
+        ]
+        links = [path for path in paths_here if path.is_symlink() and not os.path.exists(str(path))]
+        broken.update((_relative(path, folder), os.readlink(str(path))) for path in links)
+        unused = [
+            path.name for path in paths_here if path not in links and _real(path) not in used_files
         ]
         if unused:
             found[f"{_relative(pathlib.Path(place), folder)}/"] = unused
-    return found
+    return found, broken

@@ -24,7 +24,7 @@ from shelfdet.data.formats.image_boxes import (
     read_name,
     read_stated_size,
 )
-from shelfdet.data.formats.xml_writing import add_element, xml_text
+from shelfdet.data.formats.xml_elements import add_element, lower_tags, xml_text
 from shelfdet.data.splitting.split_names import split_of_name
 
 Element = xml.etree.ElementTree.Element
@@ -38,6 +38,7 @@ LEFT_OUT = {
     "cuboid": "cuboids",
     "skeleton": "skeletons",
 }
+WITHOUT_PLACE = ("tag", "attribute")  # of the whole image
 OUTSIDE = "shapes marked outside"
 FEWEST_POINTS = 3  # of a polygon
 
@@ -103,6 +104,7 @@ def _read_root(path: PathLike) -> Element:
         raise UserError(
             f"{path}: is no complete XML ({error}); expected CVAT's XML. Export it again."
         ) from error
+    lower_tags(root)
     if root.tag != ROOT:
         raise UserError(
             f"{path}: the outermost element is <{root.tag}>; expected <{ROOT}> of CVAT's XML. "
@@ -124,8 +126,8 @@ def _read_image(element: Element, place: str, images: ImagesByName, problems: Pr
     images[name] = images[name]._replace(split=split)
     counts = collections.Counter()
     for shape in element:
-        if shape.tag not in BOXES_OF_SHAPES and shape.tag not in LEFT_OUT:
-            continue  # <tag> and what later versions add to an image
+        if shape.tag in WITHOUT_PLACE:
+            continue
         counts[shape.tag] += 1
         row = _read_shape(shape, f"{place}: {shape.tag} {counts[shape.tag]}", problems)
         if row is not None:
@@ -136,6 +138,8 @@ def _read_shape(shape: Element, place: str, problems: Problems) -> Optional[BoxR
     """The row of one shape; None after noting a problem."""
     label = (shape.get("label") or "").strip()
     left_out = LEFT_OUT.get(shape.tag, "")
+    if not left_out and shape.tag not in BOXES_OF_SHAPES:
+        left_out = f"<{shape.tag}> elements"  # of a later version
     outside = read_flag(shape.get("outside"), "outside", place, problems)
     if outside is None:
         return None

@@ -23,6 +23,7 @@ from shelfdet.data.formats.image_boxes import (
 
 Entry = Dict[str, Any]
 
+WITHOUT_PLACE = ("label", "caption", "hash_key", "feature_vector")  # of the whole image
 LEFT_OUT = {"mask": "masks", "polyline": "lines", "points": "points", "cuboid_3d": "cuboids"}
 FEWEST_COORDINATES = 6  # of a polygon: x and y of three points
 
@@ -62,8 +63,13 @@ def read(
         size_wh = read_stated_size(width, height, place, problems)
         if name is None or not add_image(images, name, place, size_wh, problems):
             continue
-        annotations = item.get("annotations")
-        for number, entry in enumerate(annotations if isinstance(annotations, list) else []):
+        annotations = item.get("annotations") or []
+        if not isinstance(annotations, list):
+            problems.add(
+                place, f"annotations is {shown(annotations)}; expected a list. Export it again."
+            )
+            continue
+        for number, entry in enumerate(annotations):
             row = _read_annotation(
                 entry, f"{place}: annotations[{number}]", labels, scores, problems
             )
@@ -101,8 +107,15 @@ def _read_annotation(
     kind = str(entry.get("type"))
     if kind in LEFT_OUT:
         return BoxRow(place, "", (0, 0, 0, 0), left_out=LEFT_OUT[kind])
+    if kind in WITHOUT_PLACE:
+        return None
     if kind not in READERS:
-        return None  # a label or a caption of the whole image
+        problems.add(
+            place,
+            f"type is {shown(entry.get('type'))}; expected bbox, polygon or rotated_bbox (or "
+            f"{', '.join(LEFT_OUT)}, which are left out). Correct or delete it.",
+        )
+        return None
     attributes = entry.get("attributes")
     scores.note(attributes.get("score") if isinstance(attributes, dict) else None, place)
     label = _label(entry.get("label_id"), labels, place, problems)

@@ -130,11 +130,30 @@ def read_json(path: PathLike, expected: str) -> Any:
     if not content.strip():
         raise UserError(f"{path}: the file is empty; expected {expected}. Export it again.")
     try:
-        return json.loads(content)
+        return parse_json(content)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: is no complete JSON ({error}); expected {expected}. Export it again."
         ) from error
+
+
+def parse_json(content: str) -> Any:
+    """The content of JSON.
+
+    Raises:
+      ValueError: it is no JSON, or an object has a key twice, of which Python keeps the last.
+      RecursionError: it is nested too deeply.
+    """
+    return json.loads(content, object_pairs_hook=_once_each)
+
+
+def _once_each(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = collections.Counter(key for key, _ in pairs)
+        key, count = keys.most_common(1)[0]
+        raise ValueError(f"{shown(key)} is {count} times in one object; expected once")
+    return found
 
 
 def read_flag(value: Any, name: str, place: str, problems: Problems) -> Optional[bool]:

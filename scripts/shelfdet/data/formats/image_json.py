@@ -1,11 +1,11 @@
 """JSON of one image with shapes that a person drew: what readers of such tools share."""
 
-import json
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, counted, parse_number, read_text, shown
+from shelfdet.data.formats.image_boxes import parse_json
 from shelfdet.data.formats.shapes import Point
 
 
@@ -21,7 +21,7 @@ def read_object(
       problems: as in ``formats.read``.
     """
     try:
-        content = json.loads(read_text(file, title))
+        content = parse_json(read_text(file, title))
     except UserError as error:
         problems.add("", str(error))
         return None

@@ -52,6 +52,8 @@ BOXES = ("rectanglelabels", "rectangle")
 POLYGONS = ("polygonlabels", "polygon")
 ELLIPSES = ("ellipselabels", "ellipse")
 LABELS_ONLY = "labels"  # the class of a rectangle that was drawn with another tag
+# What is said of another result, in whose place it is, too.
+WITHOUT_BOX = (LABELS_ONLY, "choices", "textarea", "rating", "number", "taxonomy", "datetime")
 FEWEST_POINTS = 3  # of a polygon
 # Pixels are rounded to this: percent of an image have as many digits as a double.
 DIGITS = 6
@@ -313,8 +315,16 @@ def _read_results(
         if not _is(result):
             problems.add(place, f"is {shown(result)}; expected an object.")
             continue
-        if result.get("type") not in BOXES + POLYGONS + ELLIPSES + tuple(LEFT_OUT):
-            continue  # choices, text, relations, labels of another result
+        kind = _kind(result)
+        if kind not in BOXES + POLYGONS + ELLIPSES + tuple(LEFT_OUT):
+            value = result.get("value")
+            if kind not in WITHOUT_BOX and _is(value) and {"x", "y", "width"} <= set(value):
+                problems.add(
+                    place,
+                    f"type is {shown(result.get('type'))}; expected "
+                    f"{', '.join(BOXES + POLYGONS + ELLIPSES)}. Correct or delete it.",
+                )
+            continue
         size_wh = read_stated_size(
             result.get("original_width"), result.get("original_height"), place, problems
         )
@@ -326,12 +336,17 @@ def _read_results(
     images[name] = image
 
 
+def _kind(result: Entry) -> str:
+    """The type of a result; converters write the name of its tag, such as RectangleLabels."""
+    return str(result.get("type")).lower()
+
+
 def _labels_by_id(results: Iterable[Any]) -> Dict[Any, Any]:
     """Id of a result to the classes that another result of that id states."""
     return {
         result.get("id"): result["value"].get("labels")
         for result in results
-        if _is(result) and result.get("type") == LABELS_ONLY and _is(result.get("value"))
+        if _is(result) and _kind(result) == LABELS_ONLY and _is(result.get("value"))
     }
 
 
@@ -344,12 +359,13 @@ def _read_result(
     problems: Problems,
 ) -> Optional[BoxRow]:
     """The row of one shape; None after noting a problem."""
-    kind = result["type"]
+    kind = _kind(result)
     value = result.get("value")
     if not _is(value):
         problems.add(place, f"value is {shown(value)}; expected an object. Export it again.")
         return None
-    label = _label(value.get(kind) or labels.get(result.get("id")))
+    written = value.get(kind) or value.get(result["type"])
+    label = _label(written or labels.get(result.get("id")))
     if kind in LEFT_OUT:
         return BoxRow(place, label, (0, 0, 0, 0), left_out=LEFT_OUT[kind])
     if result.get("image_rotation"):

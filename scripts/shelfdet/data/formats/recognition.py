@@ -94,7 +94,7 @@ def _of_xml(path: PathLike) -> Optional[str]:
         raise UserError(
             f"{path}: is no XML ({error}); expected Pascal VOC XML. Save it again."
         ) from error
-    return {"annotation": "voc", cvat.ROOT: "cvat"}.get(root.tag)
+    return {"annotation": "voc", cvat.ROOT: "cvat"}.get(root.tag.lower())
 
 
 def _of_text(path: PathLike) -> Optional[str]:

@@ -54,7 +54,7 @@ def read(
     """
     assert not scored, "VIA's files have no scores"
     is_json = pathlib.Path(path).suffix.lower() == ".json"
-    regions = _of_json(path) if is_json else _of_table(path, problems)
+    regions = _of_json(path, problems) if is_json else _of_table(path, problems)
     names = RowNames(problems)
     scores = ScoresInGroundTruth(problems)
     images: ImagesByName = collections.OrderedDict()
@@ -111,7 +111,7 @@ def _of_table(path: PathLike, problems: Problems) -> Iterator[_Region]:
             yield _Region(place, row["filename"], *values)
 
 
-def _of_json(path: PathLike) -> Iterator[_Region]:
+def _of_json(path: PathLike, problems: Problems) -> Iterator[_Region]:
     content = read_json(path, "VIA's JSON")
     if not is_json(content):
         raise UserError(
@@ -120,13 +120,19 @@ def _of_json(path: PathLike) -> Iterator[_Region]:
         )
     for key, entry in content.get("_via_img_metadata", content).items():
         if not isinstance(entry, dict):
+            problems.add(shown(key), f"is {shown(entry)}; expected an image of VIA. Delete it.")
             continue
         regions = entry.get("regions")
         if isinstance(regions, dict):  # VIA 1 numbers them
             regions = list(regions.values())
         name = entry.get("filename") if isinstance(entry.get("filename"), str) else ""
         yield _Region(shown(key), name, {}, {})
-        for number, region in enumerate(regions if isinstance(regions, list) else [], start=1):
+        if regions is not None and not isinstance(regions, list):
+            problems.add(
+                shown(key), f"regions is {shown(regions)}; expected a list. Export it again."
+            )
+            continue
+        for number, region in enumerate(regions or [], start=1):
             region = region if isinstance(region, dict) else {}
             place = f"{shown(key)}: region {number}"
             shape = region.get("shape_attributes") or {"name": None}

@@ -1,16 +1,17 @@
 """Pascal VOC XML, as LabelImg writes it: a folder with one .xml file an image.
 
-The encoding is the one that the XML declares. Detections have a <score> in each <object>.
+The encoding is the one that the XML declares, and upper and lower case of tags do not matter.
+Detections have a <score> in each <object>.
 """
 
 import collections
 import pathlib
 import xml.etree.ElementTree
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files
-from shelfdet.core.text import PathLike, Problems, read_number
+from shelfdet.core.text import PathLike, Problems, counted, read_number
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
@@ -24,11 +25,12 @@ from shelfdet.data.formats.image_boxes import (
     read_flag,
     read_stated_size,
 )
-from shelfdet.data.formats.xml_writing import add_element, xml_text
+from shelfdet.data.formats.xml_elements import add_element, lower_tags, note_repeated, xml_text
 
 Element = xml.etree.ElementTree.Element
 
 OTHER_SHAPES = ("polygon", "robndbox", "points")  # that tools write in an <object> without a box
+STATED_ONCE = ("name", "bndbox", "difficult", "score")  # in an <object>
 
 
 def read(
@@ -55,7 +57,10 @@ def read(
             continue
         size_wh = _read_size(root, file.name, problems)
         if add_image(images, name, file.name, size_wh, problems):
-            for number, element in enumerate(root.findall("object"), start=1):
+            # Some tools put all into one <objects>.
+            elements = list(root.iter("object"))
+            _note_boxes_outside(root, elements, file.name, problems)
+            for number, element in enumerate(elements, start=1):
                 place = f"{file.name}: object {number}"
                 if not scored:
                     scores.note(element.findtext("score"), place)
@@ -125,6 +130,7 @@ def _read_xml(file: pathlib.Path, problems: Problems) -> Optional[Element]:
             file.name, f"is no complete XML ({error}); expected Pascal VOC XML. Save it again."
         )
         return None
+    lower_tags(root)
     if root.tag != "annotation":
         problems.add(
             file.name,
@@ -132,7 +138,22 @@ def _read_xml(file: pathlib.Path, problems: Problems) -> Optional[Element]:
             "Pascal VOC XML. Export it as Pascal VOC.",
         )
         return None
+    note_repeated(root, ("filename", "size"), file.name, problems)
     return root
+
+
+def _note_boxes_outside(
+    root: Element, objects: Sequence[Element], place: str, problems: Problems
+) -> None:
+    """Notes boxes in elements of another name than <object>, which would be dropped unnamed."""
+    inside = sum(len(list(element.iter("bndbox"))) for element in objects)
+    outside = len(list(root.iter("bndbox"))) - inside
+    if outside:
+        problems.add(
+            place,
+            f"{counted(outside, '<bndbox> is', '<bndbox> are')} in no <object>; expected each in "
+            "an <object> of its own. Rename the elements around them.",
+        )
 
 
 def _kind_of(root: Element) -> str:
@@ -154,7 +175,10 @@ def _read_object(
     element: Element, place: str, scored: bool, problems: Problems
 ) -> Optional[BoxRow]:
     """The box of one <object>, or None after noting a problem."""
-    sides = [element.findtext(f"bndbox/{side}") for side in BOX_COLUMNS]
+    sides_in_box = tuple(f"bndbox/{side}" for side in BOX_COLUMNS)
+    if note_repeated(element, STATED_ONCE + sides_in_box, place, problems):
+        return None
+    sides = [element.findtext(side) for side in sides_in_box]
     if None in sides:
         missing = BOX_COLUMNS[sides.index(None)]
         other = next((tag for tag in OTHER_SHAPES if element.find(tag) is not None), None)
