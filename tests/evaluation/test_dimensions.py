@@ -3,7 +3,8 @@
 import pytest
 from scored_images import BOX, match
 
-from shelfdet.evaluation import breakdowns, dimensions
+from shelfdet.core import paths
+from shelfdet.evaluation import breakdowns, dimensions, image_folders
 
 
 def images(*names_and_sizes):
@@ -51,6 +52,54 @@ def test_many_sizes_are_grouped_by_the_longer_side():
     )
     rows = breakdowns.by_group(matches, 0.5, groups)
     assert [int(name.split()[2]) for name in rows] == [1, 257, 513, 1025, 2049]
+
+
+def test_folders_are_a_dimension_beside_the_others():
+    matches = images(("a.jpg", (30, 20)), ("b.jpg", (20, 30)))
+    found = dimensions.of_images(matches, {"a.jpg": "north", "b.jpg": "south"})
+    assert found["by_folder"] == ["north", "south"]
+    assert list(found) == ["by_folder", "by_image_size"]
+
+
+@pytest.fixture
+def placed(tmp_path, monkeypatch):
+    """Puts images of a user's folders into place, as step 01 does; returns the label file."""
+    monkeypatch.setattr(paths, "IMAGES", tmp_path / "images")
+    monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path / "annotations")
+
+    def place(*names):
+        in_split = tmp_path / "images" / "ShelfImages" / "test"
+        in_split.mkdir(parents=True)
+        for name in names:
+            path = tmp_path / "shops" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+            (in_split / path.name).symlink_to(path)
+        return tmp_path / "annotations" / "test_labels.csv"
+
+    return place
+
+
+def test_links_lead_to_the_folders_of_the_images(placed, tmp_path):
+    label_file = placed("north/old/a.jpg", "north/new/b.jpg", "south/c.jpg")
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    expected = {"a.jpg": "north/old", "b.jpg": "north/new", "c.jpg": "south"}
+    assert image_folders.of_labels(label_file, names) == expected
+    # Images that are not there, and label files of no dataset, have no folders.
+    assert image_folders.of_labels(label_file, names + ["d.jpg"]) == {}
+    assert image_folders.of_labels(tmp_path / "elsewhere" / "test_labels.csv", names) == {}
+
+
+def test_one_folder_is_no_dimension(placed):
+    label_file = placed("north/a.jpg", "north/b.jpg")
+    assert image_folders.of_labels(label_file, ["a.jpg", "b.jpg"]) == {}
+
+
+def test_of_many_folders_those_that_hold_them_are_taken(placed):
+    count = image_folders.MOST_FOLDERS + 1
+    label_file = placed(*(f"{'ab'[number % 2]}/{number}/{number}.jpg" for number in range(count)))
+    names = [f"{number}.jpg" for number in range(count)]
+    assert set(image_folders.of_labels(label_file, names).values()) == {"a", "b"}
 
 
 @pytest.mark.parametrize("sizes", [[(30, 20)] * 2, [(30, 20), None], [None, None], []])

@@ -114,6 +114,7 @@ def read(path):
 
 # Their keys are names of groups, and of rules.
 NAMED = (
+    "by_folder",
     "by_camera",
     "by_planogram",
     "by_image_size",

@@ -1,12 +1,12 @@
-"""What the scored images differ in: camera and planogram, or size.
+"""What the scored images differ in: folder, camera and planogram, or size.
 
-The figures of metrics.json are also given for each camera, planogram or image size. A dimension
-that the images do not have, or that is the same for all of them, is left out.
+The figures of metrics.json are also given for each folder, camera, planogram or image size. A
+dimension that the images do not have, or that is the same for all of them, is left out.
 """
 
 import collections
 import pathlib
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from shelfdet.data.splitting import splits
 from shelfdet.evaluation.matching import Matches
@@ -16,16 +16,24 @@ MOST_SIZES = 8  # with more different sizes, images are grouped by their longer 
 SMALLEST_GROUP = 256  # pixels: the largest longer side of the first group
 
 
-def of_images(matches: Sequence[Matches]) -> Dict[str, List[str]]:
+def of_images(
+    matches: Sequence[Matches], folders: Optional[Mapping[str, str]] = None
+) -> Dict[str, List[str]]:
     """The groups of the images in each dimension that they have.
 
+    Args:
+      matches: of the images.
+      folders: name of an image to its folder, where these are known and differ.
+
     Returns:
-      OrderedDict of the key in metrics.json -> the group of each image. Where a name follows the
-      scheme of the Grocery Dataset: "by_camera" and "by_planogram"; otherwise "by_image_size", if
-      the sizes are known and differ; otherwise nothing.
+      OrderedDict of the key in metrics.json -> the group of each image: "by_folder", where
+      ``folders`` are given. Where a name follows the scheme of the Grocery Dataset: "by_camera" and
+      "by_planogram"; otherwise "by_image_size", if the sizes are known and differ.
     """
     scenes = [_scene(image.filename) for image in matches]
     found: Dict[str, List[str]] = collections.OrderedDict()
+    if folders:
+        found["by_folder"] = [folders.get(image.filename, NOT_STATED) for image in matches]
     if any(scenes):
         known = [scene or (NOT_STATED, NOT_STATED) for scene in scenes]
         found["by_camera"] = [camera for camera, _ in known]

@@ -47,6 +47,7 @@ COLUMNS = (
 )
 # (key of metrics.json, title of the table, header of its first column)
 BREAKDOWNS = (
+    ("by_folder", "By folder", "folder"),
     ("by_camera", "By camera", "camera"),
     ("by_planogram", "By planogram", "planogram"),
     ("by_image_size", "By image size", "image size"),

@@ -5,7 +5,7 @@ import json
 import math
 import pathlib
 import re
-from typing import Any, Dict, List, Match, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Match, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet.core import files
 from shelfdet.core.progress import progress
@@ -15,6 +15,7 @@ from shelfdet.evaluation import (
     breakdowns,
     confusion,
     dimensions,
+    image_folders,
     matching,
     metrics,
 )
@@ -51,7 +52,9 @@ def evaluate(inputs: Inputs, resamples: int = bootstrap.RESAMPLES, seed: int = 0
         another graph or of scored images.
     """
     (detector,) = read_detectors(inputs)
-    return _evaluated(detector, _describe_labels(inputs), resamples, seed)
+    names = [image.filename for image in detector.matches]
+    folders = image_folders.of_labels(inputs.ground_truth, names)
+    return _evaluated(detector, _describe_labels(inputs), resamples, seed, folders)
 
 
 def evaluate_datasets(
@@ -89,7 +92,11 @@ def evaluate_datasets(
 
 
 def _evaluated(
-    detector: Detector, described_labels: Dict[str, Any], resamples: int, seed: int
+    detector: Detector,
+    described_labels: Dict[str, Any],
+    resamples: int,
+    seed: int,
+    folders: Optional[Mapping[str, str]] = None,
 ) -> Evaluation:
     matches = detector.matches
     threshold = detector.threshold
@@ -112,7 +119,7 @@ def _evaluated(
     figures["bootstrap"] = {"resamples": resamples, "seed": seed, "over": "images"}
     # Beside the test figures, to show whether the threshold suits both sets of images.
     figures["validation"] = _validation_figures(detector)
-    figures.update(_breakdowns(matches, threshold.value))
+    figures.update(_breakdowns(matches, threshold.value, folders))
     return Evaluation(
         figures,
         count_products(matches, threshold.value),
@@ -259,13 +266,17 @@ def _validation_figures(detector: Detector) -> Optional[Dict[str, Any]]:
     return figures
 
 
-def _breakdowns(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, Any]:
+def _breakdowns(
+    matches: Sequence[Matches],
+    threshold: Optional[float],
+    folders: Optional[Mapping[str, str]] = None,
+) -> Dict[str, Any]:
     kinds = breakdowns.error_kinds(matches, threshold)
     return {
         **_class_figures(matches, threshold),
         **{
             key: breakdowns.by_group(matches, threshold, groups)
-            for key, groups in dimensions.of_images(matches).items()
+            for key, groups in dimensions.of_images(matches, folders).items()
         },
         "by_box_size": breakdowns.by_box_size(matches, threshold),
         "errors": {
