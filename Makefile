@@ -56,6 +56,10 @@ SUSPECT_OPTIONS := $(call option,--threshold,$(THRESHOLD)) $(if $(FORMAT)$(OUTPU
     $(call option,--marked,$(or $(OUTPUT),$(WORKSPACE)/suspects)) $(call option,--format,$(FORMAT)))
 PRELABEL_OPTIONS := $(call option,--prelabel,$(or $(OUTPUT),$(WORKSPACE)/prelabels)) $(call option,--format,$(FORMAT)) \
     $(call option,--threshold,$(THRESHOLD)) $(call option,--tiles,$(or $(TILES),auto)) $(if $(SKIP_BAD),--skip-bad)
+# Step 12. Images and tables are at URIs, and need not be on this machine.
+SPARK_OPTIONS := $(call option,--output,$(or $(OUTPUT),$(RESULTS)/spark)) $(call option,--master,$(MASTER)) \
+    $(call option,--archive,$(ARCHIVE)) $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) \
+    $(if $(PAD),--pad-strips) $(call option,--threshold,$(THRESHOLD)) $(call option,--tiles,$(or $(TILES),auto))
 CURVES := $(or $(RUN_FOLDER),$(WORKSPACE)/training)
 # --logdir is a list: NAME:FOLDER,FOLDER
 splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
@@ -82,13 +86,13 @@ FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANN
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo lint test data anchors config check train export pretrained eval report predict prelabel suspects tensorboard reproduce ablations label-noise bench clean
+.PHONY: help setup demo lint test data anchors config check train export pretrained eval report predict predict-spark spark-environment prelabel suspects tensorboard reproduce ablations label-noise bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup:  ## install Python 3.7, .venv and models/research where they are missing (CPU=intel|stock PYTHON=path)
-	@CPU=$(call quoted,$(CPU)) PYTHON=$(call quoted,$(PYTHON)) bash scripts/setup.sh
+setup:  ## install Python 3.7, .venv and models/research where they are missing (CPU=intel|stock PYTHON=path SPARK=1)
+	@CPU=$(call quoted,$(CPU)) PYTHON=$(call quoted,$(PYTHON)) SPARK=$(call quoted,$(SPARK)) bash scripts/setup.sh
 
 demo: setup  ## the full pipeline on a small synthetic dataset, in a folder of its own; about 10 minutes
 	@bash scripts/demo.sh
@@ -137,6 +141,13 @@ report: setup  ## step 10, after make eval: an HTML page of the test images with
 predict: setup  ## step 08: draw and count (IMAGES=folder CONFIG=name GRAPH=name TILES=1 PAD=1 THRESHOLD=0.5; more: docs/deployment.md)
 	$(if $(IMAGES),,$(error name the photographs: make predict IMAGES=folder))
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PREDICT_OPTIONS)
+
+predict-spark: setup  ## step 12: detections in millions of images, by Spark (IMAGES=uri OUTPUT=uri MASTER=address; docs/scaling.md)
+	$(if $(IMAGES),,$(error name the photographs: make predict-spark IMAGES=uri OUTPUT=uri))
+	$(EVALUATION)/12_predict_spark.py $(call option,--images,$(IMAGES)) $(SPARK_OPTIONS)
+
+spark-environment: setup  ## what workers of step 12 need, in one file (OUTPUT=environment.tar.gz)
+	$(EVALUATION)/pack_environment.py $(call option,--output,$(or $(OUTPUT),$(RESULTS)/environment.tar.gz))
 
 prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder FORMAT=voc OUTPUT=folder THRESHOLD=0.5; docs/data.md)
 	$(if $(IMAGES),,$(error name the photographs: make prelabel IMAGES=folder FORMAT=voc))

@@ -11,6 +11,8 @@
 # Reads from the environment:
 #   CPU=intel|stock   intel-tensorflow instead of tensorflow, or tensorflow; the default is the
 #                     choice of the last run
+#   SPARK=1|0         also the packages of requirements-spark.txt, for step 12, or no longer; the
+#                     default is the choice of the last run
 #   PYTHON=/path      the Python 3.7 to use
 #
 # Writes .venv, models/research, .python3.7 (only if it has to download a Python) and .setup.log. It
@@ -143,7 +145,9 @@ The reason for the failed download is in $log."
 
 # --- .venv ----------------------------------------------------------------------------------------
 
-required() {  # intel|stock: prints the pins to install, with intel-tensorflow instead of tensorflow
+# intel|stock 1|0: prints the pins to install, with intel-tensorflow instead of tensorflow, and with
+# those of Spark
+required() {
     local intel
     intel=$(pin intel)
     case $1 in
@@ -151,11 +155,16 @@ required() {  # intel|stock: prints the pins to install, with intel-tensorflow i
         stock) cat "$root/requirements.txt" ;;
         *) die "CPU=$1: expected intel or stock" ;;
     esac
+    case $2 in
+        1) cat "$root/requirements-spark.txt" ;;
+        0) ;;
+        *) die "SPARK=$2: expected 1 or 0" ;;
+    esac
 }
 
 follow() {  # command: logs its output; on a terminal, one line shows the package that pip is at
     local line count=0 total
-    total=$(grep -c '^[A-Za-z]' "$root/requirements.txt")
+    total=$(grep -c '^[A-Za-z]' "$venv/requirements.txt")
     "$@" 2>&1 | while IFS= read -r line; do
         printf '%s\n' "$line" >>"$log"
         [ -t 1 ] || continue
@@ -170,7 +179,7 @@ follow() {  # command: logs its output; on a terminal, one line shows the packag
     done
 }
 
-make_venv() {  # python, cpu
+make_venv() {  # python, cpu, spark
     if [ -e "$venv" ] && [ ! -e "$venv/$marker" ]; then
         die "$venv exists, but \`make setup\` did not make it. Move it away, then run" \
             "\`make setup\` again."
@@ -183,7 +192,7 @@ make_venv() {  # python, cpu
         "$1" -m venv "$venv" >>"$log" 2>&1 || failed "the environment .venv could not be created"
     fi
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check)
-    required "$2" >"$venv/requirements.txt"
+    required "$2" "$3" >"$venv/requirements.txt"
     if [ "$(cat "$venv/packages-are-in" 2>/dev/null)" = "$(cksum <"$venv/requirements.txt")" ]; then
         return
     fi
@@ -191,7 +200,12 @@ make_venv() {  # python, cpu
     if [ -e "$venv/packages-are-in" ]; then
         rm "$venv/packages-are-in"
         # The two builds of TensorFlow share their folders: remove one before installing the other.
-        "${pip[@]}" uninstall -y -q tensorflow intel-tensorflow >>"$log" 2>&1 || true
+        if [ "$(cat "$venv/cpu" 2>/dev/null)" != "$2" ]; then
+            "${pip[@]}" uninstall -y -q tensorflow intel-tensorflow >>"$log" 2>&1 || true
+        fi
+        if [ "$3" = 0 ]; then
+            "${pip[@]}" uninstall -y -q pyspark py4j pyarrow >>"$log" 2>&1 || true
+        fi
     fi
     # shellcheck disable=SC2046
     "${pip[@]}" install -q $(pin pip) >>"$log" 2>&1 || failed "pip itself could not be updated"
@@ -300,14 +314,15 @@ is_done() {  # stamp
 }
 
 set_up() {
-    local cpu stamp python
+    local cpu spark stamp python
     cpu=${CPU:-$(cat "$venv/cpu" 2>/dev/null || echo stock)}
-    stamp="$cpu $(cat "$root/requirements.txt" "${BASH_SOURCE[0]}" | cksum)"
+    spark=${SPARK:-$(cat "$venv/spark" 2>/dev/null || echo 0)}
+    stamp="$cpu $spark $(cat "$root"/requirements*.txt "${BASH_SOURCE[0]}" | cksum)"
     if is_done "$stamp"; then return; fi
     [ -w "$root" ] ||
         die "$root cannot be written by $(id -un); expected its owner. Run \`make setup\` as" \
             "$(stat -c %U "$root"), or clone the repository."
-    required "$cpu" >/dev/null    # refuses a wrong CPU= before anything is installed
+    required "$cpu" "$spark" >/dev/null    # refuses a wrong value before anything is installed
     wait_for_others
     if is_done "$stamp"; then return; fi
     say "[1/4] Python 3.7"
@@ -316,12 +331,13 @@ set_up() {
     : >"$log"
     rm -f "$venv/set-up-is-done"
     say "[2/4] the packages of requirements.txt ($cpu TensorFlow)"
-    make_venv "$python" "$cpu"
+    make_venv "$python" "$cpu" "$spark"
     say "[3/4] object_detection and slim"
     install_models
     say "[4/4] import check"
     check_imports
     say "$cpu" >"$venv/cpu"
+    say "$spark" >"$venv/spark"
     say "$stamp $(models_origin)" >"$venv/set-up-is-done"
     say "Installed. Next: \`make demo\` runs the full pipeline on synthetic shelves; \`make\` lists the" \
         "other targets."

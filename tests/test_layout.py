@@ -32,9 +32,10 @@ STEPS = {
     "08_detect",
     "09_score",
     "10_report",
+    "12_predict_spark",
 }
 # Scripts in the folders of steps that are none of the sequence
-BESIDE_THE_STEPS = {"suspects"}
+BESIDE_THE_STEPS = {"pack_environment", "suspects"}
 
 # Data flows down this list: a module imports its own layer and the layers below it.
 LAYERS = ("evaluation", "training", "inference", "config", "anchors", "data", "core")

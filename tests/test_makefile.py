@@ -20,6 +20,7 @@ FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 
 # Given in the environment, where a target may leave some of them unused.
 EVERY_VARIABLE = (
+    "MASTER=x ARCHIVE=x SPARK=1 "
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
     "VAL_SHARE=0.1 TEST_SHARE=0.2 EXIF=x DRAW=x ANNOTATIONS=x FORMAT=x ALLOW_MISSING=1 "
     "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 OUTPUT=x"
@@ -409,14 +410,15 @@ def test_a_flag_is_read_by_its_value(flag):
     [
         ("eval", "FROM", "data"),
         ("predict", "FROM", "data"),
-        ("anchors", "PAD", "eval predict prelabel suspects"),
-        ("data", "PAD", "eval predict prelabel suspects"),
-        ("eval", "THRESHOLD", "predict prelabel suspects"),
+        ("anchors", "PAD", "eval predict predict-spark prelabel suspects"),
+        ("data", "PAD", "eval predict predict-spark prelabel suspects"),
+        ("eval", "THRESHOLD", "predict predict-spark prelabel suspects"),
         ("export", "START", "check train"),
         (
             "clean",
             "CONFIG",
-            "anchors check config eval export predict prelabel report suspects tensorboard train",
+            "anchors check config eval export predict predict-spark prelabel report suspects "
+            "tensorboard train",
         ),
         ("lint", "TESTS", "test"),
         ("train", "SHELF_DATA", "bench test"),

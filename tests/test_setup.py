@@ -57,7 +57,8 @@ class Machine:
         for new in (self.root / "scripts", self.root / "models", folder / "bin", folder / "home"):
             new.mkdir(parents=True)
         shutil.copy(str(ROOT / "scripts" / "setup.sh"), str(self.root / "scripts"))
-        shutil.copy(str(ROOT / "requirements.txt"), str(self.root))
+        for name in ("requirements.txt", "requirements-spark.txt"):
+            shutil.copy(str(ROOT / name), str(self.root))
         for tool in TOOLS:
             (folder / "bin" / tool).symlink_to(shutil.which(tool))
 
@@ -269,6 +270,22 @@ def test_first_run_second_run_and_change_of_cpu(machine):
     assert "\nintel-tensorflow==1.15.2\n" in wanted.read_text() and "one-more" in wanted.read_text()
 
 
+def test_the_packages_of_spark_come_and_go(machine):
+    machine.python_without_network("bin/python3.7")
+    wanted = machine.root / ".venv" / "requirements.txt"
+    assert machine.setup()[0] == 0
+    assert "pyspark==" not in wanted.read_text()
+    assert machine.setup(SPARK="1")[0] == 0
+    assert "\npyspark==3.4.4" in wanted.read_text()
+    assert "uninstall" not in machine.calls.read_text(), "TensorFlow stays as it is"
+    assert machine.setup(SPARK="") == (0, "", ""), "the choice is kept until another is made"
+    assert machine.setup(SPARK="0")[0] == 0
+    assert "pyspark==" not in wanted.read_text()
+    assert "uninstall -y -q pyspark py4j pyarrow" in machine.calls.read_text()
+    status, _, err = machine.setup(SPARK="yes")
+    assert (status, err) == (1, "error: SPARK=yes: expected 1 or 0\n")
+
+
 def test_two_set_ups_at_a_time_do_the_work_once(machine):
     machine.python_without_network("bin/python3.7")
     with open(str(machine.log), "a") as log:
@@ -440,7 +457,11 @@ def test_an_incomplete_clone_is_refused(machine):
 
 
 def test_every_package_is_pinned_once():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = [
+        line
+        for name in ("requirements.txt", "requirements-spark.txt")
+        for line in (ROOT / name).read_text().splitlines()
+    ]
     pins = [line.split("#")[0].strip() for line in lines if line and not line.startswith("#")]
     pins += [
         word

@@ -57,11 +57,18 @@ OPTIONS_ALONE = {
     "scripts/shelfdet/data/layout.py": {"--images"},  # of steps 02 to 04
     "scripts/shelfdet/evaluation/report.py": {"--threshold"},
     "scripts/shelfdet/evaluation/score_inputs.py": {"--threshold"},
-    "scripts/shelfdet/inference/export.py": {"--config"},
+    "scripts/shelfdet/inference/export.py": {"--config", "--output"},
+    "scripts/shelfdet/inference/predict.py": {"--output"},
     "scripts/shelfdet/training/resume_checks.py": {"--start-from"},
     "scripts/shelfdet/training/resume_point.py": {"--start-from"},
     "scripts/shelfdet/training/run_notes.py": {"--start-from"},
-    "workspace/training_demo/evaluation/09_score.py": {"--dataset", "--graph-dir", "--threshold"},
+    "scripts/training/07_export_inference_graph.py": {"--output"},
+    "workspace/training_demo/evaluation/09_score.py": {
+        "--dataset",
+        "--graph-dir",
+        "--output",
+        "--threshold",
+    },
     "workspace/training_demo/evaluation/10_report.py": {"--config"},
 }
 SOURCES = [

@@ -8,6 +8,7 @@ import shlex
 # The variable of each option. tests/core/test_make_variables.py compares them with the Makefile.
 VARIABLES = {
     "--annotations": "ANNOTATIONS",
+    "--archive": "ARCHIVE",
     "--bad-boxes": "BAD_BOXES",
     "--checkpoint": "CHECKPOINT",
     "--classes": "CLASSES",
@@ -23,9 +24,11 @@ VARIABLES = {
     "--graph-dir": "GRAPH",
     "--images": "IMAGES",
     "--marked": "OUTPUT",
+    "--master": "MASTER",
     "--minutes": "MINUTES",
     "--name": "GRAPH",
     "--out-of-image": "OUT_OF_IMAGE",
+    "--output": "OUTPUT",
     "--prelabel": "OUTPUT",
     "--product-scale": "PRODUCT_SCALE",
     "--run-dir": "RUN_DIR",

@@ -54,7 +54,7 @@ def write_detections(
       info: how the detections were made; kept under "info".
       label_map: class name to id, which become the categories of the file.
     """
-    coco.write((_image_boxes(image) for image in detections), path, info, label_map)
+    coco.write((image_boxes(image) for image in detections), path, info, label_map)
 
 
 def read_info(path: PathLike) -> Dict[str, Any]:
@@ -181,7 +181,7 @@ class _Clipping:
             )
 
 
-def _image_boxes(image: Detections) -> ImageBoxes:
+def image_boxes(image: Detections) -> ImageBoxes:
     """The plain form of one image, by falling score, without boxes of no area."""
     boxes_xyxy = np.asarray(image.boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     scores = np.asarray(image.scores, dtype=np.float64)

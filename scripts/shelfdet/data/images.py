@@ -1,5 +1,6 @@
 """Images as TensorFlow decodes them: their files, size, pixels and EXIF orientation."""
 
+import io
 import os
 import pathlib
 import warnings
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from shelfdet import UserError, data
+from shelfdet.core.text import PathLike
 
 # What tf.image.decode_image reads. .jfif, .jpe and .pjpeg are JPEG by other names.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".png", ".bmp", ".gif")
@@ -137,7 +139,12 @@ def inspect(path: pathlib.Path) -> ImageInfo:
     return info
 
 
-def load(path: pathlib.Path, max_side: Optional[int] = None, exif: str = "ignore") -> LoadedImage:
+def load(
+    path: PathLike,
+    max_side: Optional[int] = None,
+    exif: str = "ignore",
+    content: Optional[bytes] = None,
+) -> LoadedImage:
     """Reads an image's pixels as the network gets them.
 
     Args:
@@ -146,11 +153,13 @@ def load(path: pathlib.Path, max_side: Optional[int] = None, exif: str = "ignore
         None or 0 does not.
       exif: "ignore" gives the raw pixels, as TensorFlow's decoder does; "apply" rotates and mirrors
         them as the EXIF orientation says.
+      content: the bytes of the file, where they have been read already; ``path`` is then only for
+        messages, and may be a URI.
 
     Raises:
       UserError: as ``inspect``.
     """
-    with _opened(path) as image:
+    with _opened(path, content) as image:
         orientation = _orientation(image)
         full_wh = image.size
         shrunk_wh = shrunk_size(full_wh, max_side)
@@ -215,7 +224,7 @@ def is_strip(size_wh: Sequence[int]) -> bool:
     return max(size_wh) > STRIP_RATIO * min(size_wh)
 
 
-def with_margins(pixels: np.ndarray, path: pathlib.Path) -> Tuple[np.ndarray, Tuple[int, int]]:
+def with_margins(pixels: np.ndarray, path: PathLike) -> Tuple[np.ndarray, Tuple[int, int]]:
     """Puts a strip into the middle of a frame of ordinary shape.
 
     A network's resizing to a square then distorts its products no more than those of other images.
@@ -249,17 +258,18 @@ def with_margins(pixels: np.ndarray, path: pathlib.Path) -> Tuple[np.ndarray, Tu
     return framed, (left, top)
 
 
-def _opened(path):
+def _opened(path, content=None):
     try:
-        if os.path.getsize(str(path)) == 0:
+        size = os.path.getsize(str(path)) if content is None else len(content)
+        if size == 0:
             raise UserError(
                 f"{path}: the file is empty; expected an image. Copy it again from its source."
             )
-        image = Image.open(str(path))
+        image = Image.open(str(path) if content is None else io.BytesIO(content))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected an image.") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three on broken headers
-        raise UserError(_not_identified(path, error)) from error
+        raise UserError(_not_identified(path, content, error)) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
@@ -276,10 +286,10 @@ def _opened(path):
     return image
 
 
-def _not_identified(path, error):
+def _not_identified(path, content, error):
     """The message for a file that Pillow does not identify; it names what a phone may write."""
-    head = b""
-    if os.path.isfile(str(path)):
+    head = content or b""
+    if content is None and os.path.isfile(str(path)):
         with open(str(path), "rb") as file:
             head = file.read(12)
     kind = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None

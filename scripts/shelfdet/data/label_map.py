@@ -1,15 +1,13 @@
 """The label map (.pbtxt): class names and their ids, as ``item { id: 1 name: 'product' }``.
 
 Read with protobuf's text parser and object_detection's message, as object_detection itself does.
-The message does not need TensorFlow.
+The message does not need TensorFlow. Both are imported where they are used: the workers of a Spark
+cluster import this module, and need no object_detection.
 """
 
 import collections
 import pathlib
 from typing import Any, Dict, Mapping
-
-from google.protobuf import text_format
-from object_detection.protos import string_int_label_map_pb2
 
 from shelfdet import UserError
 from shelfdet.core import files
@@ -93,6 +91,9 @@ def write_label_map(
       display_names: class name -> name to show to people; other names than those of ``ids`` are
         left out.
     """
+    from google.protobuf import text_format
+    from object_detection.protos import string_int_label_map_pb2
+
     message = string_int_label_map_pb2.StringIntLabelMap()
     for name, class_id in ids.items():
         item = message.item.add(id=class_id, name=name)
@@ -101,7 +102,11 @@ def write_label_map(
     files.write_text(pathlib.Path(path), text_format.MessageToString(message, as_utf8=True))
 
 
-def _parse(path: PathLike) -> string_int_label_map_pb2.StringIntLabelMap:
+def _parse(path: PathLike) -> Any:
+    """The StringIntLabelMap in the file at ``path``."""
+    from google.protobuf import text_format
+    from object_detection.protos import string_int_label_map_pb2
+
     content = read_text(path, "a label map")
     if pathlib.Path(path).read_bytes().startswith(BYTE_ORDER_MARK):
         # object_detection, which reads the file in training, cannot.

@@ -5,7 +5,7 @@ Importing this module loads TensorFlow.
 
 import os
 import pathlib
-from typing import Tuple, Union
+from typing import Optional, Tuple, Union
 
 import numpy as np
 
@@ -34,7 +34,13 @@ class Detector:
     operation over all of them.
     """
 
-    def __init__(self, graph_path: Union[str, pathlib.Path], callers: int = 1) -> None:
+    def __init__(
+        self,
+        graph_path: Union[str, pathlib.Path],
+        callers: int = 1,
+        threads: Optional[int] = None,
+        content: Optional[bytes] = None,
+    ) -> None:
         """Loads the graph.
 
         Args:
@@ -42,15 +48,18 @@ class Detector:
             exporter.
           callers: number of threads that will call ``detect`` at a time: one per core is fastest.
             With 1 a call uses all cores.
+          threads: number of threads that compute an operation; None for the share of a caller.
+          content: the bytes of the file, where they have been read already; ``graph_path`` is then
+            only for messages.
 
         Raises:
           UserError: the file is missing, truncated or no TensorFlow graph, or the graph is not a
             detector.
         """
         self.path = pathlib.Path(graph_path)
-        graph = _import(self.path, _read(self.path))
+        graph = _import(self.path, _read(self.path, content))
         config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=max(1, parallel.workers() // callers),
+            intra_op_parallelism_threads=threads or max(1, parallel.workers() // callers),
             inter_op_parallelism_threads=callers,
         )
         config.gpu_options.allow_growth = True  # by default TF 1 reserves all memory of the GPU
@@ -120,11 +129,12 @@ def all_anchors(
     return boxes_yxyx[0], scores[0]
 
 
-def _read(path: pathlib.Path) -> tf.compat.v1.GraphDef:
-    """The GraphDef in the file at ``path``."""
-    if not path.is_file():
-        raise UserError(_no_file(path))
-    data = path.read_bytes()
+def _read(path: pathlib.Path, data: Optional[bytes] = None) -> tf.compat.v1.GraphDef:
+    """The GraphDef in the file at ``path``, whose bytes may have been read already."""
+    if data is None:
+        if not path.is_file():
+            raise UserError(_no_file(path))
+        data = path.read_bytes()
     if data.startswith(b"version https://git-lfs"):
         raise UserError(
             f"{path}: is a Git LFS pointer of {len(data)} bytes, not the graph itself. "

@@ -16,16 +16,18 @@ Size = Tuple[int, int]  # (width, height) in pixels
 class InputImage(NamedTuple):
     """An image to detect in.
 
-    path: its file.
+    path: its file; where ``content`` holds the bytes, only for messages, and perhaps a URI.
     name: what the output calls it: the file's name, with the folders below the one that was named.
     labelled_wh: its size in the label file; None where it comes from elsewhere.
     label_file: the label file that names it, for messages; None where it comes from elsewhere.
+    content: the bytes of the file, where they have been read already.
     """
 
-    path: pathlib.Path
+    path: text.PathLike
     name: str
     labelled_wh: Optional[Size] = None
     label_file: Optional[pathlib.Path] = None
+    content: Optional[bytes] = None
 
 
 class Found(NamedTuple):

@@ -266,11 +266,9 @@ def detect_image(
 ) -> ImageResult:
     """Detects in one image, and draws it if there is a folder for it. Arguments as above."""
     filename = image.name
-    version = processed_images.file_version(image.path)
+    version = None if image.content is not None else processed_images.file_version(image.path)
     try:
-        prepared = _prepare(
-            image.path, settings, 1 if settings.tiles == AUTO_TILES else settings.tiles
-        )
+        prepared = _prepare(image, settings, 1 if settings.tiles == AUTO_TILES else settings.tiles)
     except UserError as error:
         if settings.skip_bad:
             return ImageResult(filename, None, images.UPRIGHT, str(error), version)
@@ -280,7 +278,7 @@ def detect_image(
             "images and lists them."
         ) from error
     _check_size(image, prepared.size_wh, settings.exif)  # also with skip_bad: the labels are wrong
-    raw = _run(prepared, image.path, run_network, settings)
+    raw = _run(prepared, image, run_network, settings)
     prepared, boxes_yxyx, scores, class_ids, tile_count = raw
     _check_classes(class_ids, class_names)
     boxes_xyxy, inside = without_margins(
@@ -335,13 +333,13 @@ def without_margins(
 
 def _run(
     prepared: _Prepared,
-    path: pathlib.Path,
+    image: InputImage,
     run_network: tiling.DetectFunction,
     settings: Settings,
 ) -> _Raw:
     """Runs the network on an image, and on its tiles where the settings say so."""
     if settings.tiles == AUTO_TILES:
-        return _run_auto(prepared, path, run_network, settings)
+        return _run_auto(prepared, image, run_network, settings)
     if settings.tiles == 1:
         return _Raw(prepared, *run_network(prepared.framed), 1)
     found = tiling.detect(
@@ -352,7 +350,7 @@ def _run(
 
 def _run_auto(
     whole: _Prepared,
-    path: pathlib.Path,
+    image: InputImage,
     run_network: tiling.DetectFunction,
     settings: Settings,
 ) -> _Raw:
@@ -367,7 +365,7 @@ def _run_auto(
     if highest >= confidence.CERTAIN:
         return best
     # Decoded once more, because most images need no tiles and decode faster at a small size.
-    large = _prepare(path, settings, MOST_AUTO_TILES)
+    large = _prepare(image, settings, MOST_AUTO_TILES)
     for count in range(2, MOST_AUTO_TILES + 1):
         # Without the whole image: its boxes, of products too small for it, are seldom right.
         found = tiling.detect_in_tiles(run_network, large.framed, count, settings.max_side)
@@ -383,13 +381,13 @@ def _run_auto(
     return _Raw(large, *merged, best.tiles)
 
 
-def _prepare(path: pathlib.Path, settings: Settings, tile_count: int) -> _Prepared:
+def _prepare(image: InputImage, settings: Settings, tile_count: int) -> _Prepared:
     """Decodes and shrinks an image, and gives it margins where it is a strip to be padded."""
     # Tiles are cut from the larger image and are shrunk to max_side themselves.
     max_side = settings.max_side * tile_count
-    pixels, size_wh, orientation = images.load(path, max_side, settings.exif)
+    pixels, size_wh, orientation = images.load(image.path, max_side, settings.exif, image.content)
     if settings.pad_strips and images.is_strip(size_wh):
-        framed, left_top = images.with_margins(pixels, path)
+        framed, left_top = images.with_margins(pixels, image.path)
     else:
         framed, left_top = pixels, (0, 0)
     return _Prepared(pixels, framed, left_top, size_wh, orientation)

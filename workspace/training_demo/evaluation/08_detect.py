@@ -23,7 +23,7 @@ import pathlib
 import shlex
 import sys
 import time
-from typing import Any, Dict, List, Optional, Sequence, TextIO, Union
+from typing import Any, Dict, Optional, Sequence, TextIO
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
@@ -31,7 +31,8 @@ from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import options, prelabels
-from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD
+from shelfdet.inference import AUTO_TILES
+from shelfdet.inference import options as inference_options
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -43,20 +44,14 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     check_options(parser, args)
     args.graph_is_default = args.graph is None
-    args.graph = graph_file(args.graph or paths.default_graph())
+    args.graph = inference_options.graph_file(args.graph or paths.default_graph())
     args.output = args.output or default_output(args.labels)
-    args.label_map = args.label_map or label_map_of(args.graph)
+    args.label_map = args.label_map or inference_options.label_map_of(args.graph)
     return args
 
 
 def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--graph",
-        **command_line.PATH,
-        help=f"a frozen graph, or the folder of a {paths.GRAPH_FILE} (default: "
-        f"{paths.DEFAULT_CONFIG.stem}, once step 07 has exported it, else "
-        f"{paths.SHIPPED_GRAPH.name})",
-    )
+    inference_options.add_graph(parser)
     parser.add_argument(
         "--labels", **command_line.FILE, help="detect in the images of this label file"
     )
@@ -82,41 +77,12 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
-    options.add_max_side(parser, "this, as step 04 does, with --tiles to as many times this")
-    options.add_exif(parser, "rotate images by their EXIF orientation")
-    parser.add_argument(
-        "--pad-strips",
-        action="store_true",
-        help="give images more than twice as wide as high (or as high as wide) grey margins, to "
-        "4:3, before the network runs; for graphs trained on images of ordinary shape",
-    )
-    parser.add_argument(
-        "--tiles",
-        type=tile_count,
-        default=1,
-        metavar="N",
-        help="run the network on N x N overlapping parts of each image, too, for products smaller "
-        "than those that the graph was trained on; auto: choose the number for each image, by how "
-        "certain the network is (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--min-score",
-        type=command_line.score,
-        default=0.0,
-        metavar="SCORE",
-        help="leave out boxes of lower scores, for a smaller file; AP is lower without them "
-        "(default: %(default)s)",
-    )
+    inference_options.add_detection_options(parser, default_tiles=1)
     parser.add_argument(
         "--skip-bad",
         action="store_true",
         help="skip images that cannot be read, and list them at the end",
     )
-
-
-def tile_count(value: str) -> Union[int, str]:
-    """The value of --tiles."""
-    return value if value == AUTO_TILES else command_line.positive(value)
 
 
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
@@ -125,18 +91,8 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
         **command_line.FOLDER,
         help="draw the boxes, and count the products in counts.csv",
     )
-    parser.add_argument(
-        "--threshold",
-        type=command_line.score,
-        metavar="SCORE",
-        help="draw, count and write as pre-labels the boxes from this score on (default: the one "
-        f"in --metrics if that is of this graph, else {DEFAULT_THRESHOLD})",
-    )
-    parser.add_argument(
-        "--metrics",
-        **command_line.FILE,
-        help=f"where the default threshold is read (default: the {paths.METRICS.name} beside the "
-        f"graph, then {paths.METRICS})",
+    inference_options.add_threshold(
+        parser, "draw, count and write as pre-labels the boxes from this score on"
     )
 
 
@@ -153,8 +109,7 @@ def add_prelabel_options(parser: argparse.ArgumentParser) -> None:
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.labels and not args.images:
         parser.error(f"name --labels FILE, {both('--images FOLDER')}, or both")
-    if args.min_score == 1:
-        parser.error("--min-score 1: no box would be left; expected a score below 1")
+    inference_options.check_min_score(parser, args)
     if args.threshold is not None and not args.draw and not args.prelabel:
         parser.error(
             f"{both('--threshold')} is for {both('--draw')} and {both('--prelabel')}; without them "
@@ -176,26 +131,6 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             f"{both(f'--prelabel {args.prelabel}')} is in {args.images}; expected a folder "
             "elsewhere, because its links would be read as images, too"
         )
-
-
-def graph_file(path: pathlib.Path) -> pathlib.Path:
-    """The frozen graph that ``path``, a file or its folder, names."""
-    if path.is_dir() or not path.suffix:
-        return path / paths.GRAPH_FILE
-    return path
-
-
-def label_map_of(graph: pathlib.Path) -> pathlib.Path:
-    """The label map beside a graph; that of one class where there is none."""
-    own = graph.with_name(paths.LABEL_MAP_FILE)
-    return own if own.is_file() else paths.LABEL_MAP
-
-
-def metrics_files(args: argparse.Namespace) -> List[pathlib.Path]:
-    """Where the threshold is searched for, in this order."""
-    if args.metrics:
-        return [args.metrics]
-    return [args.graph.with_name(paths.METRICS.name), paths.METRICS]
 
 
 def default_output(label_file: Optional[pathlib.Path]) -> pathlib.Path:
@@ -255,7 +190,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     info = predict.describe(args.graph, args.labels, settings, inputs)
     if args.draw or args.prelabel:
         threshold = graph_files.choose_threshold(
-            args.threshold, metrics_files(args), info["graph_sha256"], args.tiles
+            args.threshold,
+            inference_options.metrics_files(args.metrics, args.graph),
+            info["graph_sha256"],
+            args.tiles,
         )
         print_threshold(threshold)
         settings = settings._replace(threshold=threshold.value)
@@ -329,7 +267,9 @@ def detect_and_write(
         f"{len(remaining) / seconds:.1f} images/s"
     )
     if args.draw:
-        validated = graph_files.validated(metrics_files(args), info["graph_sha256"])
+        validated = graph_files.validated(
+            inference_options.metrics_files(args.metrics, args.graph), info["graph_sha256"]
+        )
         counts = drawings.write_counts(
             [
                 drawings.CountedImage(
