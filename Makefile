@@ -122,8 +122,8 @@ config: setup  ## write training/NAME.config for your dataset, to be edited (CON
 check: setup  ## step 05: find mistakes in a config (CONFIG=name RUN_DIR=folder START=graph)
 	$(TRAINING)/05_check_config.py $(TRAIN_OPTIONS)
 
-train: check  ## steps 05, 06: train, or resume (CONFIG=name RUN_DIR=folder; START=graph starts from its weights)
-	$(TRAINING)/06_train.py $(TRAIN_OPTIONS)
+train: check  ## steps 05, 06: train, or resume (CONFIG=name RUN_DIR=folder WORKERS=2; START=graph: with its weights)
+	$(TRAINING)/06_train.py $(TRAIN_OPTIONS) $(call option,--workers,$(WORKERS))
 
 export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folder GRAPH=name CHECKPOINT=newest UNFOLDED=1)
 	$(TRAINING)/07_export_inference_graph.py $(EXPORT_OPTIONS)

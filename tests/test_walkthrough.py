@@ -210,6 +210,20 @@ def test_06_resumes_up_to_a_higher_step(workspace):
     assert (workspace.run_folder / "best" / "evaluation.json").exists()
 
 
+def test_06_trains_with_two_processes(workspace):
+    run_folder = workspace.elsewhere / "two"
+    printed = workspace.script("06_train", "--run-dir", run_folder, "--workers", 2)
+    (step,) = re.findall(r"done: step (\d+) in", printed)
+    # Both may be in the middle of a step when one of them takes the last.
+    assert int(step) in (ALL_STEPS, ALL_STEPS + 1)
+    losses = re.findall(r"loss = .*, step = ", (run_folder / "worker_0.log").read_text())
+    assert losses, "the worker trained, too"
+    for name in ("worker_0", "ps_0", "evaluator"):
+        last_line = (run_folder / f"{name}.log").read_text().splitlines()[-1]
+        assert last_line == f"{name}: done; the training has ended"
+    assert (run_folder / "best" / "evaluation.json").exists()
+
+
 def operations(graph):
     import tensorflow as tf
 

@@ -12,19 +12,27 @@ The same command resumes from the last checkpoint, however the training ended. S
 steps/s, the time left and the latest validation AP; train.log holds the rest. Step 05, which `make
 train` runs first, checks the config.
 
+Several processes can train together, asynchronously: --workers 2 starts them on this machine, with
+a parameter server and an evaluator. On several machines, TF_CONFIG gives each process its part; all
+need the repository, the records and the run's folder at the same paths. The logs are worker_0.log
+and so on in the run's folder.
+
     python scripts/training/06_train.py
+    python scripts/training/06_train.py --workers 2
     python scripts/training/06_train.py --config mine.config --run-dir /data/runs/mine
     python scripts/training/06_train.py --config mine.config \\
         --start-from workspace/training_demo/trained-inference-graphs/ssd_inception_v2_shelf
 """
 
 import argparse
+import contextlib
 import pathlib
 import shlex
 import sys
-from typing import Any, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
+from shelfdet import UserError
 from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.training import options
@@ -34,16 +42,47 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
     options.add_run_options(parser)
     options.add_launcher_options(parser)
+    command_line.add_positive(
+        parser,
+        "--workers",
+        1,
+        "processes that train side by side on this machine, each on its share of the cores",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
-    from shelfdet.training import plan, run, run_lock, run_notes
+    from shelfdet.training import cluster, cluster_run, run
 
     folder = options.run_folder(args.run_dir, args.config)
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
+    stated = cluster.from_environment()
+    if stated is not None and args.workers > 1:
+        raise UserError(
+            f"{both('--workers')}: found {args.workers}, but {cluster.VARIABLE} states a cluster; "
+            f"expected one of both. Unset {cluster.VARIABLE}, or leave out {both('--workers')}."
+        )
+    member = None if stated is None else cluster_run.Member(*stated)
+    if member is not None and member.task.kind != cluster.CHIEF:
+        print(f"{member.task.name}: waiting for the chief at {member.cluster.chief}", flush=True)
+        print(run.follow(folder, settings, member))
+        return
+    train(args, folder, settings, member)
+
+
+def train(args: argparse.Namespace, folder: pathlib.Path, settings: Any, chief: Any) -> None:
+    """Trains alone, or as the chief of several processes.
+
+    Args:
+      args: as ``parse`` returns them.
+      folder: of the run.
+      settings: a run.Settings.
+      chief: a cluster_run.Member of a cluster that TF_CONFIG states, or None.
+    """
+    from shelfdet.training import plan, run, run_lock, run_notes
+
     planned = plan.make_plan(args.config, folder, args.start_from)
     finished = planned.start is not None and planned.start >= planned.target
     if not finished:
@@ -64,9 +103,30 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     with run_lock.RunLock(folder):
         run_notes.write(folder, args.config, planned.config, planned.start is not None)
         print_start(planned, run.launcher_command(folder, planned.target, settings), run)
-        run.train(folder, planned.start or 0, planned.target, settings)
+        with processes(args, folder, chief) as member:
+            run.train(folder, planned.start or 0, planned.target, settings, member)
     print(run.result(folder))
     next_step.show(run.export_command(folder))
+
+
+@contextlib.contextmanager
+def processes(args: argparse.Namespace, folder: pathlib.Path, chief: Any) -> Iterator[Any]:
+    """The other processes of the training; yields this process's part, None if it trains alone."""
+    from shelfdet.training import cluster, cluster_run
+
+    if chief is None and args.workers == 1:
+        yield None
+    elif chief is not None:
+        with cluster_run.chief(folder, chief):
+            yield chief
+    else:
+        servers = cluster.on_this_machine(args.workers)
+        chief = cluster_run.Member(servers, servers.tasks()[0])
+        common = ["--config", args.config, "--run-dir", folder, "--seed", args.seed]
+        common += ["--save-seconds", args.save_seconds, "--eval-seconds", args.eval_seconds]
+        with cluster_run.other_processes(folder, servers, [str(word) for word in common]):
+            with cluster_run.chief(folder, chief):
+                yield chief
 
 
 def print_finished(planned: Any) -> None:

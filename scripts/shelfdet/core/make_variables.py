@@ -40,6 +40,7 @@ VARIABLES = {
     "--threshold": "THRESHOLD",
     "--tiles": "TILES",
     "--val-share": "VAL_SHARE",
+    "--workers": "WORKERS",
 }
 # Those of options without a value; 1 turns them on.
 FLAGS = {

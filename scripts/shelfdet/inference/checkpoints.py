@@ -4,9 +4,10 @@ A checkpoint is several files with a common prefix, such as model.ckpt-2300.inde
 TensorFlow, and everything here, names one.
 """
 
+import json
 import pathlib
 import re
-from typing import List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files
@@ -95,6 +96,14 @@ def evaluation(folder: pathlib.Path) -> Optional[str]:
         f"best on validation: step {best['step']}, COCO AP {best['AP']:.3f}, "
         f"AP50 {best['AP50']:.3f}, AP75 {best['AP75']:.3f}"
     )
+
+
+def latest_evaluation(run: pathlib.Path) -> Optional[Dict[str, Any]]:
+    """The last line of the run's evaluations.jsonl: step, AP, AP50 and AP75; None without one."""
+    path = run / EVALUATIONS_FILE
+    # A line that is being written has no end yet.
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    return json.loads(lines[-1]) if lines else None
 
 
 def export_warnings(checkpoint: Checkpoint, num_steps: int) -> List[str]:

@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Optional
 
 from shelfdet import UserError
+from shelfdet.config import pipeline
 from shelfdet.core import files, parallel, paths
 from shelfdet.inference import checkpoints
-from shelfdet.training import training_log
+from shelfdet.training import cluster, cluster_run, training_log
+from shelfdet.training.cluster_run import Member
 
 LAUNCHER = paths.ROOT / "scripts" / "training" / "launcher.py"
 MODEL_MAIN = paths.OBJECT_DETECTION / "model_main.py"
@@ -55,7 +57,9 @@ def launcher_command(run: pathlib.Path, target: int, settings: Settings) -> List
     return command + ["--"] + model_main_flags(run)
 
 
-def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> None:
+def train(
+    run: pathlib.Path, start: int, target: int, settings: Settings, chief: Optional[Member] = None
+) -> None:
     """Runs the launcher to its end, showing progress.
 
     Args:
@@ -63,10 +67,11 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
       start: step of the checkpoint to resume from, or 0.
       target: the step to end at.
       settings: for the launcher.
+      chief: where several processes train, this process's part, which is the chief's.
 
     Raises:
       UserError: the training failed; the message holds its first traceback. Or the log cannot be
-        written.
+        written, or a parameter server is gone.
     """
     log_path = run / LOG_FILE
     crash = training_log.CrashReport()
@@ -81,18 +86,21 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         process = subprocess.Popen(
             launcher_command(run, target, settings),
             cwd=str(paths.ROOT),
-            env=dict(_environment(), TMPDIR=scratch.name),
+            env=dict(environment(chief), TMPDIR=scratch.name),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
             errors="replace",
         )
         try:
-            for line in process.stdout:
-                log.write(line.encode("utf-8", "replace"))
-                crash.read(line)
-                shown.read(line)
-            status = process.wait()
+            with cluster_run.watched(process, chief):
+                for line in process.stdout:
+                    log.write(line.encode("utf-8", "replace"))
+                    crash.read(line)
+                    shown.read(line)
+                    if chief is not None:  # another process evaluates
+                        shown.show_evaluation(checkpoints.latest_evaluation(run))
+                status = process.wait()
         except BaseException as error:  # mostly Ctrl-C: the child must not train on alone
             process.kill()
             process.wait()
@@ -106,7 +114,26 @@ def train(run: pathlib.Path, start: int, target: int, settings: Settings) -> Non
         raise UserError(crash.message(status, log_path, f"{kept[0].upper()}{kept[1:]}."))
 
 
-def _environment() -> Dict[str, str]:
+def follow(run: pathlib.Path, settings: Settings, member: Member) -> str:
+    """Takes the part of a worker, a parameter server or an evaluator; returns how it ended.
+
+    Raises:
+      UserError: the chief or a parameter server cannot be reached, the chief was stopped, or the
+        process failed.
+    """
+    address = member.cluster.address(member.task)
+    if address:
+        cluster.check_port(address)
+    cluster_run.wait_for_chief(run, member)
+    if member.task.kind == cluster.WORKER:
+        # Others would read the same images in the same order.
+        settings = settings._replace(seed=settings.seed + 1 + member.task.index)
+    target = pipeline.read(run / paths.CONFIG_FILE).train_config.num_steps
+    command = launcher_command(run, target, settings)
+    return cluster_run.follow(run, member, command, environment(member))
+
+
+def environment(member: Optional[Member] = None) -> Dict[str, str]:
     """Environment variables of the child process; those of the user have precedence."""
     env = {
         # Intel's build needs as many OpenMP threads as cores, and that these do not spin while they
@@ -118,6 +145,9 @@ def _environment() -> Dict[str, str]:
     }
     env.update(os.environ)
     env["PYTHONUNBUFFERED"] = "1"
+    env.pop(cluster.VARIABLE, None)
+    if member is not None:
+        env.update(member.environment())
     return env
 
 

@@ -5,7 +5,7 @@ import pathlib
 import re
 import sys
 import time
-from typing import Deque, List, NamedTuple, Optional, Union
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Union
 
 import tqdm
 
@@ -13,6 +13,7 @@ from shelfdet.core import files
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import duration
 
+Evaluation = Dict[str, Any]  # a line of evaluations.jsonl
 KILLED = -9  # status of a process that SIGKILL ended
 LINES_KEPT = 15  # of the end of the log, shown when a failed training printed no traceback
 MESSAGE_LINES = 12  # of an exception's own message; a longer one is cut
@@ -190,13 +191,22 @@ class Progress:
             average_precision = VALIDATION_AP.search(line)
             self._validation = ""
             if average_precision:
-                value = float(average_precision.group(1))
-                shown = f"{value:.3f}" if value >= 0 else "not defined, without any box,"
-                self._validation = f"validation AP {shown} at step {evaluation.group(1)}"
+                step = int(evaluation.group(1))
+                self._set_validation(float(average_precision.group(1)), step)
             self._printed_time = None  # an evaluation is shown at once
         else:
             return
         self._show()
+
+    def show_evaluation(self, evaluation: Optional[Evaluation]) -> None:
+        """Shows from now on the latest evaluation that another process wrote, if there is one."""
+        if evaluation is not None:
+            self._set_validation(evaluation["AP"], evaluation["step"])
+
+    def _set_validation(self, average_precision: float, step: int) -> None:
+        known = average_precision >= 0
+        shown = f"{average_precision:.3f}" if known else "not defined, without any box,"
+        self._validation = f"validation AP {shown} at step {step}"
 
     def _read_loss(self, loss: float, step: int) -> None:
         self._loss = loss
