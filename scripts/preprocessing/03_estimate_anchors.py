@@ -148,7 +148,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         measurement,
         args.input or network.image_wh,
         args.layers or len(network.grids_wh),
-        with_table=not args.no_table,
+        table_wh=() if args.no_table else anchor_advice.table_inputs(images),
         search_augmented=args.search_on == "augmented",
         seed=args.seed,
     )
@@ -190,9 +190,19 @@ def main(argv: Optional[List[str]] = None) -> None:
     print(f"\nwritten: {paths.shown(page_path)}, {paths.shown(json_path)}")
     dropped = ["EXIF", "TILES", "SEED", "--input", "--layers", "--search-on", "--no-table"]
     dropped += ["--no-photographs", "--repeats"]
-    if args.config != paths.DEFAULT_CONFIG:
-        dropped.append("NAME")  # the default config trains on the dataset without a name
-    next_step.show(next_step.after(argv, "train", dropped))
+    next_step.show(next_command(argv, args, dropped))
+
+
+def next_command(
+    argv: Optional[List[str]], args: argparse.Namespace, dropped: List[str]
+) -> Optional[str]:
+    """The `make` command after this step; ``dropped``: options that do not matter to it."""
+    if args.config != paths.DEFAULT_CONFIG or args.dataset == paths.DEFAULT_DATASET:
+        return next_step.after(argv, "train", dropped + ["NAME"])
+    # The default config trains on the dataset without a name.
+    if next_step.lacks_config(args.dataset):
+        return next_step.after(argv, "config", dropped + ["CONFIG"])
+    return next_step.after(argv, "train", dropped + ["CONFIG", "NAME"], CONFIG=args.dataset)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     for record in written:
         print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")
     dropped = ["EMPTY_IMAGES", "PRODUCT_SCALE"]
+    if next_step.lacks_config(args.dataset):
+        next_step.show(next_step.after(argv, "config", dropped + ["EXIF", "TILES"]))
+        return
     if len(args.tiles) > 1:
         dropped.append("TILES")  # step 03 measures one number of tiles
     next_step.show(next_step.after(argv, "anchors", dropped))

@@ -579,7 +579,18 @@ def test_a_consistent_generator_with_another_layer_count_decides(root, layers):
 def test_an_input_too_small_for_the_products_is_reported(root):
     checked = check(root, changed(r"height: 512(.*?)width: 512", r"height: 128\1width: 128"))
     key = "model.ssd.image_resizer.fixed_shape_resizer"
-    assert "03_estimate_anchors" in findings_at(checked, key, findings.WARNING)[0].write
+    (warning,) = findings_at(checked, key, findings.WARNING)
+    # The advice can be reached: with its lines there is no warning any more.
+    (side,) = set(re.findall(r"(?:height|width): (\d+)", warning.write))
+    assert int(side) > 128
+    lines = warning.write[warning.write.index("anchor_generator") :]
+    layers = re.search(r"num_layers: (\d)", lines).group()
+    text = changed(r"height: 512(.*?)width: 512", rf"height: {side}\1width: {side}")
+    text = changed(r"anchor_generator \{.*?\n    \}\n", lines + "\n", text)
+    text = changed(r"(feature_extractor \{.*?)num_layers: 2", r"\g<1>" + layers, text)
+    corrected = check(root, text)
+    assert not corrected.findings.has(key)
+    assert not corrected.findings.has("model.ssd.anchor_generator")
 
 
 def test_flexible_grids_in_the_centres_of_their_cells_pass(root):

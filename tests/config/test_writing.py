@@ -5,8 +5,8 @@ import pytest
 
 from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage, search
+from shelfdet.config import coverage_advice, pipeline, search_sizes, writing
 from shelfdet.config import network as networks
-from shelfdet.config import pipeline, search_sizes, writing
 from shelfdet.core import paths
 from shelfdet.data import labels
 
@@ -39,7 +39,7 @@ def network(equal_products):
 def test_of_networks_that_cover_nearly_as_much_the_cheapest_is_chosen(equal_products, network):
     assert network.matched == 0.5
     share = coverage.shares(network.advice.best_iou, [0.5])[0]
-    assert share >= writing.GOOD_COVERAGE
+    assert share >= coverage_advice.GOOD_COVERAGE
     config = pipeline.read(paths.SHIPPED_CONFIG)
     covered = {}
     for image_wh in ((96, 96), (128, 128)):
@@ -47,7 +47,7 @@ def test_of_networks_that_cover_nearly_as_much_the_cheapest_is_chosen(equal_prod
         for other in networks.build_networks(config, (1, 2), image_wh):
             best_iou = search.best_anchors(resized, other.grids_wh, image_wh).best_iou
             covered[other.multiply_adds] = np.mean(best_iou >= 0.5)
-    limit = max(covered.values()) - writing.EQUAL_COVERAGE
+    limit = max(covered.values()) - coverage_advice.EQUAL_COVERAGE
     assert covered[network.operations] == share >= limit
     assert all(
         other < limit for operations, other in covered.items() if operations < network.operations

@@ -51,6 +51,34 @@ def test_options_of_this_process(monkeypatch):
     assert next_step.after(None, "data") == "make data NAME=mine"
 
 
+def test_a_dataset_with_a_name_has_a_config_of_this_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "TRAINING", tmp_path)
+    (tmp_path / "mine.config").write_text("")
+    names = ("mine", "other", paths.DEFAULT_DATASET)
+    assert [next_step.lacks_config(name) for name in names] == [False, True, False]
+    assert next_step.after(["--dataset=other"], "config") == "make config NAME=other"
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ([], "make train"),
+        (["--dataset=other", "--tiles=2"], "make config NAME=other"),
+        (["--dataset=mine"], "make train CONFIG=mine"),
+        ([f"--config={paths.DEFAULT_CONFIG}", "--dataset=mine"], "make train CONFIG=mine"),
+        (
+            [f"--config={paths.SHIPPED_CONFIG}", "--dataset=mine"],
+            f"make train CONFIG={paths.SHIPPED_CONFIG.stem}",
+        ),
+    ],
+)
+def test_step_03_names_the_config_of_its_dataset(script, tmp_path, monkeypatch, options, expected):
+    monkeypatch.setattr(paths, "TRAINING", tmp_path)
+    (tmp_path / "mine.config").write_text("")
+    step = script("03_estimate_anchors")
+    assert step.next_command(options, step.parse(options), ["TILES"]) == expected
+
+
 def test_a_graph_is_named_as_its_config(tmp_path):
     assert next_step.of_graph(paths.SHIPPED_GRAPH) == {"CONFIG": paths.SHIPPED_GRAPH.name}
     assert next_step.of_graph(paths.GRAPHS / "early") == {"GRAPH": "early"}

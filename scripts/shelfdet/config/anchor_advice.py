@@ -11,7 +11,7 @@ import numpy as np
 
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import network as networks
-from shelfdet.config import pipeline
+from shelfdet.config import pipeline, search_sizes
 from shelfdet.core import boxes, paths
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted, plural
@@ -19,8 +19,8 @@ from shelfdet.data import labels
 
 SizeWH = Tuple[int, int]
 
-# Squares, and 4:3 as photographs are. In multiples of 32 (the stride of the coarser feature map),
-# except 300, the input size of the original SSD.
+# Squares, and 4:3 as photographs are (3:4 where most are upright). In multiples of 32 (the stride
+# of the coarser feature map), except 300, the input size of the original SSD.
 TABLE_INPUTS_WH = (
     (300, 300),
     (416, 416),
@@ -103,12 +103,17 @@ def measure(
     )
 
 
+def table_inputs(images: Sequence[labels.LabelledImage]) -> List[SizeWH]:
+    """The input sizes of step 03's table for images."""
+    return search_sizes.turned(TABLE_INPUTS_WH, [image.size_wh for image in images])
+
+
 def candidates(
     config: pipeline.Config,
     measurement: Measurement,
     image_wh: SizeWH,
     layer_count: int,
-    with_table: bool = True,
+    table_wh: Sequence[SizeWH] = (),
     search_augmented: bool = False,
     seed: int = 0,
 ) -> List[Candidate]:
@@ -119,7 +124,7 @@ def candidates(
       measurement: what ``measure`` returned for it.
       image_wh: input size of the first network.
       layer_count: its number of feature maps.
-      with_table: whether to add the networks of TABLE_INPUTS_WH and TABLE_LAYER_COUNTS.
+      table_wh: further input sizes, each with TABLE_LAYER_COUNTS feature maps.
       search_augmented: search on the augmented boxes instead of those as labelled.
       seed: of the search.
 
@@ -132,15 +137,12 @@ def candidates(
     if search_augmented:
         searched = _normalised(measurement.augmented_boxes_by_image, measurement.network.image_wh)
     sizes = [(image_wh, [layer_count])]
-    if with_table:
-        for table_wh in TABLE_INPUTS_WH:
-            # The requested network is already the first.
-            counts = [
-                count
-                for count in TABLE_LAYER_COUNTS
-                if (table_wh, count) != (image_wh, layer_count)
-            ]
-            sizes.append((table_wh, counts))
+    for size_wh in table_wh:
+        # The requested network is already the first.
+        counts = [
+            count for count in TABLE_LAYER_COUNTS if (size_wh, count) != (image_wh, layer_count)
+        ]
+        sizes.append((size_wh, counts))
     found = []
     for size_wh, counts in progress(sizes, "input sizes"):
         found += _candidates_of_size(config, measurement, size_wh, counts, searched, labelled, seed)

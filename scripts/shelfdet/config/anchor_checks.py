@@ -7,7 +7,7 @@ import numpy as np
 from shelfdet import UserError
 from shelfdet.anchors import anchors, search
 from shelfdet.anchors import coverage as anchor_coverage
-from shelfdet.config import pipeline
+from shelfdet.config import coverage_advice, pipeline
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
 from shelfdet.config.network import GeneratedAnchors, Network, generate_anchors
 from shelfdet.core.text import counted
@@ -28,9 +28,7 @@ USUAL_BASE_SIZE = 50  # pixels
 # generator has whole offsets, half a pixel off for an odd stride; the rest is for rounding.
 CENTRE_TOLERANCE = 0.51
 
-# Coverage is poor below this share of the boxes, or if other anchors on the same feature maps would
-# reach this much more.
-POOR_SHARE = 0.8
+# Coverage is poor if other anchors on the same feature maps would reach this much more.
 POOR_GAP = 0.02
 # A comment states the coverage of one train split; another validation set changes it by less.
 COMMENT_TOLERANCE = 0.02
@@ -284,6 +282,7 @@ def check_coverage(
     generated: GeneratedAnchors,
     images: Sequence[LabelledImage],
     findings: Findings,
+    is_divided: bool = False,
 ) -> anchor_coverage.Coverage:
     """Warns if the anchors cover fewer of the training boxes than they could, with better lines.
 
@@ -293,6 +292,7 @@ def check_coverage(
       generated: the anchors of the config, one per cell.
       images: the training images with their boxes.
       findings: for the warnings.
+      is_divided: whether the images are tiles.
     """
     boxes_by_image = anchors.resized(images, network.image_wh)
     matcher = pipeline.matcher(config)
@@ -318,16 +318,38 @@ def check_coverage(
         )
     else:  # these lines would replace the comment, too
         _check_comment(coverage.best_iou, findings)
-    if best_share < POOR_SHARE:
-        width, height = network.image_wh
-        findings.warning(
-            "model.ssd.image_resizer.fixed_shape_resizer",
-            found=f"{width} x {height}: anchor coverage of the train boxes is at best "
-            f"{best_share:.2f} at IoU >= {threshold:g}",
-            expected=f"at least {POOR_SHARE:g}, with a larger input and so finer feature maps",
-            write=f"run {STEP_03}: its table lists the coverage and the cost of each input size",
-        )
+    if best_share < coverage_advice.GOOD_COVERAGE:
+        reach = coverage_advice.find(config, network, images, best_share, is_divided)
+        _report_reach(network, best_share, threshold, reach, findings)
     return coverage
+
+
+def _report_reach(
+    network: Network,
+    best_share: float,
+    threshold: float,
+    reach: coverage_advice.Reach,
+    findings: Findings,
+) -> None:
+    """Reports what covers more boxes than any anchors on the network's feature maps, or why nothing
+    does."""
+    width, height = network.image_wh
+    key = "model.ssd.image_resizer.fixed_shape_resizer"
+    found = (
+        f"{width} x {height}: anchor coverage of the train boxes is at best {best_share:.2f} at "
+        f"IoU >= {threshold:g}"
+    )
+    if reach.network is None and reach.tiles is None:
+        reason = coverage_advice.reason_text(reach, best_share, threshold)
+        findings.note(key, found=found, expected=reason)
+        return
+    lines = [] if reach.network is None else search.config_lines(reach.network.advice)
+    findings.warning(
+        key,
+        found=found,
+        expected=coverage_advice.expected_text(reach, network),
+        write="\n".join(lines),
+    )
 
 
 def _share(iou: np.ndarray, threshold: float) -> float:

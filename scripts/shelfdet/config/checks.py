@@ -151,7 +151,8 @@ def _check_anchors(
     if generated is None or not train_data:
         return None
     images = record_checks.labelled_images(record_checks.joined(train_data))
-    return anchor_checks.check_coverage(config, network, generated, images, findings)
+    is_divided = any(summary.is_divided for summary in train_data)
+    return anchor_checks.check_coverage(config, network, generated, images, findings, is_divided)
 
 
 def _coverage_of_each(

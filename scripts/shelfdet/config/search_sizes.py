@@ -17,9 +17,18 @@ OBLONG = 1.15
 
 def for_images(sizes_wh: Sequence[Size]) -> List[Size]:
     """Squares, and 4:3 or 3:4 where most images are wide or high."""
-    ratio = float(np.median([width / height for width, height in sizes_wh]))
-    if ratio >= OBLONG:
-        return list(SQUARES + WIDE)
-    if ratio <= 1 / OBLONG:
-        return list(SQUARES) + [(height, width) for width, height in WIDE]
-    return list(SQUARES)
+    if 1 / OBLONG < _median_ratio(sizes_wh) < OBLONG:
+        return list(SQUARES)
+    return list(SQUARES) + turned(WIDE, sizes_wh)
+
+
+def turned(inputs_wh: Sequence[Size], sizes_wh: Sequence[Size]) -> List[Size]:
+    """Input sizes, those that are wide turned upright where most images are higher than wide."""
+    if _median_ratio(sizes_wh) > 1 / OBLONG:
+        return list(inputs_wh)
+    return [(height, width) for width, height in inputs_wh]
+
+
+def _median_ratio(sizes_wh: Sequence[Size]) -> float:
+    """Width by height."""
+    return float(np.median([width / height for width, height in sizes_wh]))

@@ -10,8 +10,8 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage, search
+from shelfdet.config import coverage_advice, pipeline, record_checks, search_sizes
 from shelfdet.config import network as networks
-from shelfdet.config import pipeline, record_checks, search_sizes
 from shelfdet.config.findings import Findings
 from shelfdet.core import paths
 from shelfdet.core.make_variables import both
@@ -22,12 +22,6 @@ from shelfdet.data.label_map import read_label_map
 
 TEMPLATE = pathlib.Path(__file__).with_name("template.config")
 
-# Of networks whose coverages differ by less, the one of fewest operations is chosen: in the same
-# time it trains more steps. On the Grocery Dataset one feature map reached a higher AP than two,
-# whose coverage is 0.10 higher (make ablations).
-EQUAL_COVERAGE = 0.1
-# From this share of covered boxes on, the matcher's usual threshold is kept.
-GOOD_COVERAGE = 0.8
 USUAL_MATCH, LOW_MATCH = 0.5, 0.4
 # Limits on boxes: by how much they exceed the fullest image, and in what steps they are written.
 ROOM, LIMIT_STEP = 1.25, 50
@@ -63,11 +57,13 @@ class Network(NamedTuple):
 
     advice: as the search of step 03 returns it, for the matcher's threshold ``matched``.
     operations: multiply-adds for an image.
+    highest: the coverage at USUAL_MATCH that no feature map exceeds.
     """
 
     advice: search.Advice
     matched: float
     operations: int
+    highest: float = 1.0
 
 
 def read_dataset(name: str) -> Dataset:
@@ -135,16 +131,20 @@ def choose_network(dataset: Dataset, seed: int = 0) -> Network:
             advice = search.best_anchors(resized, network.grids_wh, image_wh, seed=seed)
             found.append(Network(advice, USUAL_MATCH, network.multiply_adds))
     best = max(_covered(network) for network in found)
-    equal = [network for network in found if _covered(network) >= best - EQUAL_COVERAGE]
+    least = best - coverage_advice.EQUAL_COVERAGE
+    if best >= coverage_advice.GOOD_COVERAGE:
+        least = max(least, coverage_advice.GOOD_COVERAGE)  # what step 05 expects
+    equal = [network for network in found if _covered(network) >= least]
     chosen = min(equal, key=lambda network: network.operations)
-    if best >= GOOD_COVERAGE:
+    if best >= coverage_advice.GOOD_COVERAGE:
         return chosen
-    # Shapes differ too much for one anchor: a lower threshold lets anchors learn more of them.
+    # A lower threshold lets anchors learn more of the products.
     resized = np.concatenate(anchors.resized(dataset.images, chosen.advice.image_wh))
+    highest = search.highest_coverage(resized, chosen.advice.image_wh, 2, USUAL_MATCH, seed)
     advice = search.best_anchors(
         resized, chosen.advice.grids_wh, chosen.advice.image_wh, LOW_MATCH, seed
     )
-    return Network(advice, LOW_MATCH, chosen.operations)
+    return Network(advice, LOW_MATCH, chosen.operations, highest)
 
 
 def config_text(
@@ -254,10 +254,10 @@ def _matching_reason(network: Network) -> str:
     if network.matched == USUAL_MATCH:
         return "An anchor learns the products that it overlaps by this IoU."
     at_usual = coverage.shares(network.advice.best_iou, [USUAL_MATCH])[0]
-    return (
-        f"Only {at_usual:.2f} of the products are covered at IoU {USUAL_MATCH:g}: their shapes "
-        "differ."
-    )
+    reason = "their shapes differ"
+    if network.highest >= coverage_advice.GOOD_COVERAGE:
+        reason = "they are small here"
+    return f"Only {at_usual:.2f} of the products are covered at IoU {USUAL_MATCH:g}: {reason}."
 
 
 def _layers_reason(network: Network) -> str:

@@ -35,6 +35,7 @@ TAKEN = {
         "VAL_SHARE",
     ),
     "anchors": ("EXIF", "NAME", "TILES"),
+    "config": ("NAME",),
     "train": ("CONFIG", "RUN_DIR", "START"),
     "eval": ("CONFIG", "EXIF", "GRAPH", "NAME", "PAD", "TILES"),
     "report": ("CONFIG", "GRAPH", "NAME"),
@@ -122,6 +123,13 @@ def named(variable: str, value: Union[str, pathlib.Path]) -> str:
     if path.parent != folder.resolve():
         return str(value)
     return path.stem if variable == "CONFIG" else path.name
+
+
+def lacks_config(dataset: str) -> bool:
+    """Whether a dataset with a name has no config of this name, which `make config` would write."""
+    return (
+        dataset != paths.DEFAULT_DATASET and not (paths.TRAINING / f"{dataset}.config").is_file()
+    )
 
 
 def of_graph(folder: Optional[pathlib.Path]) -> Dict[str, str]:

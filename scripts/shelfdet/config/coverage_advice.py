@@ -1,0 +1,144 @@
+"""What to do where anchors cover few of the training boxes: other inputs or tiles, if they help.
+
+Two things limit the coverage of one anchor per cell. Products that are small have their centres far
+from those of the cells, by their own size: a larger input, or tiles, helps. Products of different
+shapes are not covered by anchors of one shape: nothing helps but a lower threshold of the matcher.
+``search.highest_coverage`` tells the two apart.
+"""
+
+from typing import List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from shelfdet.anchors import anchors, coverage, search
+from shelfdet.config import anchor_advice, pipeline, tile_advice
+from shelfdet.config.network import Network, build_networks
+from shelfdet.core.make_variables import both
+from shelfdet.data.labels import LabelledImage
+
+# From this share of covered boxes on, nothing is advised and the matcher's usual threshold is kept.
+GOOD_COVERAGE = 0.8
+# Coverages that differ by less are taken as equal, and the network of fewer operations is chosen:
+# in the same time it trains more steps. On the Grocery Dataset one feature map reached a higher AP
+# than two, whose coverage is 0.10 higher (make ablations).
+EQUAL_COVERAGE = 0.1
+TILES = (2, 3)  # in a row
+
+
+class Reach(NamedTuple):
+    """What can be reached.
+
+    highest: coverage where each box lies in the centre of an anchor: no feature map covers more.
+    wanted: the coverage from which on nothing is advised.
+    network: the first of step 03's inputs with it, from small to large; None if none has it.
+    tiles: the fewest tiles in a row with which the config's own feature maps have it; None if there
+      are none, or the examples are tiles already.
+    tiles_share: the coverage in these tiles.
+    """
+
+    highest: float
+    wanted: float
+    network: Optional[anchor_advice.Candidate]
+    tiles: Optional[int]
+    tiles_share: float
+
+
+def find(
+    config: pipeline.Config,
+    network: Network,
+    images: Sequence[LabelledImage],
+    covered: float,
+    is_divided: bool,
+) -> Reach:
+    """What can be reached for the training images of a config.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      network: of the config.
+      images: the examples of the training record.
+      covered: the highest coverage on the feature maps of ``network``.
+      is_divided: whether the examples are tiles.
+    """
+    threshold = pipeline.matcher(config).matched or coverage.COVERED_IOU
+    layers = max(len(network.grids_wh), *anchor_advice.TABLE_LAYER_COUNTS)
+    highest = search.highest_coverage(
+        _boxes(images, network.image_wh), network.image_wh, layers, threshold
+    )
+    wanted = min(GOOD_COVERAGE, highest - EQUAL_COVERAGE)
+    if covered >= wanted:
+        return Reach(highest, wanted, None, None, 0.0)
+    larger = _larger_network(config, network, images, threshold, wanted)
+    for count in () if is_divided else TILES:
+        parts = tile_advice.divided(images, count)
+        share = _share(_advice(parts, network, threshold))
+        if share >= wanted:
+            return Reach(highest, wanted, larger, count, share)
+    return Reach(highest, wanted, larger, None, 0.0)
+
+
+def expected_text(reach: Reach, network: Network) -> str:
+    """What was expected instead of a coverage that is too low: what can be reached, and how."""
+    ways: List[str] = []
+    if reach.network is not None:
+        (width, height), maps = reach.network.network.image_wh, reach.network.network.grids_wh
+        times = reach.network.network.multiply_adds / network.multiply_adds
+        layers = "one feature map" if len(maps) == 1 else f"{len(maps)} feature maps"
+        ways.append(
+            f"{_share(reach.network.advice):.2f}, which {width} x {height} px with {layers} reach, "
+            f"at {times:.1f} times the operations"
+        )
+    if reach.tiles is not None:
+        ways.append(
+            f"{reach.tiles_share:.2f}, which these feature maps reach in tiles: make the records "
+            f"with {both(f'--tiles {reach.tiles}')}"
+        )
+    return "; or ".join(ways)
+
+
+def reason_text(reach: Reach, covered: float, threshold: float) -> str:
+    """Why no input of step 03's table and no tiles are advised."""
+    if covered >= reach.wanted:
+        return (
+            "nothing to change: the shapes of the products differ, so that one anchor per cell "
+            f"covers at most {reach.highest:.2f} of them at IoU >= {threshold:g}, whatever the "
+            "input size and the tiles"
+        )
+    return (
+        "nothing to change: the products are small, and no input size of step 03's table reaches "
+        f"{reach.wanted:.2f}"
+    )
+
+
+def _larger_network(
+    config: pipeline.Config,
+    network: Network,
+    images: Sequence[LabelledImage],
+    threshold: float,
+    wanted: float,
+) -> Optional[anchor_advice.Candidate]:
+    own_pixels = np.prod(network.image_wh)
+    for image_wh in sorted(anchor_advice.table_inputs(images), key=np.prod):
+        if np.prod(image_wh) < own_pixels:
+            continue
+        for other in build_networks(config, anchor_advice.TABLE_LAYER_COUNTS, image_wh):
+            advice = _advice(images, other, threshold)
+            if _share(advice) >= wanted:
+                return anchor_advice.Candidate(other, advice)
+    return None
+
+
+def _advice(images: Sequence[LabelledImage], network: Network, threshold: float) -> search.Advice:
+    """The best anchors, searched for some of the boxes and measured on all."""
+    resized = _boxes(images, network.image_wh)
+    some = search.some_boxes(resized)
+    found = search.best_anchors(some, network.grids_wh, network.image_wh, threshold)
+    best_iou, _ = coverage.best_iou(resized, found.layers)
+    return found._replace(best_iou=best_iou)
+
+
+def _boxes(images: Sequence[LabelledImage], image_wh: "tuple") -> np.ndarray:
+    return np.concatenate(anchors.resized(images, image_wh))
+
+
+def _share(advice: search.Advice) -> float:
+    return coverage.shares(advice.best_iou, [advice.threshold])[0]
