@@ -79,9 +79,10 @@ SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $
     $(call option,--bad-boxes,$(BAD_BOXES)) $(call option,--out-of-image,$(OUT_OF_IMAGE)) \
     $(call option,--classes,$(CLASSES))
 # Step 01 has the options of step 02, too, so that it replaces nothing by what step 02 would refuse.
-# FROM, ANNOTATIONS and FORMAT are for step 01 alone, which writes the one format that step 02 reads.
+# FROM, ANNOTATIONS, FORMAT and CORRECTED are for step 01 alone, which puts into place what step 02 reads.
 FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
-    $(call option,--format,$(FORMAT)) $(call option,--test-share,$(TEST_SHARE)) $(SPLIT_OPTIONS)
+    $(call option,--format,$(FORMAT)) $(call option,--corrected,$(CORRECTED)) \
+    $(call option,--test-share,$(TEST_SHARE)) $(SPLIT_OPTIONS)
 # The threads of intel-tensorflow spin for 200 ms after each operation by default, which takes a core from the others.
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1

@@ -6,7 +6,7 @@ Reads   --from FOLDER, a dataset that is already on this machine; without it, wh
         and annotations.csv.
 Writes  OUT/ShelfImages/{train,test}/ (and val/), links to the images (copies with --copy)
         OUT/annotations.csv (or .tsv, .json, .xml, .txt), links to the annotations; a folder
-        OUT/annotations/ where they are several files
+        OUT/annotations/ where they are several files; OUT/corrected/, links to corrected ones
         OUT/download/, only if something was downloaded
 
 Your own images may be in folders train/ and test/, and validation images in val/ (also valid/ or
@@ -79,6 +79,12 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     )
     options.add_annotation_options(parser, "the only one in the dataset's folder")
     parser.add_argument(
+        "--corrected",
+        **command_line.PATH,
+        help="annotations, of any format, that replace those of the same images: what a person "
+        "corrected after suspects.py --marked",
+    )
+    parser.add_argument(
         "--out",
         **command_line.FOLDER,
         help=f"where the next steps read (default: {paths.IMAGES}, or the folder of --dataset in "
@@ -92,7 +98,7 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import dataset, layout, placement
+    from shelfdet.data import annotation_files, dataset, layout, placement
     from shelfdet.data.splitting import splits
 
     # os.path, because pathlib raises PermissionError where a folder cannot be entered.
@@ -103,8 +109,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     source = args.source
     annotations_path = args.annotations
+    corrected_path = args.corrected
+    placed_corrections = args.out / annotation_files.CORRECTED_NAME
     if source is None and layout.has_images(args.out):
         source = args.out
+        if corrected_path is None and placed_corrections.is_dir():
+            corrected_path = placed_corrections
         print(
             f"verifying what is in {paths.shown(source)}; "
             f"{both('--from FOLDER')} puts another dataset there"
@@ -119,8 +129,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if annotations_path is None:
             annotations_path = args.out / layout.DOWNLOAD / "annotations.csv"
             fetch(args.annotations_url, annotations_path)
-    found = dataset.find(source, annotations_path, args.format)
+    found = dataset.find(source, annotations_path, args.format, corrected_path)
     print_images(found)
+    if found.corrected is None and placed_corrections.is_dir():
+        print(
+            f"the corrected annotations of an earlier run are not used: {both('--corrected')} "
+            "names them"
+        )
     try:
         checked = check(found, args)
         image_groups = splits.image_groups(checked.images)
@@ -148,7 +163,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     except UserError as error:
         raise UserError(f"{error}\nNothing was put into place.") from error
-    changed = placement.place(divided, found.annotations, args.out, args.copy)
+    changed = placement.place(divided, found.annotations, args.out, args.copy, found.corrected)
     if changed:
         action = "copied" if args.copy else "linked"
         names = ", ".join(path.name for path in changed)
@@ -203,6 +218,8 @@ def print_images(found: "dataset.Dataset") -> None:
     if len(annotations.files) == 1 and not annotations.is_one_file_an_image():
         digest = f", sha256 {files.sha256(annotations.files[0])}"
     print(f"annotations: {annotations.described()}{digest}")
+    if found.corrected is not None:
+        print(f"corrected: {found.corrected.described()}")
     warning = prelabels.unchanged_report(annotations.files)
     if warning:
         print(warning, file=sys.stderr)

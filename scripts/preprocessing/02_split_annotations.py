@@ -5,7 +5,8 @@ Reads   workspace/training_demo/images: the images in train/, test/ and perhaps 
         its ShelfImages/, for their sizes as TensorFlow decodes them; and the annotations, one of
         annotations.csv, .tsv, .json, .xml or .txt  in one file
         annotations/                                in several files, one an image or a split
-        in any format of docs/data.md, which is recognised by the content.
+        in any format of docs/data.md, which is recognised by the content; corrected/, annotations
+        that replace those of the same images.
 Writes  workspace/training_demo/annotations/{train,val,test}_labels.csv, with the header
         filename,width,height,class,xmin,ymin,xmax,ymax;
         with --classes, classes.pbtxt beside them, the label map of these classes. Without, every
@@ -83,6 +84,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(line)
     annotations = found.annotations
     print(f"annotations: {annotations.described()}")
+    if found.corrected is not None:
+        print(f"corrected: {found.corrected.described()}")
     if annotations.format == "grocery" and args.classes.kept:
         print("the class of a box is its brand, in the sixth column")
     checked = dataset.check(found, args.classes, **options.checking(args))

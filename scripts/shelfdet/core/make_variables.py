@@ -13,6 +13,7 @@ VARIABLES = {
     "--checkpoint": "CHECKPOINT",
     "--classes": "CLASSES",
     "--config": "CONFIG",
+    "--corrected": "CORRECTED",
     "--dataset": "NAME",
     "--draw": "DRAW",
     "--empty-images": "EMPTY_IMAGES",

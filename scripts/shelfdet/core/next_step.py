@@ -22,6 +22,7 @@ TAKEN = {
         "ANNOTATIONS",
         "BAD_BOXES",
         "CLASSES",
+        "CORRECTED",
         "EMPTY_IMAGES",
         "EXIF",
         "FOLD",

@@ -17,6 +17,9 @@ from shelfdet.data.splitting import split_names
 # What step 01 calls annotations in the folder of a dataset, before the suffix of a single file.
 PLACED_NAME = "annotations"
 
+# What it calls the folder of corrected annotations there.
+CORRECTED_NAME = "corrected"
+
 # Names of several CSV or JSON files in PLACED_NAME/, which step 01 has put there.
 _PART = re.compile(r"part\d+_")
 
@@ -92,11 +95,30 @@ class Annotations(NamedTuple):
             return {target / path.name: path for path in files}
         if len(self.files) == 1:
             return {target: self.files[0]}
+        return self._parts_in(target)
+
+    def files_in_folder(self, folder: pathlib.Path) -> Dict[pathlib.Path, pathlib.Path]:
+        """As ``placed_files``, in a folder also where there is one file."""
+        if len(self.files) > 1 or self.is_one_file_an_image():
+            return self.placed_files(folder)
+        return {folder / self.files[0].name: self.files[0]}
+
+    def _parts_in(self, target: pathlib.Path) -> Dict[pathlib.Path, pathlib.Path]:
         placed = {}
         for number, path in enumerate(self.files, start=1):
             name = f"part{number}_{path.parent.name.strip()}_{path.name}"
             placed[target / (path.name if _PART.match(path.name) else name)] = path
         return placed
+
+
+def placed_corrections(folder: pathlib.Path) -> Optional[Annotations]:
+    """The corrected annotations that step 01 put into ``folder``; None where there are none.
+
+    Raises:
+      UserError: as ``named``.
+    """
+    path = folder / CORRECTED_NAME
+    return named(path) if path.is_dir() else None
 
 
 def find(folder: pathlib.Path, image_folders: Iterable[pathlib.Path] = ()) -> Annotations:

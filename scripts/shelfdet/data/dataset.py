@@ -13,6 +13,7 @@ from shelfdet.core.text import Problems, plural
 from shelfdet.data import annotation_files, labels, layout, yaml_folders
 from shelfdet.data.checks import validation
 from shelfdet.data.classes import ClassChoice
+from shelfdet.data.formats import ImagesByName
 from shelfdet.data.layout import ImagePaths
 from shelfdet.data.splitting import groups, splits, stated_splits
 
@@ -27,16 +28,21 @@ class Dataset(NamedTuple):
     image_sets: "train", "val" or "test" to the names, without suffix, of the images that a list of
       Pascal VOC puts there; empty without such lists.
     is_placed: whether step 01 has put it in place, whose folders are the splits.
+    corrected: annotations that replace those of the same images; None where there are none.
     """
 
     layout: layout.Layout
     annotations: annotation_files.Annotations
     image_sets: Dict[str, List[str]] = {}
     is_placed: bool = False
+    corrected: Optional[annotation_files.Annotations] = None
 
 
 def find(
-    folder: pathlib.Path, annotations_path: Optional[pathlib.Path] = None, format: str = "auto"
+    folder: pathlib.Path,
+    annotations_path: Optional[pathlib.Path] = None,
+    format: str = "auto",
+    corrected_path: Optional[pathlib.Path] = None,
 ) -> Dataset:
     """Finds the images and annotations of a dataset.
 
@@ -44,6 +50,7 @@ def find(
       folder: the dataset's folder, or the data.yaml in it.
       annotations_path: where the annotations are; None finds them in ``folder``.
       format: of ``annotations_path``, as in ``annotation_files.named``.
+      corrected_path: where annotations are that replace those of the same images.
 
     Raises:
       UserError: as ``layout.find``, ``annotation_files.find`` and ``annotation_files.named``.
@@ -57,9 +64,11 @@ def find(
         annotations = annotation_files.find(folder, image_folders)
     else:
         annotations = annotation_files.named(annotations_path, format)
-    if annotations.format != "voc":
-        return Dataset(found, annotations)
-    return Dataset(found, annotations, stated_splits.read_image_sets(annotations.places()))
+    corrected = annotation_files.named(corrected_path) if corrected_path else None
+    image_sets: Dict[str, List[str]] = {}
+    if annotations.format == "voc":
+        image_sets = stated_splits.read_image_sets(annotations.places())
+    return Dataset(found, annotations, image_sets, corrected=corrected)
 
 
 def find_placed(
@@ -80,7 +89,38 @@ def find_placed(
     if annotations_path is None:
         annotations_path = annotation_files.placed(folder, format)
     annotations = annotation_files.named(annotations_path, format)
-    return Dataset(found, annotations, is_placed=True)
+    corrected = annotation_files.placed_corrections(folder)
+    return Dataset(found, annotations, is_placed=True, corrected=corrected)
+
+
+def read_corrections(
+    found: Dataset, image_paths: ImagePaths, choice: ClassChoice, report: Callable[[str], None]
+) -> ImagesByName:
+    """The images of ``found.corrected``; none where that is None.
+
+    Args:
+      found: the dataset.
+      image_paths: all its images.
+      choice, report: as in ``check``.
+
+    Raises:
+      UserError: they cannot be read, or something is wrong in them.
+    """
+    if found.corrected is None:
+        return {}
+    places = found.corrected.places()
+    problems = Problems(places[0])
+    corrected = validation.read(
+        places,
+        found.corrected.format,
+        image_paths,
+        choice,
+        problems,
+        report,
+        names_file=found.corrected.names_file,
+    )
+    problems.refuse()
+    return corrected
 
 
 class Checked(NamedTuple):
@@ -134,6 +174,9 @@ def check(
         annotations.splits(),
         annotations.names_file,
     )
+    for name, image in read_corrections(found, image_paths, choice, report).items():
+        split = annotated[name].split if name in annotated else None
+        annotated[name] = image._replace(split=split)
     annotated = stated_splits.without_unlisted(
         annotated, all_images(found.layout.images), image_paths
     )

@@ -5,7 +5,7 @@ a line of a CSV, an <object> of an XML file, an entry of a JSON file.
 """
 
 import pathlib
-from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -28,13 +28,11 @@ class LabelPlaces(NamedTuple):
 
     described: what they are and where, for a person.
     images: name of an image to its boxes, in pixels, with their places.
-    prefix: the file, for places that do not name it.
     names_file: with the class names of YOLO's label files.
     """
 
     described: str
     images: ImagesByName
-    prefix: str = ""
     names_file: Optional[pathlib.Path] = None
 
     def of(self, filename: str, label_xyxy: Optional[Box]) -> str:
@@ -46,9 +44,9 @@ class LabelPlaces(NamedTuple):
         if image is None:
             return ""
         if label_xyxy is None:
-            return self.prefix + image.place
+            return image.place
         row = _nearest(image, label_xyxy)
-        return "" if row is None else self.prefix + image.rows[row].place
+        return "" if row is None else image.rows[row].place
 
     def classes(self) -> List[str]:
         """The names of the classes in the order of their numbers, where these are stated."""
@@ -78,34 +76,70 @@ def read(name: str, sizes_wh: Mapping[str, Size]) -> LabelPlaces:
 
 def _read_annotations(name: str, sizes_wh: Mapping[str, Size]) -> LabelPlaces:
     found = dataset.find_placed(paths.dataset_images(name))
-    annotations = found.annotations
-    files = [path.resolve() for path in annotations.files]
-    if not annotations.is_one_file_an_image():
-        annotations = annotations._replace(files=files)
+    annotations = _as_the_user_has_it(found.annotations)
     has_classes = paths.dataset_label_map(paths.dataset_annotations(name)) != paths.LABEL_MAP
+    choice = classes.parse("keep") if has_classes else classes.ONE_CLASS
+    image_paths = dataset.all_images(found.layout.images)
     annotated = validation.read(
         annotations.places(),
         annotations.format,
-        dataset.all_images(found.layout.images),
-        classes.parse("keep") if has_classes else classes.ONE_CLASS,
-        Problems(files[0]),  # of labels that step 02 has left out
-        report=lambda line: None,
+        image_paths,
+        choice,
+        Problems(annotations.files[0]),  # of labels that step 02 has left out
+        report=_ignore,
         names_file=annotations.names_file,
     )
-    images = {
-        filename: box_units.to_pixels(annotated[filename], size_wh)
+    images = _with_file(annotated, annotations)
+    described = _described(annotations)
+    if found.corrected is not None:
+        corrected = _as_the_user_has_it(found.corrected)
+        own = found._replace(corrected=corrected)
+        images.update(
+            _with_file(dataset.read_corrections(own, image_paths, choice, _ignore), corrected)
+        )
+        described += f"; corrected: {_described(corrected)}"
+    in_pixels = {
+        filename: box_units.to_pixels(images[filename], size_wh)
         for filename, size_wh in sizes_wh.items()
-        if filename in annotated
+        if filename in images
     }
-    is_one_file = len(files) == 1 and not annotations.is_one_file_an_image()
-    prefix = f"{files[0].name}: " if is_one_file else ""
-    return LabelPlaces(_described(annotations, files), images, prefix, annotations.names_file)
+    return LabelPlaces(described, in_pixels, annotations.names_file)
 
 
-def _described(annotations: annotation_files.Annotations, files: List[pathlib.Path]) -> str:
-    places = files
+def _ignore(line: str) -> None:
+    """For what step 02 has reported."""
+
+
+def _as_the_user_has_it(annotations: annotation_files.Annotations) -> annotation_files.Annotations:
+    """Annotations with the files that step 01 has linked to.
+
+    Not of one file an image: the user's folder may hold further files.
+    """
     if annotations.is_one_file_an_image():
-        places = list(dict.fromkeys(path.parent for path in files))
+        return annotations
+    return annotations._replace(files=[path.resolve() for path in annotations.files])
+
+
+def _with_file(
+    images: ImagesByName, annotations: annotation_files.Annotations
+) -> Dict[str, ImageBoxes]:
+    """Images whose places name their file, where one file is of all images."""
+    if annotations.is_one_file_an_image() or len(annotations.files) > 1:
+        return dict(images)  # these do
+    file = annotations.files[0].name
+    return {
+        name: image._replace(
+            place=f"{file}: {image.place}",
+            rows=[row._replace(place=f"{file}: {row.place}") for row in image.rows],
+        )
+        for name, image in images.items()
+    }
+
+
+def _described(annotations: annotation_files.Annotations) -> str:
+    places = [path.resolve() for path in annotations.files]
+    if annotations.is_one_file_an_image():
+        places = list(dict.fromkeys(path.parent for path in places))
     return f"{listed(map(str, places))} ({formats.FORMATS[annotations.format].title})"
 
 

@@ -27,13 +27,14 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 
 def dataset_name(text: str) -> str:
     """The name of a dataset, as the ``type`` of an argparse option."""
-    from shelfdet.data import layout  # not above: --help must not load NumPy
+    from shelfdet.data import annotation_files, layout  # not above: --help must not load NumPy
 
+    taken = (layout.DOWNLOAD, annotation_files.PLACED_NAME, annotation_files.CORRECTED_NAME)
     if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*$", text):
         raise argparse.ArgumentTypeError(
             f"found {text!r}, expected a name of letters, digits, dots, hyphens and underscores"
         )
-    if layout.is_folder_of_images(text) or text.lower() in (layout.DOWNLOAD, "annotations"):
+    if layout.is_folder_of_images(text) or text.lower() in taken:
         raise argparse.ArgumentTypeError(
             f"found {text!r}, which is the name of a folder inside a dataset; expected another"
         )

@@ -4,7 +4,7 @@ import filecmp
 import os
 import pathlib
 import shutil
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from shelfdet import UserError
 from shelfdet.core import files
@@ -20,6 +20,7 @@ def place(
     annotations: annotation_files.Annotations,
     out: pathlib.Path,
     copy: bool = False,
+    corrected: Optional[annotation_files.Annotations] = None,
 ) -> List[pathlib.Path]:
     """Links or copies images and annotations to ``out``, unless they are already there.
 
@@ -29,10 +30,11 @@ def place(
       out: holds ShelfImages/{train,val,test} and the annotations afterwards, and no other
         annotations.
       copy: copy the files instead of linking to them.
+      corrected: annotations that replace those of the same images, which go into a folder.
 
     Returns:
-      list of the files and folders that changed: ``out``/ShelfImages, the annotations, both or
-        none.
+      list of the files and folders that changed: of ``out``/ShelfImages, the annotations and the
+        corrected ones.
 
     Raises:
       UserError: a file that is no link would be lost, or ``out`` cannot be written.
@@ -47,6 +49,9 @@ def place(
         },
         annotations_target: annotations.placed_files(annotations_target),
     }
+    corrected_target = out / annotation_files.CORRECTED_NAME
+    if corrected is not None:
+        plans[corrected_target] = corrected.files_in_folder(corrected_target)
     # Annotations of an earlier dataset go: step 02 must not read them as those of this one. A
     # folder that holds those of this one is the user's own.
     own_folders = {path.resolve().parent for path in annotations.files}
@@ -55,6 +60,8 @@ def place(
         for name in annotation_files.placed_names()
         if out / name != annotations_target and (out / name).resolve() not in own_folders
     ]
+    if corrected is None and corrected_target.is_dir():
+        outdated.append(corrected_target)
     try:
         # Nothing is changed before everything is checked.
         changes = [root for root, plan in plans.items() if not _in_place(root, plan, copy)]

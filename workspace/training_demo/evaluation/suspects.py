@@ -115,7 +115,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.marked:
         write_marked(args, compared, found, places)
     if found:
-        print(f"correct the wrong labels ({places.described}), then run `make data` again")
+        again = f" with {both('--corrected')}" if args.marked else ""
+        print(f"correct the wrong labels ({places.described}), then run `make data` again{again}")
 
 
 def read(dataset: str) -> Compared:
