@@ -20,7 +20,7 @@ FROM_MAKE = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 
 # Given in the environment, where a target may leave some of them unused.
 EVERY_VARIABLE = (
-    "MASTER=x ARCHIVE=x SPARK=1 "
+    "MASTER=x ARCHIVE=x SPARK=1 CORRECTED=x "
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
     "VAL_SHARE=0.1 TEST_SHARE=0.2 EXIF=x DRAW=x ANNOTATIONS=x FORMAT=x ALLOW_MISSING=1 "
     "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 OUTPUT=x"
@@ -285,6 +285,7 @@ ODD_NAMES = [
 OPTIONS = {
     "FROM": "--from",
     "ANNOTATIONS": "--annotations",
+    "CORRECTED": "--corrected",
     "FORMAT": "--format",
     "SPLIT": "--split",
     "FOLD": "--fold",

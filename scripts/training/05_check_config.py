@@ -42,7 +42,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parse(argv)
-    from shelfdet.config import checks, findings
+    from shelfdet.anchors import coverage
+    from shelfdet.config import checks, findings, pipeline
     from shelfdet.training import first_weights
 
     named = {split: getattr(args, f"{split}_labels") for split in paths.SPLITS}
@@ -55,9 +56,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if checked.network is not None:
         print(network_line(checked.network))
     if checked.coverage is not None and len(checked.coverage.best_iou):
-        print(coverage_line(checked.coverage))
+        threshold = pipeline.matcher(checked.config).matched or coverage.COVERED_IOU
+        print(coverage_line(checked.coverage, threshold))
         for record, best_iou in checked.best_iou_by_record.items():
-            print(f"  {record}: anchor coverage {covered(best_iou)}")
+            print(f"  {record}: anchor coverage {covered(best_iou, threshold)}")
     errors = checked.findings.count(findings.ERROR)
     warnings = checked.findings.count(findings.WARNING)
     print(f"{paths.shown(args.config)}: {count_text(errors, warnings)}")
@@ -74,19 +76,18 @@ def network_line(network: Any) -> str:
     return f"input {width} x {height} px, feature maps {grids}, {gmacs:.2f} GMACs per image"
 
 
-def coverage_line(measured: Any) -> str:
+def coverage_line(measured: Any, threshold: float) -> str:
     """The share of the train boxes that an anchor covers, of a coverage.Coverage."""
     return (
-        f"one anchor per cell; anchor coverage {covered(measured.best_iou)}; "
+        f"one anchor per cell; anchor coverage {covered(measured.best_iou, threshold)}; "
         f"{measured.collided.mean():.3f} of the boxes lose their best anchor to another box"
     )
 
 
-def covered(best_iou: Sequence[float]) -> str:
-    """How many boxes are covered, of the IoU of each with its best anchor."""
+def covered(best_iou: Sequence[float], threshold: float) -> str:
+    """How many boxes are covered, of the IoU of each with its best anchor, at a threshold."""
     from shelfdet.anchors import coverage
 
-    threshold = coverage.COVERED_IOU
     share = coverage.shares(best_iou, [threshold])[0]
     return f"{share:.2f} of {counted(len(best_iou), 'train box')} at IoU >= {threshold:g}"
 
