@@ -38,7 +38,7 @@ TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,
 EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(GRAPH_NAME)) \
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
 DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) $(if $(PAD),--pad-strips) \
-    $(if $(RESUME),--resume)
+    $(if $(RESUME),--resume) $(call option,--runtime,$(RUNTIME))
 # The label files in whose images `make eval` detects: NAME=default,sku110k names the datasets
 EVALUATED_LABELS := $(foreach name,$(or $(subst $(COMMA), ,$(NAME)),default),$(foreach split,val test,\
     $(LABELS)/$(if $(filter-out default,$(name)),$(name)/)$(split)_labels.csv))
@@ -87,13 +87,16 @@ FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANN
 # The stock build ignores the variable.
 export KMP_BLOCKTIME ?= 1
 
-.PHONY: help setup demo lint test data anchors config check train export pretrained eval report predict predict-spark spark-environment prelabel suspects tensorboard reproduce ablations label-noise bench clean
+.PHONY: help setup setup-deploy demo lint test data anchors config check train export deploy pretrained eval report predict predict-spark spark-environment prelabel suspects tensorboard reproduce ablations label-noise bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install Python 3.7, .venv and models/research where they are missing (CPU=intel|stock PYTHON=path SPARK=1)
 	@CPU=$(call quoted,$(CPU)) PYTHON=$(call quoted,$(PYTHON)) SPARK=$(call quoted,$(SPARK)) bash scripts/setup.sh
+
+setup-deploy: setup  ## install what make deploy and the runtimes onnxruntime and openvino need
+	@bash scripts/setup_deploy.sh $(RUN_PYTHON)
 
 demo: setup  ## the full pipeline on a small synthetic dataset, in a folder of its own; about 10 minutes
 	@bash scripts/demo.sh
@@ -102,7 +105,7 @@ lint: setup  ## check the format and the style of the code
 	$(RUN_PYTHON) -m ruff format --check .
 	$(RUN_PYTHON) -m ruff check .
 
-test: setup  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those that need the real photographs)
+test: setup-deploy  ## run the tests (TESTS=files; SHELF_DATA=folder also runs those that need the real photographs)
 	$(call environment,SHELF_DATA) $(call environment,SHELF_DATA_ORIGINAL) \
 	    $(RUN_PYTHON) -m pytest -n 2 --dist loadfile $(foreach word,$(TESTS),$(call quoted,$(word)))
 
@@ -129,10 +132,13 @@ train: check  ## steps 05, 06: train, or resume (CONFIG=name RUN_DIR=folder WORK
 export: setup  ## step 07: checkpoint to frozen graph (CONFIG=name RUN_DIR=folder GRAPH=name CHECKPOINT=newest UNFOLDED=1)
 	$(TRAINING)/07_export_inference_graph.py $(EXPORT_OPTIONS)
 
+deploy: setup-deploy  ## step 11: the graph as ONNX, SavedModel and OpenVINO int8 (CONFIG=name GRAPH=name NAME=name THRESHOLD=0.5)
+	$(TRAINING)/11_deploy.py $(call option,--graph,$(GRAPH_FOLDER)) $(DATASET) $(call option,--threshold,$(THRESHOLD))
+
 pretrained: setup  ## download the zoo's COCO checkpoint, which ssd_inception_v2_coco.config fine-tunes
 	$(TRAINING)/fetch_pretrained.py
 
-eval: setup  ## steps 08, 09: detect and score, into metrics.json (CONFIG=name GRAPH=name NAME=a,b EXIF=apply TILES=2 PAD=1)
+eval: setup  ## steps 08, 09: detect and score, into metrics.json (GRAPH=name NAME=a,b EXIF=apply TILES=2 PAD=1 RUNTIME=openvino)
 	$(foreach labels,$(EVALUATED_LABELS),$(call DETECT_IN,$(labels)))
 	$(EVALUATION)/09_score.py $(call option,--dataset,$(NAME)) $(call option,--graph-dir,$(GRAPH_FOLDER))
 

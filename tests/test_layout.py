@@ -32,6 +32,7 @@ STEPS = {
     "08_detect",
     "09_score",
     "10_report",
+    "11_deploy",
     "12_predict_spark",
 }
 # Scripts in the folders of steps that are none of the sequence
@@ -53,6 +54,9 @@ IMPORT_TENSORFLOW = {
     "config/pipeline",
     "config/record_checks",
     "inference/checkpoints",
+    "inference/deployment/network",
+    "inference/deployment/onnx_model",
+    "inference/deployment/saved_model",
     "inference/detector",
     "inference/folding",
 }

@@ -23,7 +23,8 @@ EVERY_VARIABLE = (
     "MASTER=x ARCHIVE=x SPARK=1 CORRECTED=x "
     "IMAGES=x CONFIG=x RUN_DIR=x GRAPH=x START=x CHECKPOINT=x FROM=x SPLIT=x FOLD=0 SEED=0 "
     "VAL_SHARE=0.1 TEST_SHARE=0.2 EXIF=x DRAW=x ANNOTATIONS=x FORMAT=x ALLOW_MISSING=1 "
-    "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 OUTPUT=x"
+    "EMPTY_IMAGES=keep PAD=1 UNFOLDED=1 TILES=2 THRESHOLD=0.5 SKIP_BAD=1 OUTPUT=x "
+    "RUNTIME=tensorflow"
 )
 EVERY_VARIABLE = dict(word.split("=") for word in EVERY_VARIABLE.split())
 
@@ -191,6 +192,7 @@ class Copy:
         (folder / "scripts" / "setup.sh").write_text(
             """printf '%s\\n' "$CPU" "$PYTHON" >settings\n"""
         )
+        (folder / "scripts" / "setup_deploy.sh").write_text("")
         (folder / TRAINING_DEMO / "annotations").mkdir(parents=True)
         self.python = self.write_python(folder / ".venv" / "bin" / "python")
 
@@ -303,6 +305,7 @@ OPTIONS = {
     "DRAW": "--draw",
     "THRESHOLD": "--threshold",
     "TILES": "--tiles",
+    "RUNTIME": "--runtime",
 }
 
 
@@ -413,13 +416,13 @@ def test_a_flag_is_read_by_its_value(flag):
         ("predict", "FROM", "data"),
         ("anchors", "PAD", "eval predict predict-spark prelabel suspects"),
         ("data", "PAD", "eval predict predict-spark prelabel suspects"),
-        ("eval", "THRESHOLD", "predict predict-spark prelabel suspects"),
+        ("eval", "THRESHOLD", "deploy predict predict-spark prelabel suspects"),
         ("export", "START", "check train"),
         (
             "clean",
             "CONFIG",
-            "anchors check config eval export predict predict-spark prelabel report suspects "
-            "tensorboard train",
+            "anchors check config deploy eval export predict predict-spark prelabel report "
+            "suspects tensorboard train",
         ),
         ("lint", "TESTS", "test"),
         ("train", "SHELF_DATA", "bench test"),

@@ -33,6 +33,7 @@ VARIABLES = {
     "--prelabel": "OUTPUT",
     "--product-scale": "PRODUCT_SCALE",
     "--run-dir": "RUN_DIR",
+    "--runtime": "RUNTIME",
     "--seed": "SEED",
     "--split": "SPLIT",
     "--start-from": "START",

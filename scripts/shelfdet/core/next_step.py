@@ -38,9 +38,9 @@ TAKEN = {
     "anchors": ("EXIF", "NAME", "TILES"),
     "config": ("NAME",),
     "train": ("CONFIG", "RUN_DIR", "START"),
-    "eval": ("CONFIG", "EXIF", "GRAPH", "NAME", "PAD", "TILES"),
+    "eval": ("CONFIG", "EXIF", "GRAPH", "NAME", "PAD", "RUNTIME", "TILES"),
     "report": ("CONFIG", "GRAPH", "NAME"),
-    "predict": ("CONFIG", "GRAPH", "IMAGES"),
+    "predict": ("CONFIG", "GRAPH", "IMAGES", "RUNTIME"),
 }
 # Folders that hold what a variable names: a path in them is shown as the name.
 _FOLDERS = {"CONFIG": paths.TRAINING, "GRAPH": paths.GRAPHS, "START": paths.GRAPHS}

@@ -24,6 +24,8 @@ from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, re
 from shelfdet.inference import confidence
 
 DIGITS = 6  # of the figures in metrics.json
+# Of step 08, as it records them
+STATED_OPTIONS = ("tiles", "pad_strips", "runtime", "precision")
 
 
 class Evaluation(NamedTuple):
@@ -249,7 +251,7 @@ def _describe_labels(inputs: Inputs) -> Dict[str, Any]:
 def _describe_run(detector: Detector) -> Dict[str, Any]:
     """Options of step 08, which it writes where they differ from its defaults; seen images."""
     info = detector.info
-    description = {key: info[key] for key in ("tiles", "pad_strips") if info.get(key)}
+    description = {key: info[key] for key in STATED_OPTIONS if info.get(key)}
     if detector.seen:
         description["seen_in_training"] = detector.seen
     return description

@@ -16,7 +16,16 @@ from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.scored_graph import Info
 
 # The keys of a detection file's "info" that validation and test detections must share.
-MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif", "pad_strips", "tiles")
+MADE_WITH = (
+    "graph_sha256",
+    "config_sha256",
+    "max_side",
+    "exif",
+    "pad_strips",
+    "tiles",
+    "runtime",
+    "precision",
+)
 FEW_IMAGES = 5  # a threshold chosen on fewer is chance
 
 

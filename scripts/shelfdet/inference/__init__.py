@@ -5,3 +5,8 @@
 DEFAULT_THRESHOLD = 0.5
 # In place of a number of tiles: chosen for each image.
 AUTO_TILES = "auto"
+# What runs a graph. The first is the default and the reference.
+TENSORFLOW = "tensorflow"
+ONNXRUNTIME = "onnxruntime"
+OPENVINO = "openvino"
+RUNTIMES = (TENSORFLOW, ONNXRUNTIME, OPENVINO)

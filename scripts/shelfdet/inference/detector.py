@@ -17,10 +17,9 @@ from google.protobuf.message import DecodeError
 
 from shelfdet import UserError
 from shelfdet.core import parallel, paths, workspace_names
+from shelfdet.core.make_variables import both
+from shelfdet.inference.graph_outputs import INPUT, OUTPUTS, first_line, of_one_image
 
-# The names that object_detection/exporter.py gives to the input and outputs of a detection graph.
-INPUT = "image_tensor:0"
-OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
 RAW_OUTPUTS = ("raw_detection_boxes:0", "raw_detection_scores:0")
 
 REMEDY = f"Name a {paths.GRAPH_FILE} as step 07 writes it, or write it again with `make export`."
@@ -33,6 +32,9 @@ class Detector:
     on its caller's share of the cores, which for a small network is faster than splitting every
     operation over all of them.
     """
+
+    runtime = "tensorflow"
+    precision = "float32"
 
     def __init__(
         self,
@@ -78,31 +80,21 @@ class Detector:
 
         Returns:
           (boxes_yxyx, scores, class_ids): float64 (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of the
-            image, float64
-          (N,) falling, int64 (N,) as in the label map.
+            image, float64 (N,) falling, int64 (N,) as in the label map.
 
         Raises:
           UserError: the graph cannot run on the image.
         """
         batch = pixels[None]  # (1, height, width, 3)
         try:
-            boxes_yxyx, scores, class_ids, count = self._run(
-                batch
-            )  # (1, M, 4), (1, M), (1, M), (1,)
+            return of_one_image(self._run(batch))
         except (tf.errors.OpError, ValueError) as error:
             height, width = pixels.shape[:2]
             raise UserError(
                 f"{self.path}: fails on an image of {width} x {height} pixels: "
-                f"{_first_line(error)}. Expected a graph that takes uint8 images of any size. "
+                f"{first_line(error)}. Expected a graph that takes uint8 images of any size. "
                 f"{REMEDY}"
             ) from error
-        valid = int(count[0])  # the rest is padding up to the config's max_total_detections
-        order = np.argsort(-scores[0, :valid], kind="stable")
-        return (
-            boxes_yxyx[0, order].astype(np.float64),
-            scores[0, order].astype(np.float64),
-            class_ids[0, order].astype(np.int64),
-        )
 
 
 def all_anchors(
@@ -135,6 +127,11 @@ def _read(path: pathlib.Path, data: Optional[bytes] = None) -> tf.compat.v1.Grap
         if not path.is_file():
             raise UserError(_no_file(path))
         data = path.read_bytes()
+    if path.suffix.lower() == ".onnx":
+        raise UserError(
+            f"{path}: is an ONNX model; expected a frozen graph (.pb). Name the folder of the "
+            f"graph that it was made of, with {both('--runtime onnxruntime')}."
+        )
     if data.startswith(b"version https://git-lfs"):
         raise UserError(
             f"{path}: is a Git LFS pointer of {len(data)} bytes, not the graph itself. "
@@ -181,13 +178,7 @@ def _import(
             tf.import_graph_def(definition, name="")
     except ValueError as error:
         raise UserError(
-            f"{path}: a graph that TensorFlow {tf.__version__} cannot build: {_first_line(error)}. "
+            f"{path}: a graph that TensorFlow {tf.__version__} cannot build: {first_line(error)}. "
             f"{REMEDY}"
         ) from error
     return graph
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of TensorFlow's message; the rest is a trace of the graph's construction."""
-    message = getattr(error, "message", None) or error
-    return str(message).strip().split("\n")[0]

@@ -26,9 +26,9 @@ WEIGHT_FILES = (
 )
 # What is kept of the output of export_inference_graph.py
 EXPORTED_FILES = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHT_FILES
-# All that the folder of a graph may hold; step 09 adds metrics.json.
+# All that the folder of a graph may hold; step 09 adds metrics.json, step 11 the folder deploy/.
 NOTED_FILES = (paths.TRAINED_ON_FILE, paths.LABEL_MAP_FILE)  # of the run, if it has them
-GRAPH_FOLDER_FILES = EXPORTED_FILES + NOTED_FILES + (paths.METRICS.name,)
+GRAPH_FOLDER_FILES = EXPORTED_FILES + NOTED_FILES + (paths.METRICS.name, paths.DEPLOY_FOLDER)
 # Folding changes the order of sums. Differences of up to 1e-6 of a score, or of the image's side,
 # were measured.
 ROUNDING = 1e-5

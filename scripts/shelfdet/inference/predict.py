@@ -22,6 +22,7 @@ from shelfdet.data.label_map import read_display_names, read_label_map
 from shelfdet.inference import (
     AUTO_TILES,
     DEFAULT_THRESHOLD,
+    TENSORFLOW,
     confidence,
     drawings,
     graph_files,
@@ -150,8 +151,16 @@ def describe(
     label_file: Optional[pathlib.Path],
     settings: Settings,
     inputs: List[InputImage],
+    network: Any = None,
 ) -> Dict[str, Any]:
-    """How detections are made, for the "info" of the output; ``outcomes`` completes it."""
+    """How detections are made, for the "info" of the output; ``outcomes`` completes it.
+
+    Args:
+      graph: the frozen graph.
+      label_file: of the images; None where they have no labels.
+      settings, inputs: as in ``detect_images``.
+      network: as ``runtimes.load`` returns it; None is TensorFlow's.
+    """
     config = graph.with_name(paths.CONFIG_FILE)
     # Only labelled images are scored, and only for those it matters what training has seen.
     seen_in_training = {}
@@ -176,6 +185,9 @@ def describe(
         info["tiles"] = settings.tiles
     if settings.min_score:
         info["min_score"] = settings.min_score
+    if network is not None and network.runtime != TENSORFLOW:
+        info["runtime"] = network.runtime
+        info["precision"] = network.precision
     return info
 
 

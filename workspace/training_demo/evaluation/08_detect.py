@@ -31,7 +31,7 @@ from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import options, prelabels
-from shelfdet.inference import AUTO_TILES
+from shelfdet.inference import AUTO_TILES, RUNTIMES, TENSORFLOW
 from shelfdet.inference import options as inference_options
 
 
@@ -77,6 +77,13 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default=TENSORFLOW,
+        help="what runs the network: TensorFlow the frozen graph, the others what step 11 made of "
+        "it, OpenVINO in int8 (default: %(default)s)",
+    )
     inference_options.add_detection_options(parser, default_tiles=1)
     parser.add_argument(
         "--skip-bad",
@@ -153,7 +160,13 @@ def dataset_of(label_file: pathlib.Path) -> str:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     from shelfdet.core import parallel
-    from shelfdet.inference import graph_files, input_images, predict, processed_images
+    from shelfdet.inference import (
+        graph_files,
+        input_images,
+        predict,
+        processed_images,
+        runtimes,
+    )
 
     if args.labels:
         inputs = input_images.labelled_images(
@@ -170,10 +183,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         inputs = [image for image in inputs if image.path in remaining]
     predict.check_targets(args.output, args.draw, inputs)
     print_graph(args)
-    # Loads TensorFlow, which takes seconds: after the checks that need no TensorFlow.
-    from shelfdet.inference import detector
-
-    network = detector.Detector(args.graph, callers=parallel.workers())
+    # TensorFlow takes seconds to load: after the checks that need no TensorFlow.
+    network = runtimes.load(args.runtime, args.graph, callers=parallel.workers())
     settings = predict.Settings(
         max_side=args.max_side,
         exif=args.exif,
@@ -187,7 +198,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         nms_iou = graph_files.choose_nms_iou(args.graph)
         print(f"tiles: merged with NMS IoU {nms_iou.value:g} ({nms_iou.source})")
         settings = settings._replace(nms_iou=nms_iou.value)
-    info = predict.describe(args.graph, args.labels, settings, inputs)
+    info = predict.describe(args.graph, args.labels, settings, inputs, network)
     if args.draw or args.prelabel:
         threshold = graph_files.choose_threshold(
             args.threshold,

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Detects products in images with the files beside this program: detector.onnx, detector.json.
+
+Needs Python 3.7 to 3.13 with numpy, Pillow and onnxruntime:  pip install numpy pillow onnxruntime
+
+    python detect.py shelf.jpg other.jpg
+    python detect.py --threshold 0.5 shelf.jpg
+
+Prints a line of JSON for each image: its file, the number of products, and for each product its
+box (xmin, ymin, xmax, ymax in pixels of the image on disk), score and class.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+HERE = pathlib.Path(__file__).resolve().parent
+OUTPUTS = ["detection_boxes:0", "detection_scores:0", "detection_classes:0"]
+
+
+class Detector:
+    def __init__(self, folder=HERE):
+        folder = pathlib.Path(folder)
+        self.about = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "detector.onnx"), providers=["CPUExecutionProvider"]
+        )
+
+    def detect(self, path, threshold=None):
+        """The products in an image file, as main() prints them."""
+        if threshold is None:
+            threshold = self.about["threshold"]
+        with Image.open(path) as image:
+            width, height = image.size
+            pixels = np.asarray(shrunk(image, self.about["max_side"]).convert("RGB"))
+        outputs = self.session.run(OUTPUTS, {"image_tensor:0": pixels[None]})
+        boxes, scores, class_ids = (output[0] for output in outputs)
+        found = []
+        for index in np.argsort(-scores, kind="stable"):
+            if scores[index] < threshold:
+                break
+            ymin, xmin, ymax, xmax = np.clip(boxes[index], 0, 1).tolist()
+            box = [xmin * width, ymin * height, xmax * width, ymax * height]
+            found.append(
+                {
+                    "box": [round(side, 2) for side in box],
+                    "score": round(float(scores[index]), 6),
+                    "class": self.about["classes"][str(int(class_ids[index]))],
+                }
+            )
+        return {"file": str(path), "count": len(found), "products": found}
+
+
+def shrunk(image, max_side):
+    """The image with its longer side at most ``max_side``: the network's resizing has no filter."""
+    longest = max(image.size)
+    if longest <= max_side:
+        return image
+    size = [max(1, int(round(side * max_side / longest))) for side in image.size]
+    image.draft(None, size)
+    return image.convert("RGB").resize(size, Image.LANCZOS)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--threshold", type=float, help="the lowest score of a product")
+    args = parser.parse_args()
+    detector = Detector()
+    for path in args.images:
+        print(json.dumps(detector.detect(path, args.threshold)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

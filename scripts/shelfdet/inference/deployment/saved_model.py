@@ -1,0 +1,108 @@
+"""Writes a frozen graph as a SavedModel for TensorFlow Serving: JPEG files in, detections out.
+
+Images of a request may differ in size. Each is decoded, shrunk as step 08 does, and resized to the
+network's input; the network then runs on all of them at a time.
+"""
+
+import pathlib
+from typing import Any, List, Sequence, Tuple
+
+import numpy as np
+
+from shelfdet.core import tensorflow1
+from shelfdet.inference import graph_outputs
+from shelfdet.inference.deployment import network
+
+# TensorFlow Serving's REST interface decodes base64 for an input whose name ends in _bytes.
+INPUT = "image_bytes"
+
+Detected = Tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def write(graph: pathlib.Path, config: pathlib.Path, target: pathlib.Path, max_side: int) -> None:
+    """Writes the folder of a SavedModel with the signature serving_default.
+
+    Args:
+      graph: a frozen graph that ``inference.detector.Detector`` accepts.
+      config: the pipeline.config that it was exported with.
+      target: the folder, which must not exist. Its input is INPUT, strings of shape (batch,), each
+        a JPEG file; its outputs have the names and shapes of the graph's.
+      max_side: longer images are shrunk to this side.
+
+    Raises:
+      UserError: the config does not resize images as this module does, or the graph does not begin
+        as object_detection's exporter writes it.
+    """
+    tf = tensorflow1.load()
+    size_hw = network.input_size(config)
+    cut = network.read(graph)
+    with tf.Graph().as_default() as built:
+        jpegs = tf.compat.v1.placeholder(tf.string, [None], INPUT)
+        with tf.name_scope("jpegs_to_pixels"):
+            pixels = tf.map_fn(
+                lambda jpeg: _network_input(tf, jpeg, size_hw, max_side), jpegs, dtype=tf.float32
+            )  # (batch, height, width, 3)
+        outputs = network.outputs_for(tf, cut, pixels)
+        with tf.compat.v1.Session(graph=built) as session:
+            tf.compat.v1.saved_model.simple_save(
+                session,
+                str(target),
+                {INPUT: jpegs},
+                {output.op.name: output for output in outputs},
+            )
+
+
+def _network_input(tf: Any, jpeg: Any, size_hw: Tuple[int, int], max_side: int) -> Any:
+    """One JPEG file (a string tensor) as float32 (height, width, 3) of the network's input."""
+    # Pillow decodes with this DCT, too; TensorFlow's default is a faster, less accurate one.
+    decoded = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    decoded = tf.cast(decoded, tf.float32)
+    sides = tf.shape(decoded)[:2]
+    longest = tf.reduce_max(sides)
+    shrunk = tf.cond(
+        longest > max_side,
+        lambda: _shrunk(tf, decoded, sides, max_side / longest),
+        lambda: decoded,
+    )
+    return network.resized(tf, shrunk[None], size_hw)[0]
+
+
+def _shrunk(tf: Any, pixels: Any, sides: Any, factor: Any) -> Any:
+    """The pixels shrunk with an antialiasing filter, as ``data.images.load`` does."""
+    shrunk_hw = tf.cast(tf.round(tf.cast(sides, tf.float64) * factor), tf.int32)
+    resized = tf.compat.v2.image.resize(
+        pixels, tf.maximum(shrunk_hw, 1), method="lanczos3", antialias=True
+    )
+    return tf.clip_by_value(tf.round(resized), 0, 255)  # as uint8 pixels are
+
+
+class ServedDetector:
+    """A SavedModel as TensorFlow Serving runs it."""
+
+    precision = "float32"
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Loads the SavedModel in ``folder``."""
+        tf = tensorflow1.load()
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
+        signature = loaded.signature_def["serving_default"]
+        self._input = signature.inputs[INPUT].name
+        self._outputs = [
+            signature.outputs[name.split(":")[0]].name for name in graph_outputs.OUTPUTS
+        ]
+
+    def detect(self, image_files: Sequence[bytes]) -> List[Detected]:
+        """All detections in a batch of images.
+
+        Args:
+          image_files: the content of JPEG (or PNG) files.
+
+        Returns:
+          for each image what ``inference.detector.Detector.detect`` returns.
+        """
+        outputs = self._session.run(self._outputs, {self._input: list(image_files)})
+        return [
+            graph_outputs.of_one_image([output[index : index + 1] for output in outputs])
+            for index in range(len(image_files))
+        ]
