@@ -32,6 +32,20 @@ def test_confidence(scores, expected):
     assert confidence.confidence(np.array(scores)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "scores, expected",
+    [
+        ([], 0.0),
+        ([1.0] * 7, 7.0),
+        ([0.9, 0.6, 0.3], (0.81 + 0.36 + 0.09) ** 2 / 1.8),
+        # Four times as many boxes of half the score are half as many products.
+        ([0.5] * 40, 0.25 * 40 * 0.5),
+    ],
+)
+def test_certain_products(scores, expected):
+    assert confidence.certain_products(np.array(scores)) == pytest.approx(expected)
+
+
 def test_what_validation_images_have_in_common_is_written_and_read():
     # Scales are sides / 200; only scores from 0.5 on are products: 0.05, 0.075, 0.1.
     validation = [

@@ -208,10 +208,10 @@ class CertainAt:
         (10, 1, 1),  # certain at once: 9.5 of 10 px
         (18, 2, 1 + 4 + 9),  # 9.5 px are 17 in 2 x 2 tiles, and 25 in 3 x 3
         (26, 3, 1 + 4 + 9 + 16),  # ... and 32 in 4 x 4
-        (4, 1, 1 + 4 + 9),  # more tiles only make it less certain
+        (4, 1, 1 + 4),  # more tiles only make it less certain
     ],
 )
-def test_auto_takes_the_number_of_tiles_of_which_the_network_is_most_certain(
+def test_auto_takes_the_number_of_tiles_in_which_the_network_is_most_certain_of_products(
     class_names, tmp_path, wanted_px, tiles, runs
 ):
     # In the corner, so that it is whole in one tile of each number of tiles.

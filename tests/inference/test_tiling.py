@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage
 
 from shelfdet.core import boxes
+from shelfdet.core import tiles as tiles_module
 from shelfdet.inference import tiling
 
 NMS_IOU = 0.45
@@ -64,17 +65,38 @@ def test_merging_equals_object_detections_nms(monkeypatch, nms_iou):
         box_list, max_output_size=300, iou_threshold=nms_iou
     )
     monkeypatch.setattr(tiling, "MAX_COVERED_SHARE", np.inf)  # NMS alone
-    rows = tiling.merge(boxes_xyxy, scores, np.ones(300), nms_iou)
+    _, rows = tiling.merge(boxes_xyxy, scores, np.ones(300), nms_iou)
     np.testing.assert_array_equal(scores[rows], expected.get_field("scores"))
 
 
 def test_boxes_of_different_classes_are_not_merged():
     boxes_xyxy = np.array([[0, 0, 10, 10]] * 3, dtype=float)
-    assert tiling.merge(boxes_xyxy, np.ones(3), np.arange(3), NMS_IOU).tolist() == [0, 1, 2]
+    _, rows = tiling.merge(boxes_xyxy, np.ones(3), np.arange(3), NMS_IOU)
+    assert rows.tolist() == [0, 1, 2]
 
 
 def test_no_boxes_are_merged_to_none():
-    assert tiling.merge(np.zeros((0, 4)), np.zeros(0), np.zeros(0), NMS_IOU).tolist() == []
+    merged_xyxy, rows = tiling.merge(np.zeros((0, 4)), np.zeros(0), np.zeros(0), NMS_IOU)
+    assert (merged_xyxy.shape, rows.tolist()) == ((0, 4), [])
+
+
+def test_a_kept_box_is_the_mean_of_those_it_replaces_by_score_and_iou():
+    # The second shares 80 of 120 px with the first, IoU 2/3, the third 60 of 140, IoU 3/7.
+    boxes_xyxy = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]], dtype=float)
+    scores = np.array([0.9, 0.6, 0.3])
+    merged_xyxy, rows = tiling.merge(boxes_xyxy, scores, np.ones(3), NMS_IOU)
+    shift = 0.6 * 2 / 3 * 2 / (0.9 + 0.6 * 2 / 3)
+    np.testing.assert_allclose(merged_xyxy, [[shift, 0, 10 + shift, 10], [4, 0, 14, 10]])
+    assert rows.tolist() == [0, 2]
+    merged_xyxy, _ = tiling.merge(boxes_xyxy, scores, np.array([1, 2, 1]), NMS_IOU)
+    np.testing.assert_array_equal(merged_xyxy, boxes_xyxy, "of different classes: as they are")
+
+
+def test_boxes_without_area_or_score_are_merged():
+    boxes_xyxy = np.array([[5, 5, 5, 5], [0, 0, 10, 10], [0, 0, 10, 10]], dtype=float)
+    merged_xyxy, rows = tiling.merge(boxes_xyxy, np.array([0.9, 0, 0]), np.ones(3), NMS_IOU)
+    np.testing.assert_array_equal(merged_xyxy, [[5, 5, 5, 5], [0, 0, 10, 10]])
+    assert rows.tolist() == [0, 1]
 
 
 def test_a_box_across_two_better_ones_is_dropped():
@@ -84,7 +106,7 @@ def test_a_box_across_two_better_ones_is_dropped():
     one_class = np.ones(4)
 
     def merge(scores, class_ids):
-        return tiling.merge(boxes_xyxy, np.array(scores), class_ids, NMS_IOU).tolist()
+        return tiling.merge(boxes_xyxy, np.array(scores), class_ids, NMS_IOU)[1].tolist()
 
     assert merge([0.6, 0.9, 0.8, 0.7], one_class) == [1, 2, 3]
     half_covered = merge([0.6, 0.9, 0.5, 0.7], one_class)
@@ -114,3 +136,76 @@ def test_every_product_is_detected_once_and_whole_also_one_larger_than_the_overl
     assert sorted(map(tuple, found.tolist())) == sorted(products)
     assert scores.tolist() == [0.5] * len(products)
     assert class_ids.tolist() == [1] * len(products)
+
+
+class SizedDetector:
+    """``detect_bright_parts`` that is certain of products of one width in pixels of its input."""
+
+    def __init__(self, wanted_px):
+        self.wanted_px = wanted_px
+        self.runs = 0
+
+    def __call__(self, pixels):
+        self.runs += 1
+        boxes_yxyx, _, class_ids = detect_bright_parts(pixels)
+        widths = (boxes_yxyx[:, 3] - boxes_yxyx[:, 1]) * 100  # of an input of 100 px
+        scores = np.minimum(widths, self.wanted_px) / np.maximum(widths, self.wanted_px)
+        return boxes_yxyx, scores, class_ids
+
+
+def shelf(product_wh, gap=40):
+    """An image of 900 x 600 px with rows of products, and their boxes."""
+    width, height = product_wh
+    pixels = np.zeros((600, 900, 3), dtype=np.uint8)
+    products = [
+        (x, y, x + width, y + height)
+        for x in range(gap, 900 - width - gap, width + gap)
+        for y in range(gap, 600 - height - gap, height + gap)
+    ]
+    for xmin, ymin, xmax, ymax in products:
+        pixels[ymin:ymax, xmin:xmax] = 255
+    return pixels, products
+
+
+@pytest.mark.parametrize(
+    "width, count, runs",
+    [
+        (90, 1, 1 + 4),  # 10 of 100 px of the whole image: tiles find fewer
+        (50, 2, 1 + 4 + 9),  # 10 px in 2 x 2 tiles, 14 in 3 x 3
+        (24, 4, 1 + 4 + 9 + 16 + 25),  # 9 px in 4 x 4 tiles, 11 in 5 x 5
+        # 3 px in the whole image and still only 9 in 8 x 8 tiles, which are the most
+        (13, tiles_module.MOST_TILES, sum(n**2 for n in range(1, tiles_module.MOST_TILES + 1))),
+    ],
+)
+def test_the_number_of_tiles_is_that_of_the_most_products(width, count, runs):
+    pixels, products = shelf((width, width))
+    network = SizedDetector(10)
+    found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
+    assert (best, network.runs) == (count, runs)
+    found_xyxy = boxes.from_normalised_yxyx(found[0], (900, 600)).round().astype(int)
+    assert sorted(map(tuple, found_xyxy.tolist())) == sorted(products)
+
+
+def test_products_that_only_one_more_tile_finds_are_found_too():
+    pixels, products = shelf((50, 50))
+    pixels[500:] = 0
+    small = [(x, 520, x + 30, 560) for x in range(20, 860, 50)]
+    for xmin, ymin, xmax, ymax in small:
+        pixels[ymin:ymax, xmin:xmax] = 255
+
+    def run_network(tile):
+        boxes_yxyx, scores, class_ids = SizedDetector(10)(tile)
+        kept = scores > 0.65  # 30 px are 6 of 100 in 2 x 2 tiles, 9 in 3 x 3
+        return boxes_yxyx[kept], scores[kept], class_ids[kept]
+
+    found, best = tiling.detect_in_best_tiles(run_network, pixels, run_network(pixels), NMS_IOU)
+    assert best == 2
+    found_xyxy = boxes.from_normalised_yxyx(found[0], (900, 600)).round().astype(int)
+    assert set(small) <= set(map(tuple, found_xyxy.tolist()))
+
+
+def test_where_nothing_is_found_the_whole_image_stays():
+    network = SizedDetector(10)
+    pixels = np.zeros((60, 90, 3), dtype=np.uint8)
+    found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
+    assert (len(found[1]), best, network.runs) == (0, 1, 1 + 4)

@@ -13,7 +13,7 @@ from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Seque
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, parallel, paths, text
+from shelfdet.core import boxes, files, parallel, paths, text, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images
@@ -33,8 +33,6 @@ from shelfdet.inference.input_images import InputImage
 from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 
 Size = Tuple[int, int]  # (width, height) in pixels
-
-MOST_AUTO_TILES = 4
 
 
 class ClassNames(NamedTuple):
@@ -366,31 +364,16 @@ def _run_auto(
     run_network: tiling.DetectFunction,
     settings: Settings,
 ) -> _Raw:
-    """Runs the network on ever more tiles, as long as that makes it more certain of the image.
-
-    Products get larger for the network with more tiles. It is most certain where they have the
-    sizes that it was trained on.
-    """
+    """Runs the network on tiles, too, unless it is certain of the whole image."""
     found = run_network(whole.framed)
-    highest = confidence.confidence(found[1])
-    best = _Raw(whole, *found, 1)
-    if highest >= confidence.CERTAIN:
-        return best
+    if confidence.confidence(found[1]) >= confidence.CERTAIN:
+        return _Raw(whole, *found, 1)
     # Decoded once more, because most images need no tiles and decode faster at a small size.
-    large = _prepare(image, settings, MOST_AUTO_TILES)
-    for count in range(2, MOST_AUTO_TILES + 1):
-        # Without the whole image: its boxes, of products too small for it, are seldom right.
-        found = tiling.detect_in_tiles(run_network, large.framed, count, settings.max_side)
-        reached = confidence.confidence(found[1])
-        if reached > highest:
-            highest = reached
-            best = _Raw(large, *found, count)
-        elif count > 2:
-            break
-    if best.tiles == 1:
-        return best
-    merged = tiling.merged((best.boxes_yxyx, best.scores, best.class_ids), settings.nms_iou)
-    return _Raw(large, *merged, best.tiles)
+    large = _prepare(image, settings, tiles.MOST_TILES)
+    found, count = tiling.detect_in_best_tiles(
+        run_network, large.framed, found, settings.nms_iou, settings.max_side
+    )
+    return _Raw(whole if count == 1 else large, *found, count)
 
 
 def _prepare(image: InputImage, settings: Settings, tile_count: int) -> _Prepared:

@@ -3,7 +3,7 @@
 The network runs on the whole image and on each of its tiles, and the detections are merged. A box
 that a tile's border cuts is dropped in that tile. Its product is whole in the neighbouring tile if
 it is narrower than the overlap less the two margins of BORDER_SHARE; a larger product is large
-enough to be found in the whole image.
+enough to be found in the whole image, or in fewer tiles.
 """
 
 from typing import Callable, List, NamedTuple, Optional, Tuple
@@ -12,6 +12,7 @@ import numpy as np
 
 from shelfdet.core import boxes, tiles
 from shelfdet.data import images
+from shelfdet.inference import confidence
 
 # A box that ends within this share of a tile's side from a border inside the image counts as cut by
 # it: a network places the edge of a cut product some pixels beside the border.
@@ -55,8 +56,41 @@ def detect(
     """
     whole = detect_in_tiles(run_network, pixels, 1, max_side)
     parts = detect_in_tiles(run_network, pixels, count, max_side)
-    boxes_yxyx, scores, class_ids = (np.concatenate(pair) for pair in zip(whole, parts))
-    return merged((boxes_yxyx, scores, class_ids), nms_iou)
+    return merged(_together(whole, parts), nms_iou)
+
+
+def detect_in_best_tiles(
+    run_network: DetectFunction,
+    pixels: np.ndarray,
+    whole: RawDetections,
+    nms_iou: float,
+    max_side: Optional[int] = None,
+) -> Tuple[RawDetections, int]:
+    """Detects in ever more tiles of an image, as long as that finds more products.
+
+    Products get larger for the network with more tiles. It finds most where they have the sizes
+    that it was trained on, which ``confidence.certain_products`` tells without labels. The first
+    number of tiles that finds fewer ends the search. Its detections are there anyway, and are
+    merged with those of the best: the products of one image differ in size.
+
+    Args:
+      whole: the detections in the whole image, which are not merged with those of tiles: its boxes
+        of products too small for the network are seldom right.
+      others: as in ``detect``.
+
+    Returns:
+      (detections, count): as ``merged``, and the best number of tiles in a row, at most
+      ``core.tiles.MOST_TILES``; ``whole`` and 1 where tiles find no more.
+    """
+    best, count = whole, 1
+    for more in range(2, tiles.MOST_TILES + 1):
+        found = merged(detect_in_tiles(run_network, pixels, more, max_side), nms_iou)
+        if confidence.certain_products(found[1]) <= confidence.certain_products(best[1]):
+            break
+        best, count = found, more
+    if count == 1:
+        return whole, 1
+    return merged(_together(best, found), nms_iou), count
 
 
 def detect_in_tiles(
@@ -91,8 +125,7 @@ def detect_in_tiles(
                 class_ids[kept],
             )
         )
-    boxes_yxyx, scores, class_ids = (np.concatenate(part) for part in zip(*parts))
-    return boxes_yxyx, scores, class_ids
+    return _together(*parts)
 
 
 def cut_tiles(pixels: np.ndarray, count: int) -> List[Tile]:
@@ -138,16 +171,20 @@ def merged(detections: RawDetections, nms_iou: float) -> RawDetections:
     """The detections of ``detect_in_tiles`` without duplicates, by falling score."""
     boxes_yxyx, scores, class_ids = detections
     # IoUs and shares of areas are the same in normalised coordinates and in pixels.
-    rows = merge(boxes.from_normalised_yxyx(boxes_yxyx, (1, 1)), scores, class_ids, nms_iou)
-    return boxes_yxyx[rows], scores[rows], class_ids[rows]
+    boxes_xyxy, rows = merge(
+        boxes.from_normalised_yxyx(boxes_yxyx, (1, 1)), scores, class_ids, nms_iou
+    )
+    return boxes.to_normalised_yxyx(boxes_xyxy, (1, 1)), scores[rows], class_ids[rows]
 
 
 def merge(
     boxes_xyxy: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, nms_iou: float
-) -> np.ndarray:
+) -> Tuple[np.ndarray, np.ndarray]:
     """Merges the detections of all tiles, class by class.
 
-    NMS drops duplicates; then boxes across several better ones are dropped.
+    NMS drops duplicates, and the box that is kept becomes the mean of itself and of those that it
+    drops, weighted by score and by IoU with it (box voting, without the IoU: Gidaris and Komodakis,
+    ICCV 2015). Then boxes across several better ones are dropped.
 
     Args:
       boxes_xyxy: (N, 4).
@@ -156,18 +193,36 @@ def merge(
       nms_iou: of two boxes with a higher IoU the one of the lower score is dropped.
 
     Returns:
-      int (M,): the rows that are kept, the highest score first.
+      (merged_xyxy, rows): (M, 4), and int (M,), the rows of those that are kept, the highest score
+      first.
     """
     order = np.argsort(-scores, kind="stable")
     kept = []
+    means_xyxy = []
     while len(order):
         best = order[0]
-        order = order[1:]
+        ious = boxes.iou(boxes_xyxy[best : best + 1], boxes_xyxy[order])[0]
+        same = (ious > nms_iou) & (class_ids[order] == class_ids[best])
+        same[0] = True  # also a box without area, whose IoU with itself is 0
         kept.append(best)
-        overlaps = boxes.iou(boxes_xyxy[best : best + 1], boxes_xyxy[order])[0] > nms_iou
-        order = order[~(overlaps & (class_ids[order] == class_ids[best]))]
+        means_xyxy.append(_mean(boxes_xyxy[order[same]], scores[order[same]] * ious[same]))
+        order = order[~same]
     rows = np.array(kept, dtype=int)
-    return rows[_not_covered(boxes_xyxy[rows], class_ids[rows])]
+    merged_xyxy = np.array(means_xyxy, dtype=np.float64).reshape(-1, 4)
+    uncovered = _not_covered(merged_xyxy, class_ids[rows])
+    return merged_xyxy[uncovered], rows[uncovered]
+
+
+def _mean(boxes_xyxy: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of (N, 4) boxes, shape (4,); the first one where all weights are 0."""
+    total = weights.sum()
+    return (weights / total) @ boxes_xyxy if total else boxes_xyxy[0]
+
+
+def _together(*parts: RawDetections) -> RawDetections:
+    """Detections of several runs of the network as those of one."""
+    boxes_yxyx, scores, class_ids = (np.concatenate(part) for part in zip(*parts))
+    return boxes_yxyx, scores, class_ids
 
 
 def _not_covered(boxes_xyxy: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
