@@ -78,7 +78,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         num_steps = steps_for(args.minutes, seconds)
         duration = f"About {args.minutes} minutes at {seconds:.2f} s a step."
         print(f"{num_steps} steps in about {args.minutes} minutes: {seconds:.2f} s a step")
-    start = paths.SHIPPED_PRODUCTS_GRAPH.name
+    start = writing.START.name
     text = writing.config_text(args.config, dataset, network, num_steps, duration, start)
     files.write_text(target, text)
     print(f"written: {paths.shown(target)}")

@@ -42,16 +42,29 @@ def test_of_networks_that_cover_nearly_as_much_the_cheapest_is_chosen(equal_prod
     assert share >= coverage_advice.GOOD_COVERAGE
     config = pipeline.read(paths.SHIPPED_CONFIG)
     covered = {}
+    layers = {}
     for image_wh in ((96, 96), (128, 128)):
         resized = np.concatenate(anchors.resized(equal_products.images, image_wh))
         for other in networks.build_networks(config, (1, 2), image_wh):
             best_iou = search.best_anchors(resized, other.grids_wh, image_wh).best_iou
             covered[other.multiply_adds] = np.mean(best_iou >= 0.5)
+            layers[other.multiply_adds] = len(other.grids_wh)
     limit = max(covered.values()) - coverage_advice.EQUAL_COVERAGE
     assert covered[network.operations] == share >= limit
+    # As many feature maps as the graph has that training should start from
+    assert len(network.advice.scales) == 1
     assert all(
-        other < limit for operations, other in covered.items() if operations < network.operations
+        other < limit
+        for operations, other in covered.items()
+        if operations < network.operations and layers[operations] == 1
     )
+
+
+def test_the_feature_maps_are_those_of_the_graph_to_start_from(equal_products, monkeypatch):
+    monkeypatch.setattr(search_sizes, "for_images", lambda sizes_wh: [(96, 96), (128, 128)])
+    monkeypatch.setattr(writing, "START", paths.SHIPPED_GRAPH)  # of two feature maps
+    chosen = writing.choose_network(equal_products)
+    assert len(chosen.advice.scales) == 2
 
 
 def test_the_config_is_parsed_by_object_detection_and_has_one_anchor_per_cell(

@@ -20,6 +20,8 @@ from shelfdet.core.text import counted
 from shelfdet.data import labels
 from shelfdet.data.label_map import read_label_map
 
+# The graph whose weights the training of a config should start from.
+START = paths.SHIPPED_PRODUCTS_GRAPH
 TEMPLATE = pathlib.Path(__file__).with_name("template.config")
 
 USUAL_MATCH, LOW_MATCH = 0.5, 0.4
@@ -116,7 +118,8 @@ def choose_network(dataset: Dataset, seed: int = 0) -> Network:
     """The network of fewest operations among those whose anchors cover the most products.
 
     All have one anchor per cell. Compared are the input sizes of ``search_sizes`` with one and two
-    feature maps.
+    feature maps. Those with as many as START has come first: all its weights fit them, while with
+    another number those that predict boxes and classes would be untrained.
 
     Args:
       dataset: with its images.
@@ -135,7 +138,9 @@ def choose_network(dataset: Dataset, seed: int = 0) -> Network:
     if best >= coverage_advice.GOOD_COVERAGE:
         least = max(least, coverage_advice.GOOD_COVERAGE)  # what step 05 expects
     equal = [network for network in found if _covered(network) >= least]
-    chosen = min(equal, key=lambda network: network.operations)
+    start_layers = pipeline.read(START / paths.CONFIG_FILE).model.ssd.feature_extractor.num_layers
+    fitting = [network for network in equal if len(network.advice.scales) == start_layers]
+    chosen = min(fitting or equal, key=lambda network: network.operations)
     if best >= coverage_advice.GOOD_COVERAGE:
         return chosen
     # A lower threshold lets anchors learn more of the products.

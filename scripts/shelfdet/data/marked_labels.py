@@ -66,9 +66,9 @@ def refuse_changed(folder: pathlib.Path) -> None:
     if changed:
         raise UserError(
             f"{folder}: holds files that were changed or added since they were written here "
-            f"({listed(changed)}); expected a new folder, or one without changes. Take these "
-            "corrections into your annotations first, or name another folder with "
-            f"{both('--marked')}."
+            f"({listed(changed)}); expected a new folder, or one without changes. Name another "
+            f"with {both('--marked')}; {both(f'--corrected {folder}')} of step 01 takes these "
+            "corrections back."
         )
 
 
