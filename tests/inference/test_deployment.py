@@ -21,7 +21,7 @@ from shelfdet import UserError
 from shelfdet.core import deploy_packages, files, paths
 from shelfdet.data import images, synthetic
 from shelfdet.evaluation import deploying
-from shelfdet.inference import detector, input_images, predict, runtimes
+from shelfdet.inference import RUNTIMES, detector, input_images, predict, runtimes
 from shelfdet.inference.deployment import description, onnx_model, saved_model
 from shelfdet.inference.deployment import network as network_module
 
@@ -275,8 +275,15 @@ def test_openvino_needs_avx2(monkeypatch, tmp_path, flags, refused):
         runtimes.check_processor()
 
 
-def test_an_onnx_file_in_place_of_a_graph_is_refused(tmp_path):
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_onnx_file_in_place_of_a_graph_is_refused(tmp_path, runtime):
     path = tmp_path / "detector.onnx"
     path.write_bytes(b"anything")
     with pytest.raises(UserError, match="is an ONNX model; expected a frozen graph .*onnxruntime"):
-        detector.Detector(path)
+        runtimes.load(runtime, path, 1)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_graph_that_is_not_there_is_refused(tmp_path, runtime):
+    with pytest.raises(UserError, match="no such file; expected a frozen graph"):
+        runtimes.load(runtime, tmp_path / "typo" / paths.GRAPH_FILE, 1)

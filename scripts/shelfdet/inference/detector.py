@@ -16,9 +16,14 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from shelfdet import UserError
-from shelfdet.core import parallel, paths, workspace_names
-from shelfdet.core.make_variables import both
-from shelfdet.inference.graph_outputs import INPUT, OUTPUTS, first_line, of_one_image
+from shelfdet.core import parallel, paths
+from shelfdet.inference.graph_outputs import (
+    INPUT,
+    OUTPUTS,
+    check_file,
+    first_line,
+    of_one_image,
+)
 
 RAW_OUTPUTS = ("raw_detection_boxes:0", "raw_detection_scores:0")
 
@@ -124,14 +129,8 @@ def all_anchors(
 def _read(path: pathlib.Path, data: Optional[bytes] = None) -> tf.compat.v1.GraphDef:
     """The GraphDef in the file at ``path``, whose bytes may have been read already."""
     if data is None:
-        if not path.is_file():
-            raise UserError(_no_file(path))
+        check_file(path)
         data = path.read_bytes()
-    if path.suffix.lower() == ".onnx":
-        raise UserError(
-            f"{path}: is an ONNX model; expected a frozen graph (.pb). Name the folder of the "
-            f"graph that it was made of, with {both('--runtime onnxruntime')}."
-        )
     if data.startswith(b"version https://git-lfs"):
         raise UserError(
             f"{path}: is a Git LFS pointer of {len(data)} bytes, not the graph itself. "
@@ -151,12 +150,6 @@ def _read(path: pathlib.Path, data: Optional[bytes] = None) -> tf.compat.v1.Grap
             f"{REMEDY}"
         )
     return definition
-
-
-def _no_file(path: pathlib.Path) -> str:
-    """The message for a graph that is not there, with the names of those that are."""
-    found = "is a folder" if path.is_dir() else "no such file"
-    return f"{path}: {found}; expected a frozen graph. {workspace_names.no_graph(path.parent.name)}"
 
 
 def _import(

@@ -1,12 +1,36 @@
-"""The input and outputs of object_detection's detection graphs, in whatever runtime runs them."""
+"""What object_detection's detection graphs have in common, in whatever runtime runs them."""
 
+import pathlib
 from typing import Sequence, Tuple
 
 import numpy as np
 
+from shelfdet import UserError
+from shelfdet.core import workspace_names
+from shelfdet.core.make_variables import both
+
 # The names that object_detection/exporter.py gives to the input and outputs of a detection graph.
 INPUT = "image_tensor:0"
 OUTPUTS = ("detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0")
+
+
+def check_file(graph: pathlib.Path) -> None:
+    """Refuses a frozen graph that is not there, with the names of those that are.
+
+    Raises:
+      UserError: there is no such file, or it is an ONNX model.
+    """
+    if not graph.is_file():
+        found = "is a folder" if graph.is_dir() else "no such file"
+        raise UserError(
+            f"{graph}: {found}; expected a frozen graph. "
+            f"{workspace_names.no_graph(graph.parent.name)}"
+        )
+    if graph.suffix.lower() == ".onnx":
+        raise UserError(
+            f"{graph}: is an ONNX model; expected a frozen graph (.pb). Name the folder of the "
+            f"graph that it was made of, with {both('--runtime onnxruntime')}."
+        )
 
 
 def of_one_image(outputs: Sequence[np.ndarray]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:

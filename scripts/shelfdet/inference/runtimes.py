@@ -42,6 +42,7 @@ def load(runtime: str, graph: pathlib.Path, callers: int) -> Any:
         from shelfdet.inference import detector  # loads TensorFlow
 
         return detector.Detector(graph, callers)
+    graph_outputs.check_file(graph)
     if runtime == ONNXRUNTIME:
         return OnnxDetector(description.find(graph, description.ONNX), callers)
     assert runtime == OPENVINO, runtime
@@ -95,6 +96,7 @@ class OpenvinoDetector:
                 str(model),
                 "CPU",
                 {
+                    # With fewer streams than callers, requests wait for each other.
                     "NUM_STREAMS": str(callers),
                     "INFERENCE_NUM_THREADS": str(max(callers, parallel.workers())),
                     # Otherwise what is not int8 is bfloat16 on some processors, and detections
@@ -113,7 +115,6 @@ class OpenvinoDetector:
         """As ``inference.detector.Detector.detect``."""
         request = self._idle.get()
         try:
-            # infer() would hold Python's global lock while it computes: one thread at a time.
             request.start_async([pixels[None]])
             request.wait()
             outputs = [np.array(request.get_tensor(output).data) for output in self._outputs]
