@@ -21,6 +21,9 @@ BORDER_SHARE = 0.01
 # are small in the whole image are often detected two at a time there, by one box across both; NMS
 # keeps it, because its IoU with either is low.
 MAX_COVERED_SHARE = 0.8
+# Boxes whose IoUs are computed at once when detections are merged: faster than one at a time, and
+# less memory than all of the thousands that many tiles give.
+BLOCK = 256
 
 # What a detector returns for one image, and takes: see inference.detector.Detector.detect.
 RawDetections = Tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -200,13 +203,19 @@ def merge(
     kept = []
     means_xyxy = []
     while len(order):
-        best = order[0]
-        ious = boxes.iou(boxes_xyxy[best : best + 1], boxes_xyxy[order])[0]
-        same = (ious > nms_iou) & (class_ids[order] == class_ids[best])
-        same[0] = True  # also a box without area, whose IoU with itself is 0
-        kept.append(best)
-        means_xyxy.append(_mean(boxes_xyxy[order[same]], scores[order[same]] * ious[same]))
-        order = order[~same]
+        # (at most BLOCK, len(order))
+        ious = boxes.iou(boxes_xyxy[order[:BLOCK]], boxes_xyxy[order])
+        remaining = np.ones(len(order), dtype=bool)
+        for index, best in enumerate(order[:BLOCK]):
+            if not remaining[index]:
+                continue
+            same = remaining & (ious[index] > nms_iou) & (class_ids[order] == class_ids[best])
+            same[index] = True  # also a box without area, whose IoU with itself is 0
+            kept.append(best)
+            weights = scores[order[same]] * ious[index, same]
+            means_xyxy.append(_mean(boxes_xyxy[order[same]], weights))
+            remaining &= ~same
+        order = order[remaining]
     rows = np.array(kept, dtype=int)
     merged_xyxy = np.array(means_xyxy, dtype=np.float64).reshape(-1, 4)
     uncovered = _not_covered(merged_xyxy, class_ids[rows])
@@ -227,11 +236,10 @@ def _together(*parts: RawDetections) -> RawDetections:
 
 def _not_covered(boxes_xyxy: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     """Which boxes, given by falling score, no kept boxes before them cover: bool (N,)."""
-    shared = boxes.intersections(boxes_xyxy, boxes_xyxy)  # (N, N)
-    areas = np.maximum(boxes.areas(boxes_xyxy), 1e-9)  # a box without area: no division by 0
-    shares = shared / areas[:, None]
+    areas = boxes.areas(boxes_xyxy)
     kept = np.ones(len(boxes_xyxy), dtype=bool)
     for row in range(1, len(boxes_xyxy)):
         better = kept[:row] & (class_ids[:row] == class_ids[row])
-        kept[row] = shares[row, :row][better].sum() <= MAX_COVERED_SHARE
+        shared = boxes.intersections(boxes_xyxy[row], boxes_xyxy[:row][better])
+        kept[row] = shared.sum() <= MAX_COVERED_SHARE * areas[row]
     return kept
