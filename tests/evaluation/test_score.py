@@ -141,6 +141,7 @@ def test_every_key_is_described_in_the_documentation(shelf):
         path = shelf / f"{split}_detections.json"
         content = read(path)
         content["info"].update(tiles=2, pad_strips=True, seen_in_training={"train": [FIRST]})
+        content["info"].update(runtime="openvino", runtime_precision="int8")
         path.write_text(json.dumps(content))
     two = inputs(
         shelf,
@@ -154,7 +155,8 @@ def test_every_key_is_described_in_the_documentation(shelf):
     described = set(re.findall(r"`(\w+)`", page))
     for content in contents:
         assert keys(content) <= described, sorted(keys(content) - described)
-    assert {"tiles", "pad_strips", "seen_in_training"} <= keys(contents[0])
+    recorded = {"tiles", "pad_strips", "runtime", "runtime_precision", "seen_in_training"}
+    assert recorded <= keys(contents[0])
 
 
 # ---- classes -----------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_step_08_writes_the_same_file_with_every_runtime(
     )
     written = json.loads(output.read_text())
     assert {image["file_name"] for image in written["images"]} == {"small.jpg", "large.jpg"}
-    assert written["info"].get("precision") == precision
+    assert written["info"].get("runtime_precision") == precision
     assert written["info"].get("runtime") == (runtime if precision else None)
     network = detector.Detector(graph)
     best = max(annotation["score"] for annotation in written["annotations"])

@@ -24,7 +24,7 @@ MADE_WITH = (
     "pad_strips",
     "tiles",
     "runtime",
-    "precision",
+    "runtime_precision",
 )
 FEW_IMAGES = 5  # a threshold chosen on fewer is chance
 

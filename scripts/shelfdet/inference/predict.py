@@ -185,7 +185,7 @@ def describe(
         info["min_score"] = settings.min_score
     if network is not None and network.runtime != TENSORFLOW:
         info["runtime"] = network.runtime
-        info["precision"] = network.precision
+        info["runtime_precision"] = network.precision
     return info
 
 
