@@ -128,9 +128,7 @@ def named(variable: str, value: Union[str, pathlib.Path]) -> str:
 
 def lacks_config(dataset: str) -> bool:
     """Whether a dataset with a name has no config of this name, which `make config` would write."""
-    return (
-        dataset != paths.DEFAULT_DATASET and not (paths.TRAINING / f"{dataset}.config").is_file()
-    )
+    return dataset != paths.DEFAULT_DATASET and not (paths.TRAINING / f"{dataset}.config").is_file()
 
 
 def of_graph(folder: Optional[pathlib.Path]) -> Dict[str, str]:
