@@ -39,6 +39,14 @@ def test_a_folder_of_other_files_is_not_replaced(step_07, tmp_path):
         step_07.main(["--name", "photos", "--output", str(tmp_path)])
 
 
+def test_what_the_steps_write_into_a_graphs_folder_is_replaced_with_it(tmp_path):
+    for name in ("frozen_inference_graph.pb", "metrics.json", ".deploy.lock"):
+        (tmp_path / name).write_text("")
+    for name in ("deploy", ".deploy.partial"):  # the second is of a step 11 that was killed
+        (tmp_path / name).mkdir()
+    export.check_target(tmp_path)
+
+
 @pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
 def test_a_shipped_graph_is_not_replaced(step_07, graph):
     run = paths.TRAINING / graph.name  # the run of `make train CONFIG=...` with an included config

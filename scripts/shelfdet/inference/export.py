@@ -29,6 +29,7 @@ EXPORTED_FILES = (paths.GRAPH_FILE, paths.CONFIG_FILE) + WEIGHT_FILES
 # All that the folder of a graph may hold; step 09 adds metrics.json, step 11 the folder deploy/.
 NOTED_FILES = (paths.TRAINED_ON_FILE, paths.LABEL_MAP_FILE)  # of the run, if it has them
 GRAPH_FOLDER_FILES = EXPORTED_FILES + NOTED_FILES + (paths.METRICS.name, paths.DEPLOY_FOLDER)
+LEFTOVER = r"\..+\.(partial|lock)$"  # of a step that was killed while it wrote one of them
 # Folding changes the order of sums. Differences of up to 1e-6 of a score, or of the image's side,
 # were measured.
 ROUNDING = 1e-5
@@ -51,7 +52,10 @@ def check_target(target: pathlib.Path) -> None:
         )
     if not target.is_dir():
         return
-    others = sorted(path.name for path in target.iterdir() if path.name not in GRAPH_FOLDER_FILES)
+    names = sorted(path.name for path in target.iterdir())
+    others = [
+        name for name in names if name not in GRAPH_FOLDER_FILES and not re.match(LEFTOVER, name)
+    ]
     if others:
         raise UserError(
             f"{target}: holds {text.listed(others, 5)}, which is no part of an exported graph and "
