@@ -490,9 +490,9 @@ def test_an_unknown_variable_is_refused_and_a_similar_one_named():
     ):
         assert f"{wrong}= is not a variable" in refused("train", f"{wrong}=x")
         assert f"did you mean {right}=?" in refused("train", f"{wrong}=x")
-    message = refused("clean", "WORKSPACE=/")
-    assert "WORKSPACE= is not a variable" in message and "did you mean" not in message
-    make("-n", "train", WORKSPACE="of another program", CONFG="x")
+    message = refused("clean", "JAVA_HOME=/")
+    assert "JAVA_HOME= is not a variable" in message and "did you mean" not in message
+    make("-n", "train", JAVA_HOME="of another program", CONFG="x")
 
 
 def test_a_value_that_is_empty_or_of_two_lines_is_refused():
