@@ -191,6 +191,14 @@ def test_a_folder_with_something_else_is_refused(detect, images, tmp_path):
     assert (tmp_path / "tables" / "mine.csv").read_text() == ""
 
 
+def test_a_folder_may_be_named_like_a_pattern(spark, images, tmp_path):
+    folder = tmp_path / "shelf [1] {a,b}*"
+    spark_runs.save_image(folder / "one.jpg")
+    assert job.find(spark, str(folder)).count == 1
+    assert job.find(spark, str(images / "**" / "*.JPG")).count == 1
+    assert job.find(spark, str(images / "{strip,large}.*")).count == 2
+
+
 def test_images_that_are_not_there_are_refused(detect, spark, images, tmp_path):
     with pytest.raises(UserError, match="no such.* does not exist; expected images"):
         detect(tmp_path / "no such", tmp_path / "tables")
@@ -236,3 +244,26 @@ def test_an_image_that_disappears_gets_a_row_with_an_error(spark, work_with, ima
 def test_a_master_that_does_not_answer_is_refused(master, words):
     with pytest.raises(UserError, match=words):
         session.check_master(master)
+
+
+# What Spark 3.4.4 raises, shortened
+RAISED = {
+    "Exception: Python in worker has different version 3.11 than that in driver 3.7, PySpark "
+    "cannot run with different minor versions.": "workers' Python is 3.11, that of the driver 3.7",
+    "PythonException: Traceback (most recent call last):\n"
+    "ModuleNotFoundError: No module named 'tensorflow'": "the workers have no module tensorflow",
+    'java.io.IOException: Cannot run program "/x/.venv/bin/python": error=2, No such file': (
+        "the workers have no Python at the driver's path"
+    ),
+    "[PATH_NOT_FOUND] Path does not exist: file:/x/no such.": "file:/x/no such does not exist",
+    "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 failed 4 times": (
+        "Spark's job failed: SparkException: Job aborted due to stage failure"
+    ),
+}
+
+
+@pytest.mark.parametrize("raised", RAISED)
+def test_what_spark_raises_is_explained(raised):
+    message = failures.message("file:/x", raised, raised.split("\n")[0])
+    assert RAISED[raised] in message
+    assert "Batches that were complete are kept" in message or "Check the path" in message

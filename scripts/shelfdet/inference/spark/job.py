@@ -99,7 +99,7 @@ def find(session: Any, uri: str) -> Listing:
       UserError: nothing is there, or no image.
     """
     place = storage.Storage(session)
-    place.qualified(uri)  # refuses a scheme without connector
+    pattern = escaped(uri) if place.exists(uri) else uri
     # A session with settings of its own: a task that lists can get more files than one that
     # detects.
     lister = session.newSession()
@@ -108,7 +108,7 @@ def find(session: Any, uri: str) -> Listing:
     listed = (
         lister.read.format("binaryFile")
         .option("recursiveFileLookup", "true")
-        .load(uri)
+        .load(pattern)
         .select(
             functions.col("path").alias("image"),
             functions.col("length").alias("bytes"),
@@ -125,7 +125,7 @@ def find(session: Any, uri: str) -> Listing:
             f"{both(f'--images {uri}')}: {counted(counts.files, 'file')}, and no image; expected "
             f"files ending in {', '.join(image_files.SUFFIXES)}. Check the path."
         )
-    every = place.files_at(uri, MOST_MATCHES)
+    every = place.files_at(pattern, MOST_MATCHES)
     hidden = None if every is None else max(0, every - counts.files)
     return Listing(listed.where(is_image), counts.images, counts.files - counts.images, hidden)
 

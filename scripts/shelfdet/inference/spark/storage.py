@@ -53,6 +53,14 @@ class Storage:
             return None
         return pathlib.Path("/" + qualified[len("file:") :].lstrip("/"))
 
+    def exists(self, uri: str) -> bool:
+        """Whether there is a file or folder of this name, which is then not taken for a pattern."""
+        path, file_system = self._at(uri)
+        try:
+            return file_system.exists(path)
+        except Py4JJavaError as error:
+            raise UserError(_failed(uri, error)) from error
+
     def entries(self, uri: str) -> Optional[List[Entry]]:
         """What is in a folder, by name; None where there is no such folder.
 
