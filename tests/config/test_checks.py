@@ -696,6 +696,23 @@ def test_start_from_checks_all_variables(root, tmp_path):
     )
 
 
+def test_start_from_a_network_with_another_number_of_feature_maps(root, tmp_path):
+    # With one feature map, object_detection calls them BoxEncodingPredictor/... alone.
+    variables = {
+        name.replace("BoxPredictor_0/", ""): shape
+        for name, shape in check(root, TEXT).network.variables.items()
+        if not name.startswith("BoxPredictor_1/")
+    }
+    save_checkpoint(variables, tmp_path / "model.ckpt")
+    (root / "a.config").write_text(TEXT)
+    checked = checks.check_config(root / "a.config", {}, root, tmp_path)
+    found = findings_at(checked, CHECKPOINT, findings.NOTE)[0]
+    assert found.found == (
+        "the checkpoint of a detector with another number of feature maps: 8 variables of 354, "
+        "which predict boxes and classes, start untrained"
+    )
+
+
 def test_start_from_a_network_with_another_box_predictor(root, tmp_path):
     variables = dict(check(root, TEXT).network.variables)
     del variables["BoxPredictor_0/BoxEncodingPredictor/biases"]

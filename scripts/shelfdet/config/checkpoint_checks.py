@@ -132,6 +132,17 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
             expected="that, where the classes are others",
         )
         return
+    predicting = {name for name in restored if not name.startswith("FeatureExtractor")}
+    if predicting and set(restored).difference(stored) == predicting and not others:
+        # The names of these variables depend on whether there is one feature map or several.
+        findings.note(
+            CHECKPOINT,
+            found="the checkpoint of a detector with another number of feature maps: "
+            f"{text.counted(len(predicting), 'variable')} of {len(restored)}, which predict boxes "
+            "and classes, start untrained",
+            expected="that, where num_layers differs",
+        )
+        return
     report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
     part = "network" if load_all else "feature extractor"
     report(
