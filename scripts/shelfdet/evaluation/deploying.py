@@ -21,12 +21,13 @@ from shelfdet.inference.deployment import description, onnx_model, openvino_mode
 from shelfdet.inference.input_images import InputImage
 
 # Figures of metrics.summary, what they are called in messages, and by how much a target's may be
-# worse. One product more or less changes the mean count error of 29 images by 0.03.
+# worse. One product more or less changes the count MAE of 29 images by 0.03, and int8 moves a few
+# scores over the threshold.
 LIMITS = {
     "mAP": ("AP50", 0.005),
     "AP75": ("AP75", 0.005),
     "AP": ("AP", 0.005),
-    "mean_absolute_count_error": ("count MAE", 0.1),
+    "mean_absolute_count_error": ("count MAE", 0.2),
 }
 LOWER_IS_BETTER = "mean_absolute_count_error"
 # A float32 target's products have the graph's boxes but for rounding: largest difference of a
