@@ -11,8 +11,8 @@
 # Reads from the environment:
 #   CPU=intel|stock   intel-tensorflow instead of tensorflow, or tensorflow; the default is the
 #                     choice of the last run
-#   SPARK=1|0         also the packages of requirements-spark.txt, for step 12, or no longer; the
-#                     default is the choice of the last run
+#   SPARK=1|0         also the packages of scripts/requirements-spark.txt, for step 12, or no longer;
+#                     the default is the choice of the last run
 #   PYTHON=/path      the Python 3.7 to use
 #
 # Writes .venv, models/research, .python3.7 (only if it has to download a Python) and .setup.log. It
@@ -156,7 +156,7 @@ required() {
         *) die "CPU=$1: expected intel or stock" ;;
     esac
     case $2 in
-        1) cat "$root/requirements-spark.txt" ;;
+        1) cat "$root/scripts/requirements-spark.txt" ;;
         0) ;;
         *) die "SPARK=$2: expected 1 or 0" ;;
     esac

@@ -57,8 +57,8 @@ class Machine:
         for new in (self.root / "scripts", self.root / "models", folder / "bin", folder / "home"):
             new.mkdir(parents=True)
         shutil.copy(str(ROOT / "scripts" / "setup.sh"), str(self.root / "scripts"))
-        for name in ("requirements.txt", "requirements-spark.txt"):
-            shutil.copy(str(ROOT / name), str(self.root))
+        for name in ("requirements.txt", "scripts/requirements-spark.txt"):
+            shutil.copy(str(ROOT / name), str(self.root / name))
         for tool in TOOLS:
             (folder / "bin" / tool).symlink_to(shutil.which(tool))
 
@@ -459,7 +459,7 @@ def test_an_incomplete_clone_is_refused(machine):
 def test_every_package_is_pinned_once():
     lines = [
         line
-        for name in ("requirements.txt", "requirements-spark.txt")
+        for name in ("requirements.txt", "scripts/requirements-spark.txt")
         for line in (ROOT / name).read_text().splitlines()
     ]
     pins = [line.split("#")[0].strip() for line in lines if line and not line.startswith("#")]

@@ -25,8 +25,8 @@ def check() -> None:
     """
     if importlib.util.find_spec("pyspark") is None or importlib.util.find_spec("pyarrow") is None:
         raise UserError(
-            "pyspark is not installed; expected the packages of requirements-spark.txt. Run "
-            "`make setup SPARK=1`."
+            "pyspark is not installed; expected the packages of scripts/requirements-spark.txt. "
+            "Run `make setup SPARK=1`."
         )
     program = find()
     if program is None:
