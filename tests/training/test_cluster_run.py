@@ -88,8 +88,14 @@ def test_an_evaluator_evaluates_the_last_checkpoint(tmp_path, servers):
     states(tmp_path, servers, "finished")
     wrote = tmp_path / "evaluated"
     command = [sys.executable, "-c", f"import time; time.sleep(1); open({str(wrote)!r}, 'w')"]
-    follow(tmp_path, servers, "evaluator", command)
+    assert follow(tmp_path, servers, "evaluator", command).startswith("evaluator: done")
     assert wrote.exists()
+
+
+def test_an_evaluator_that_fails_is_reported(tmp_path, servers):
+    states(tmp_path, servers, "finished")
+    with pytest.raises(UserError, match=r"evaluator.log: .* status 1(.|\n)*no such op"):
+        follow(tmp_path, servers, "evaluator", FAILS)
 
 
 def test_a_worker_that_ends_before_the_chief_says_so_is_done(tmp_path, servers):

@@ -162,14 +162,7 @@ def follow(run: pathlib.Path, member: Member, command: Sequence[str], env: Dict[
         needed += member.cluster.parameter_servers
     servers = Watch(needed)
     log_path = run / f"{task.name}.log"
-    with open(str(log_path), "ab", buffering=0) as log:
-        process = subprocess.Popen(
-            command,
-            cwd=str(paths.ROOT),
-            env=env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    process = _launch(command, env, log_path)
     try:
         while process.poll() is None and _state(run, member.cluster) == TRAINING:
             servers.check()
@@ -178,12 +171,15 @@ def follow(run: pathlib.Path, member: Member, command: Sequence[str], env: Dict[
         ended_by_itself = process.poll() is not None
         state = _final_state(run, member.cluster)
         if state == FINISHED and task.kind == cluster.EVALUATOR:
-            process.wait()  # it evaluates the last checkpoint
+            process.wait()  # it evaluates the last checkpoint, and then ends
     finally:
         process.kill()
         process.wait()
+    last_evaluation_failed = task.kind == cluster.EVALUATOR and process.returncode > 0
     # A worker may see the last step before the chief has stated the end.
-    if state == FINISHED or (state == TRAINING and ended_by_itself and process.returncode == 0):
+    if (state == FINISHED and not last_evaluation_failed) or (
+        state == TRAINING and ended_by_itself and process.returncode == 0
+    ):
         return f"{task.name}: done; the training has ended"
     if state == STOPPED:
         raise UserError(f"{task.name}: the chief was stopped; the same commands resume")
@@ -193,6 +189,15 @@ def follow(run: pathlib.Path, member: Member, command: Sequence[str], env: Dict[
     raise UserError(
         report.message(process.returncode, log_path, "The other processes continue without it.")
     )
+
+
+def _launch(
+    command: Sequence[str], env: Dict[str, str], log_path: pathlib.Path
+) -> subprocess.Popen:
+    with open(str(log_path), "ab", buffering=0) as log:
+        return subprocess.Popen(
+            command, cwd=str(paths.ROOT), env=env, stdout=log, stderr=subprocess.STDOUT
+        )
 
 
 def _final_state(run: pathlib.Path, servers: Cluster) -> Optional[str]:

@@ -20,6 +20,7 @@ MODEL_MAIN = paths.OBJECT_DETECTION / "model_main.py"
 LOG_FILE = "train.log"
 LOSSES_LOGGED = 20  # at least, over a training, and at most one every LOG_STEPS steps
 LOG_STEPS = 10
+EVALUATOR_SECONDS = 5  # a separate evaluator evaluates every checkpoint
 
 
 class Settings(NamedTuple):
@@ -128,6 +129,9 @@ def follow(run: pathlib.Path, settings: Settings, member: Member) -> str:
     if member.task.kind == cluster.WORKER:
         # Others would read the same images in the same order.
         settings = settings._replace(seed=settings.seed + 1 + member.task.index)
+    if member.task.kind == cluster.EVALUATOR:
+        # tf.estimator's sleeps for so long after each evaluation, the last one, too.
+        settings = settings._replace(eval_seconds=EVALUATOR_SECONDS)
     target = pipeline.read(run / paths.CONFIG_FILE).train_config.num_steps
     command = launcher_command(run, target, settings)
     return cluster_run.follow(run, member, command, environment(member))
