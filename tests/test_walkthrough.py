@@ -216,7 +216,7 @@ def test_06_trains_with_two_processes(workspace):
     (step,) = re.findall(r"done: step (\d+) in", printed)
     # Both may be in the middle of a step when one of them takes the last.
     assert int(step) in (ALL_STEPS, ALL_STEPS + 1)
-    # A worker that starts late may find all steps of so short a training done: losses are not asked.
+    # A worker that starts late may find all steps of so short a training done: no loss is asked.
     for name in ("worker_0", "ps_0", "evaluator"):
         last_line = (run_folder / f"{name}.log").read_text().splitlines()[-1]
         assert last_line == f"{name}: done; the training has ended"
