@@ -5,8 +5,7 @@ Reads   the label files, label map and images of a dataset (`make data`), a conf
         (`make config`), and the graph whose weights half of the trainings start with
 Writes  training/learning_curve_DATASET/ (git-ignored): for each training its labels, records,
         config, run, graph, detections and metrics.json; rows.json there, with one row as soon as a
-        training is scored; evaluation/results/learning_curve_DATASET.png;
-        with --publish the figure evaluation/figures/learning_curve.png, which docs/data.md shows
+        training is scored; evaluation/results/learning_curve_DATASET.png
 
 The images are a random choice of the training images; each number includes those of the smaller
 numbers. Each is trained on twice for as many steps: from the weights of --start, and from the
@@ -30,7 +29,6 @@ from shelfdet.core import command_line, paths
 from shelfdet.data import options
 
 IMAGES = (5, 10, 20, 40, 80, 160)
-PUBLISHED_FIGURE = paths.EVALUATION / "figures" / "learning_curve.png"
 COLUMNS = ("images", "products", "start", "AP50", "AP75", "AP", "count MAE", "relative count error")
 
 
@@ -64,9 +62,6 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--table", action="store_true", help="train nothing: print the table and draw the figure"
     )
-    parser.add_argument(
-        "--publish", action="store_true", help=f"also write {paths.shown(PUBLISHED_FIGURE)}"
-    )
     return parser.parse_args(argv)
 
 
@@ -92,9 +87,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     print_table(rows)
     figure = paths.RESULTS / f"learning_curve_{name}.png"
-    for path in [figure] + [PUBLISHED_FIGURE] * args.publish:
-        learning_curve_figure.draw(rows, path)
-        print(f"written: {paths.shown(path)}")
+    learning_curve_figure.draw(rows, figure)
+    print(f"written: {paths.shown(figure)}")
 
 
 def print_table(rows: List[Dict[str, Any]]) -> None:

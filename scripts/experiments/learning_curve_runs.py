@@ -82,7 +82,13 @@ def train_all(folder: pathlib.Path, setting: Setting, numbers: Sequence[int]) ->
 
 def _check_start(start: pathlib.Path, all_labels: Dict[str, pathlib.Path]) -> None:
     """Refuses a start that has seen the images that it would be scored on."""
-    trained_on = set(files.read_json(start / paths.TRAINED_ON_FILE)["train"])
+    noted = start / paths.TRAINED_ON_FILE
+    if not noted.is_file():
+        raise UserError(
+            f"--start {paths.shown(start)}: has no {noted.name}; expected the folder of a graph as "
+            "step 07 writes it, which lists the images that its weights were trained on."
+        )
+    trained_on = set(files.read_json(noted)["train"])
     for split, path in all_labels.items():
         seen = sorted(trained_on & {image.filename for image in labels.read_labels(path)})
         if seen:

@@ -124,6 +124,14 @@ def test_a_start_that_has_seen_the_images_is_refused(dataset, called, tmp_path):
 
 
 @pytest.mark.wrong_input
+def test_a_start_that_is_no_graph_is_refused(dataset, called, tmp_path):
+    (tmp_path / "begin" / "trained_on.json").unlink()
+    with pytest.raises(UserError, match="begin: has no trained_on.json; expected the folder of a"):
+        learning_curve.main(dataset)
+    assert not called
+
+
+@pytest.mark.wrong_input
 def test_a_table_without_rows_is_refused(dataset, called):
     with pytest.raises(UserError, match="no training was scored; expected rows"):
         learning_curve.main(dataset + ["--table"])
