@@ -13,6 +13,7 @@ from shelfdet.config import pipeline
 from shelfdet.core import files, paths
 from shelfdet.core.text import counted
 from shelfdet.data import labels
+from shelfdet.inference import graph_files
 
 Row = Dict[str, Any]
 
@@ -63,7 +64,7 @@ def train_all(folder: pathlib.Path, setting: Setting, numbers: Sequence[int]) ->
             f"{paths.shown(all_labels['train'])}: {counted(len(images), 'training image')}; "
             f"expected the {max(numbers)} of --images. Name smaller numbers."
         )
-    _check_start(setting.start, all_labels)
+    _check_start(setting, all_labels)
     _check_setting(folder, setting)
     order = sorted(images, key=lambda image: image.filename)
     random.Random(setting.seed).shuffle(order)
@@ -80,22 +81,24 @@ def train_all(folder: pathlib.Path, setting: Setting, numbers: Sequence[int]) ->
             files.write_text(folder / ROWS_FILE, json.dumps(rows + [row], indent=1) + "\n")
 
 
-def _check_start(start: pathlib.Path, all_labels: Dict[str, pathlib.Path]) -> None:
-    """Refuses a start that has seen the images that it would be scored on."""
-    noted = start / paths.TRAINED_ON_FILE
+def _check_start(setting: Setting, all_labels: Dict[str, pathlib.Path]) -> None:
+    """Refuses a start whose weights have seen images of the dataset."""
+    noted = setting.start / paths.TRAINED_ON_FILE
     if not noted.is_file():
         raise UserError(
-            f"--start {paths.shown(start)}: has no {noted.name}; expected the folder of a graph as "
-            "step 07 writes it, which lists the images that its weights were trained on."
+            f"--start {paths.shown(setting.start)}: has no {noted.name}; expected the folder of a "
+            "graph as step 07 writes it, which lists the images that its weights were trained on."
         )
-    trained_on = set(files.read_json(noted)["train"])
+    graph = setting.start / paths.GRAPH_FILE
     for split, path in all_labels.items():
-        seen = sorted(trained_on & {image.filename for image in labels.read_labels(path)})
+        names = [image.filename for image in labels.read_labels(path)]
+        uses = graph_files.seen_in_training(graph, names, setting.dataset)
+        seen = sorted({name for of_use in uses.values() for name in of_use})
         if seen:
             raise UserError(
-                f"--start {paths.shown(start)}: was trained on {counted(len(seen), 'image')} of "
-                f"the {split} labels, {seen[0]} for one; expected a graph that has seen none, "
-                "since a learning curve asks what new images add."
+                f"--start {paths.shown(setting.start)}: was trained or validated on "
+                f"{counted(len(seen), 'image')} of the {split} labels, {seen[0]} for one; expected "
+                "a graph that has seen none, since a learning curve asks what new images add."
             )
 
 

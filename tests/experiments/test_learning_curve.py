@@ -116,9 +116,11 @@ def test_more_images_than_there_are_is_refused(dataset, called):
 
 
 @pytest.mark.wrong_input
-def test_a_start_that_has_seen_the_images_is_refused(dataset, called, tmp_path):
-    (tmp_path / "begin" / "trained_on.json").write_text('{"train": ["test_1.jpg"], "val": []}')
-    with pytest.raises(UserError, match=r"begin: was trained on 1 image of the test labels, test_"):
+@pytest.mark.parametrize("use", ["train", "val", "before"])
+@pytest.mark.parametrize("name", ["test_1.jpg", "default/test_1.jpg"])
+def test_a_start_that_has_seen_the_images_is_refused(dataset, called, tmp_path, use, name):
+    (tmp_path / "begin" / "trained_on.json").write_text(json.dumps({use: [name]}))
+    with pytest.raises(UserError, match=r"begin: was trained or validated on 1 image of the test"):
         learning_curve.main(dataset)
     assert not called
 
