@@ -1,7 +1,7 @@
 """One file of HTML that holds its data, images, style and script: the form of all pages.
 
-Each page has a template NAME.html and NAME.js beside the evaluation scripts; page.css and page.js
-there are of all of them.
+Each page has a template NAME.html and NAME.js beside the evaluation scripts; page.html, around the
+template, page.css and page.js there are of all of them.
 """
 
 import base64
@@ -19,6 +19,7 @@ from PIL import Image
 
 from shelfdet.core import paths
 
+FRAME = paths.EVALUATION / "page.html"
 STYLE = paths.EVALUATION / "page.css"
 SCRIPT = paths.EVALUATION / "page.js"
 
@@ -31,14 +32,14 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> str:
 
 
 def fill(template: pathlib.Path, data: Dict[str, Any], encoded: Dict[int, str]) -> str:
-    """A template with everything in its place.
+    """The frame of a page with its template, and everything else, in its place.
 
     Text of the user, such as a file name, must never run as a script. It goes in as JSON whose "<"
     are escaped, so that it cannot end the element it is in; and the page's content security policy
     allows its own style and script alone, by their hashes.
 
     Args:
-      template: the .html file; its script is beside it.
+      template: the .html file between header and data; its script is beside it.
       data: what the script shows, for JSON, with the page's "title".
       encoded: base64 of the JPEG of each image, by its index in ``data``.
     """
@@ -65,7 +66,8 @@ def fill(template: pathlib.Path, data: Dict[str, Any], encoded: Dict[int, str]) 
         "DATA": content.replace("<", "\\u003c"),
         "IMAGES": "\n".join(image_elements),
     }
-    page = template.read_text(encoding="utf-8")
+    values["BODY"] = template.read_text(encoding="utf-8").rstrip("\n")
+    page = FRAME.read_text(encoding="utf-8")
     return re.sub("@@([A-Z]+)@@", lambda found: values[found.group(1)], page)
 
 
