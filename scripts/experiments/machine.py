@@ -1,12 +1,15 @@
 """The machine and the software versions on which a speed was measured, in one line."""
 
 import os
+import pathlib
 import platform
+import subprocess
 
 import importlib_metadata
 import numpy
 import PIL
 
+from shelfdet import UserError
 from shelfdet.core import parallel
 from shelfdet.core.text import counted
 
@@ -18,7 +21,7 @@ def described() -> str:
     """Such as "AMD EPYC 7B13, 2 cores; Python 3.7.16, tensorflow 1.15.5, NumPy 1.18.5, ..."."""
     return (
         f"{_processor()}, {counted(parallel.workers(), 'core')}; Python "
-        f"{platform.python_version()}, {_tensorflow()}, NumPy {numpy.__version__}, Pillow "
+        f"{platform.python_version()}, {tensorflow()}, NumPy {numpy.__version__}, Pillow "
         f"{PIL.__version__}"
     )
 
@@ -32,7 +35,8 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def _tensorflow():
+def tensorflow() -> str:
+    """The build of TensorFlow and its version, such as "tensorflow 1.15.5"."""
     # A wheel's metadata may spell its name with "-" or "_".
     versions = {
         found.metadata["Name"].replace("_", "-"): found.version
@@ -40,3 +44,28 @@ def _tensorflow():
     }
     installed = [f"{build} {versions[build]}" for build in TENSORFLOW_BUILDS if build in versions]
     return " ".join(installed) or "no TensorFlow"
+
+
+def tensorflow_of(python: pathlib.Path) -> str:
+    """As ``tensorflow``, of another Python.
+
+    Raises:
+      UserError: it cannot run this module.
+    """
+    code = "from experiments import machine; print(machine.tensorflow())"
+    scripts = pathlib.Path(__file__).resolve().parents[1]
+    try:
+        answer = subprocess.run(
+            [str(python), "-c", code],
+            cwd=str(scripts),
+            capture_output=True,
+            text=True,
+        )
+    except OSError as error:
+        raise UserError(f"{python}: cannot be run ({error.strerror}); expected a Python") from error
+    if answer.returncode:
+        raise UserError(
+            f"{python}: {answer.stderr.strip().splitlines()[-1]}; expected the .venv/bin/python of "
+            "a clone in which `make setup` has run"
+        )
+    return answer.stdout.strip()

@@ -9,7 +9,7 @@ Writes  nothing that stays; prints a table.
     SHELF_DATA=folder python scripts/experiments/spark_benchmark.py --count 3000
     python scripts/experiments/spark_benchmark.py --count 200 --cores 1
 
-Each step runs as a separate process, held to its cores by `taskset`; step 12 as local[cores]. The
+Each step runs as a separate process, held to its cores; step 12 as local[cores]. The
 two alternate, because a machine's speed changes. Seconds are of the clock, CPU seconds those of all
 processes of a step, by which steps can be compared on a machine that does other work, too. Start-up
 is a run with a few images; the last column is the CPU seconds of all further images, an image.
@@ -18,29 +18,20 @@ is a run with a few images; the last column is the CPU seconds of all further im
 import argparse
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 # scripts/ holds shelfdet and experiments
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from experiments.measurement import Usage, measure
 from shelfdet import UserError
 from shelfdet.core import command_line, paths
 
 STEPS = {"08": "08_detect.py", "12": "12_predict_spark.py"}
 FEW_IMAGES = 8  # of the run that measures the start-up
-SAMPLE_SECONDS = 0.2
 SIZE_WH = (853, 640)  # of synthetic images
 COLUMNS = ("step", "cores", "images", "seconds", "CPU seconds", "start-up CPU s", "CPU s an image")
-
-
-class Usage(NamedTuple):
-    """Of all processes of a step. seconds: of the clock. cpu_seconds: user and system."""
-
-    seconds: float
-    cpu_seconds: float
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -108,49 +99,15 @@ def run(
 ) -> Usage:
     """Runs a step on whole images, on the first ``cores`` cores that this process may use."""
     target = folder / f"{step}-{cores}-{images.name}"
-    allowed = sorted(os.sched_getaffinity(0))[:cores]
-    command: List[Any] = ["taskset", "--cpu-list", ",".join(map(str, allowed)), sys.executable]
-    command += [paths.EVALUATION / STEPS[step], "--graph", graph, "--images", images]
-    command += ["--output", target, "--tiles", 1]
+    options: List[Any] = ["--graph", graph, "--images", images, "--output", target, "--tiles", 1]
     if step == "12":
-        command += ["--master", f"local[{cores}]"]
-    with tempfile.TemporaryFile() as output:
-        began = time.monotonic()
-        # A session, which is what all processes of a step have in common
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        used: Dict[int, float] = {}
-        while process.poll() is None:
-            used.update(cpu_seconds(process.pid))
-            time.sleep(SAMPLE_SECONDS)
-        seconds = time.monotonic() - began
-        if process.returncode:
-            output.seek(0)
-            text = output.read().decode("utf-8", "replace")
-            raise UserError(f"step {step} failed:\n{text[-2000:]}")
-    return Usage(seconds, sum(used.values()))
-
-
-def cpu_seconds(session: int) -> Dict[int, float]:
-    """The CPU seconds that each process of a session has used until now."""
-    tick = os.sysconf("SC_CLK_TCK")
-    used = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            text = (entry / "stat").read_text()
-        except OSError:  # it has ended
-            continue
-        # After the name in brackets: field 6 of proc(5) is the session, 14 and 15 are ticks.
-        fields = text.rpartition(")")[2].split()
-        if int(fields[3]) == session:
-            used[int(entry.name)] = (int(fields[11]) + int(fields[12])) / tick
-    return used
+        options += ["--master", f"local[{cores}]"]
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:cores])  # which the step inherits
+    try:
+        return measure([paths.EVALUATION / STEPS[step]] + options)
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 if __name__ == "__main__":

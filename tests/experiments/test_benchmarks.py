@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import toy_graph
-from experiments import benchmark_inputs, benchmarks, measurement
+from experiments import benchmark_inputs, benchmarks, machine, measurement
 from shelfdet import UserError
 from shelfdet.data import detections, images, labels
 
@@ -66,15 +66,78 @@ def test_speed_is_measured_for_each_graph(tmp_path):
     assert min(rates) > 0
 
 
-def test_start_up_does_not_count_in_the_rate(monkeypatch, capsys):
-    usages = iter([measurement.Usage(2.0, 50.0), measurement.Usage(12.0, 100.4)])
-    monkeypatch.setattr(measurement, "measure", lambda command: next(usages))
-    row = benchmarks.bench_step("04 records", "640 px", 101, ["all"], ["one"])
-    benchmarks.print_table([row])
-    assert "| 04 records | 640 px | 101 | 12.0 | 2.0 | 10.0 | 100 |" in capsys.readouterr().out
+def test_cpu_seconds_are_those_of_all_processes(tmp_path):
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    script = tmp_path / "script.py"
+    # One child is waited for, the other one is not.
+    script.write_text(
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {busy!r} + '\\nprint(1, flush=True)"
+        "\\ninput()'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\nchild.stdout.readline()\n"
+        "import time; time.sleep(0.3)\n"
+    )
+    usage = measurement.measure([script])
+    assert 0.8 <= usage.cpu_seconds < usage.seconds * 2
 
 
-def test_a_single_image_is_refused(capsys):
+def test_variants_run_in_turn_and_start_up_does_not_count(monkeypatch, tmp_path, capsys):
+    # name -> images -> what each round needs
+    slow_round = {"a": {1: (2, 3), 101: (12, 23)}, "b": {1: (1, 1), 101: (6, 6)}}
+    fast_round = {"a": {1: (2, 3), 101: (7, 13)}, "b": {1: (1, 2), 101: (4, 6)}}
+    waiting = {"a": [slow_round, fast_round, slow_round], "b": [slow_round, fast_round, fast_round]}
+    order = []
+
+    def measure(command, python):
+        name, images = command
+        order.append(command)
+        seconds, cpu_seconds = waiting[name][0][name][images]
+        if images == 101:
+            waiting[name].pop(0)
+        return measurement.Usage(seconds, cpu_seconds, 90.4 + images)
+
+    monkeypatch.setattr(measurement, "measure", measure)
+    variants = [
+        measurement.Variant(name, lambda images, folder, name=name: [name, images])
+        for name in ("a", "b")
+    ]
+    benchmarks.bench("08", "640 px", variants, 1, 101, 3)
+    assert order == [["a", 1], ["a", 101], ["b", 1], ["b", 101]] * 3
+    # a: 10, 5, 10 s and 20, 10, 20 CPU s for 100 images; b: 5, 3, 3 s and 5, 4, 4 CPU s
+    assert capsys.readouterr().out == (
+        "| 08 | 640 px | a | 10.0 | 200.0 | 1.00 | 3.0 | 191 |\n"
+        "| 08 | 640 px | b | 33.3 | 40.0 | 4.00 | 2.0 | 191 |\n"
+    )
+
+
+def test_a_graph_is_measured_alone_and_in_step_08(tmp_path, monkeypatch, capsys):
+    graph = tmp_path / "toy"
+    toy_graph.write(graph / "frozen_inference_graph.pb")
+    for _, variable, _ in benchmarks.SOURCES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(benchmarks, "SOURCES", (("small", "SMALL", (64, 48)),))
+    options = ["--only", "graph", "detect", "--graphs", str(graph), "--count", "12"]
+    benchmarks.main(options + ["--rounds", "1"])
+    out = capsys.readouterr().out
+    assert "not measured: toy in onnxruntime: " in out and "make deploy GRAPH=toy" in out
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ")][1:]
+    assert [row[:2] for row in rows] == [
+        ["| toy alone", "small, synthetic"],
+        ["| 08, toy", "small, synthetic"],
+    ]
+
+
+def test_a_reference_that_is_no_python_is_refused(tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'No module named numpy' >&2\nexit 1\n")
+    with pytest.raises(UserError, match="cannot be run .*expected a Python"):
+        machine.tensorflow_of(broken)
+    broken.chmod(0o755)
+    with pytest.raises(UserError, match="No module named numpy; expected the .venv/bin/python"):
+        machine.tensorflow_of(broken)
+
+
+@pytest.mark.parametrize("option, least", [("--count", 2), ("--steps", 6), ("--scored", 2)])
+def test_too_few_are_refused(option, least, capsys):
     with pytest.raises(SystemExit):
-        benchmarks.main(["--count", "1"])
-    assert "--count 1: expected at least 2" in capsys.readouterr().err
+        benchmarks.main([option, "1"])
+    assert f"{option} 1: expected at least {least}, since" in capsys.readouterr().err
