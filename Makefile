@@ -38,7 +38,7 @@ TRAIN_OPTIONS := $(call option,--config,$(CONFIG_FILE)) $(call option,--run-dir,
 EXPORT_OPTIONS := $(call option,--run-dir,$(RUN_FOLDER)) $(call option,--name,$(GRAPH_NAME)) \
     $(call option,--checkpoint,$(CHECKPOINT)) $(if $(UNFOLDED),--unfolded)
 DETECT_OPTIONS := $(call option,--graph,$(GRAPH_FOLDER)) $(call option,--exif,$(EXIF)) $(if $(PAD),--pad-strips) \
-    $(if $(RESUME),--resume) $(call option,--runtime,$(RUNTIME))
+    $(call option,--runtime,$(RUNTIME))
 # The label files in whose images `make eval` detects: NAME=default,sku110k names the datasets
 EVALUATED_LABELS := $(foreach name,$(or $(subst $(COMMA), ,$(NAME)),default),$(foreach split,val test,\
     $(LABELS)/$(if $(filter-out default,$(name)),$(name)/)$(split)_labels.csv))
@@ -161,6 +161,7 @@ prelabel: setup  ## step 08: detections as annotations to correct (IMAGES=folder
 	$(EVALUATION)/08_detect.py $(call option,--images,$(IMAGES)) $(DETECT_OPTIONS) $(PRELABEL_OPTIONS)
 
 suspects: setup  ## labels worth a second look, the worst first (CONFIG=name NAME=name TILES=2 FORMAT=voc OUTPUT=folder; docs/data.md)
+	$(EVALUATION)/suspects.py $(DATASET) $(SUSPECT_OPTIONS) --check-options
 	$(foreach split,train val test,$(call DETECT_FOR_SUSPECTS,$(split)))
 	$(EVALUATION)/suspects.py $(DATASET) $(SUSPECT_OPTIONS)
 

@@ -50,7 +50,7 @@ def test_headline_and_tables_are_those_of_metrics_json(data, figures):
     assert cards["recall"]["interval"] == f"{low:.3f} to {high:.3f}"
     (by_camera,) = [table for table in data["tables"] if table["title"] == "By camera"]
     assert [row[0] for row in by_camera["rows"]] == list(figures["by_camera"])
-    assert data["cameras"] == list(figures["by_camera"])
+    assert (data["dimension"], data["groups"]) == ("Camera", list(figures["by_camera"]))
 
 
 def test_the_advice_is_that_of_step_09(data, figures, matches):
@@ -58,6 +58,17 @@ def test_the_advice_is_that_of_step_09(data, figures, matches):
     (card,) = [table for table in data["tables"] if table["title"] == "Advice"]
     assert lines
     assert card["note"] == ". ".join(lines) + "."
+
+
+def test_images_in_several_folders_are_grouped_by_folder(report_folder, monkeypatch):
+    def of_labels(label_file, filenames):
+        assert label_file == report_folder / "test_labels.csv"
+        return {name: f"shop {number % 2}" for number, name in enumerate(filenames)}
+
+    monkeypatch.setattr(report.image_folders, "of_labels", of_labels)
+    data = page_data(build(report_folder).page)
+    assert (data["dimension"], data["groups"]) == ("Folder", ["shop 0", "shop 1"])
+    assert [image["group"] for image in data["images"][:3]] == ["shop 0", "shop 1", "shop 0"]
 
 
 def test_the_page_names_the_graph(data, report_folder):

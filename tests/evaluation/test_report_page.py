@@ -148,8 +148,8 @@ def test_an_exact_score_can_be_typed_and_no_detection_gives_no_precision(page, m
 
 def test_the_camera_filter_changes_figures_and_images(page, matches):
     page.execute_script(
-        "const camera = document.getElementById('camera'); camera.value = 'C2';"
-        "camera.dispatchEvent(new Event('change'))"
+        "const group = document.getElementById('group'); group.value = 'C2';"
+        "group.dispatchEvent(new Event('change'))"
     )
     of_camera = [match for match in matches if match.filename.startswith("C2_")]
     assert shown_figures(page) == approximately(expected_figures(of_camera, THRESHOLD))
@@ -270,8 +270,8 @@ def test_the_keyboard_sets_the_threshold_and_the_filters(page, matches):
         press(page, key)
         button = page.find_element("id", f"show-{group}")
         assert button.get_attribute("aria-pressed") == "false"
-    press(page, "c")
-    assert page.find_element("id", "camera").get_attribute("value") == "C1"
+    press(page, "g")
+    assert page.find_element("id", "group").get_attribute("value") == "C1"
 
 
 def test_the_keyboard_opens_zooms_turns_over_and_closes_an_image(page):

@@ -12,7 +12,15 @@ from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
 from shelfdet.data import detections, labels, layout
 from shelfdet.data.splitting.split_names import split_of_label_file
-from shelfdet.evaluation import matching, metrics, report_data, report_page, scored_graph
+from shelfdet.evaluation import (
+    dimensions,
+    image_folders,
+    matching,
+    metrics,
+    report_data,
+    report_page,
+    scored_graph,
+)
 from shelfdet.evaluation.matching import Matches
 
 
@@ -73,7 +81,9 @@ def build(inputs: Inputs, max_images: int, max_bytes: float) -> Report:
 
     config = find_config(inputs.config, info, inputs.detections)
     shown = most_errors(matches, scored["threshold"], max_images)
-    data = report_data.page_data(matches, shown, scored, info, inputs.labels)
+    folders = image_folders.of_labels(inputs.labels, [match.filename for match in matches])
+    groups = dimensions.of_images(matches, folders)
+    data = report_data.page_data(matches, shown, scored, info, inputs.labels, groups)
     data["coverage"] = None if config is None else report_data.anchor_coverage(config, truth)
     split = split_of_label_file(inputs.labels)
     located = layout.locate(inputs.images, [match.filename for match in matches], split)

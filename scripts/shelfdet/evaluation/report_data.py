@@ -1,7 +1,7 @@
 """What the page of the evaluation report shows: a dict for JSON, with all text ready to print."""
 
 import pathlib
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from shelfdet.config import network, pipeline
 from shelfdet.core import boxes, drawing
 from shelfdet.core.text import counted, plural
 from shelfdet.data.labels import LabelledImage
-from shelfdet.data.splitting import splits
 from shelfdet.evaluation import (
     advice,
     confusion,
@@ -53,6 +52,7 @@ BREAKDOWNS = (
     ("by_image_size", "By image size", "image size"),
     ("by_box_size", "By product size", "root of its area"),
 )
+DIMENSION_NAMES = {key: name for key, _, name in BREAKDOWNS}
 ERRORS_NOTE = (
     "Number at the chosen score threshold. The cost is what AP50 would gain if errors of that kind "
     "alone were corrected. Missed: no detection. Background: a detection where no product is "
@@ -72,6 +72,7 @@ def page_data(
     scored: Dict[str, Any],
     info: scored_graph.Info,
     label_file: pathlib.Path,
+    groups: Mapping[str, List[str]],
 ) -> Dict[str, Any]:
     """All that the page shows but the images' pixels and the anchor coverage, a dict for JSON.
 
@@ -81,12 +82,18 @@ def page_data(
       scored: the content of metrics.json.
       info: of the detections.
       label_file: for its name.
+      groups: as ``dimensions.of_images``; the page can show the images of one group of the first
+        dimension.
     """
     class_names = confusion.class_names(matches)
     if len(class_names) == 1:
         class_names = []  # the page need not say what each box is
+    dimension = next(iter(groups), None)
     image_data = [
-        _image_data(index, match, class_names, embedded=index in shown)
+        dict(
+            _image_data(index, match, class_names, embedded=index in shown),
+            group=groups[dimension][index] if dimension else dimensions.NOT_STATED,
+        )
         for index, match in enumerate(matches)
     ]
     scores = [value for match in matches for value in match.scores]
@@ -111,7 +118,8 @@ def page_data(
         "range": [min(scores + [0.0]), max(scores + [1.0])],
         "kinds": list(matching.KINDS),
         "classes": class_names,
-        "cameras": sorted({image["camera"] for image in image_data}),
+        "dimension": DIMENSION_NAMES.get(dimension, "").capitalize(),
+        "groups": sorted({image["group"] for image in image_data}),
         "images": image_data,
         "styles": {key: style._asdict() for key, style in styles.items()},
         "headline": headline(scored),
@@ -125,12 +133,10 @@ def _image_data(
 ) -> Dict[str, Any]:
     """One image; its boxes only if its pixels are embedded. Scores are not rounded: the page
     compares them."""
-    scene = splits.scene(match.filename)
     data = {
         "index": index,
         "name": match.filename,
         "embedded": embedded,
-        "camera": scene[0] if scene else dimensions.NOT_STATED,
         "width": match.size_wh[0],
         "height": match.size_wh[1],
         "truths": len(match.truth_xyxy),

@@ -4,7 +4,7 @@
 const TRUE_POSITIVE = 0; // index into data.kinds
 const state = {
   threshold: data.threshold,
-  camera: "", // all cameras
+  group: "", // all groups
   order: "worst",
   shown: { tp: true, fn: true, fp: true },
   zoomedCurve: true,
@@ -45,7 +45,7 @@ function countImage(image, threshold) {
 }
 
 function imagesOfCamera() {
-  return data.images.filter((image) => !state.camera || image.camera === state.camera);
+  return data.images.filter((image) => !state.group || image.group === state.group);
 }
 
 // The same figures as metrics.py's, of some images at a threshold.
@@ -825,15 +825,16 @@ function setUpThreshold() {
 }
 
 function setUpFilters() {
-  const camera = byId("camera");
-  camera.append(element("option", { value: "" }, "all cameras"));
-  for (const name of data.cameras) {
-    camera.append(element("option", { value: name }, name));
+  const group = byId("group");
+  group.setAttribute("aria-label", data.dimension);
+  byId("dimension").textContent = data.dimension;
+  group.append(element("option", { value: "" }, "all"));
+  for (const name of data.groups) {
+    group.append(element("option", { value: name }, name));
   }
-  // One camera is no choice; the images of other datasets have none in their names.
-  camera.parentElement.hidden = data.cameras.length < 2;
-  camera.addEventListener("change", () => {
-    state.camera = camera.value;
+  group.parentElement.hidden = data.groups.length < 2; // one is no choice
+  group.addEventListener("change", () => {
+    state.group = group.value;
     arrangeGallery();
     drawCurve();
     refresh();
@@ -875,7 +876,7 @@ function keyAction(event) {
       actions.ArrowRight = () => openNeighbour(1);
     }
   } else {
-    actions.c = () => nextOption(byId("camera"));
+    actions.g = () => nextOption(byId("group"));
     actions.o = () => nextOption(byId("order"));
   }
   return actions[event.key] || null;

@@ -69,6 +69,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         default=prelabels.FORMATS[0],
         help="of --marked (default: %(default)s)",
     )
+    parser.add_argument(
+        "--check-options", action="store_true", help="do no more, before step 08 takes its minutes"
+    )
     args = parser.parse_args(argv)
     args.output = args.output or results(args.dataset) / "suspects.json"
     return args
@@ -99,6 +102,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     if args.marked:
         marked_labels.refuse_changed(args.marked)
+    if args.check_options:
+        return
     compared = read(args.dataset)
     info = the_one_info(compared.infos)
     threshold = choose_threshold(args.threshold, info)
