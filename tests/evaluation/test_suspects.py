@@ -180,14 +180,14 @@ def test_without_detections_the_script_names_the_command(script, folder):
 
 
 def test_options_are_checked_before_the_minutes_of_step_08(script, tmp_path, capsys):
-    script.main(["--check-options", "--marked", str(tmp_path / "new")])
+    script("suspects").main(["--check-options", "--marked", str(tmp_path / "new")])
     assert capsys.readouterr().out == ""
     for options, words in (
         (["--format", "xyz"], "found xyz, expected voc, coco,"),
         (["--threshold", "2"], "--threshold"),
     ):
         with pytest.raises(SystemExit):
-            script.main(["--check-options"] + options)
+            script("suspects").main(["--check-options"] + options)
         assert words in capsys.readouterr().err
 
 
