@@ -379,7 +379,6 @@ FLAGS = {
     "ALLOW_MISSING": ("data", "--allow-missing"),
     "OVERWRITE": ("config", "--overwrite"),
     "PAD": ("predict", "--pad-strips"),
-    "RESUME": ("predict", "--resume"),
     "SKIP_BAD": ("predict", "--skip-bad"),
     "UNFOLDED": ("export", "--unfolded"),
 }

@@ -55,6 +55,7 @@ OPTIONS_ALONE = {
     "scripts/shelfdet/config/pipeline.py": {"--start-from"},
     "scripts/shelfdet/config/record_checks.py": {"--annotations", "--dataset", "--images"},
     "scripts/shelfdet/data/layout.py": {"--images"},  # of steps 02 to 04
+    "scripts/shelfdet/evaluation/detection_info.py": {"--graph-dir"},
     "scripts/shelfdet/evaluation/report.py": {"--threshold"},
     "scripts/shelfdet/evaluation/score_inputs.py": {"--threshold"},
     "scripts/shelfdet/inference/export.py": {"--config", "--output"},

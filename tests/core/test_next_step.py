@@ -28,7 +28,7 @@ def test_command(values, expected):
     [
         ([], "make eval"),
         (["--dataset=mine", "--tiles", "2"], "make eval NAME=mine TILES=2"),
-        (["--tiles=2", "--resume", "--pad-strips"], "make eval TILES=2 PAD=1"),
+        (["--tiles=2", "--skip-bad", "--pad-strips"], "make eval TILES=2 PAD=1"),
         (["--config", str(paths.TRAINING / "mine.config")], "make eval CONFIG=mine"),
         (["--config=elsewhere/mine.config"], "make eval CONFIG=elsewhere/mine.config"),
         (["--graph", str(paths.GRAPHS / "one" / paths.GRAPH_FILE)], "make eval GRAPH=one"),
@@ -39,7 +39,7 @@ def test_command(values, expected):
     ],
 )
 def test_the_variables_are_those_of_the_run(argv, expected):
-    assert next_step.after(argv, "eval", ["RESUME", "--quick"]) == expected
+    assert next_step.after(argv, "eval", ["SKIP_BAD", "--quick"]) == expected
 
 
 def test_further_variables():

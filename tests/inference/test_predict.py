@@ -521,7 +521,7 @@ def test_an_interrupted_run_is_resumed(run_step, network, tmp_path, monkeypatch,
         save_image(tmp_path / "in" / name)
     good = (tmp_path / "in" / "c.JPG").read_bytes()
     (tmp_path / "in" / "c.JPG").write_bytes(b"no image")
-    options = ["--images", tmp_path / "in", "--resume"]
+    options = ["--images", tmp_path / "in"]
     with pytest.raises(UserError, match="c.JPG: is no image"):
         run_step(*options)
     unfinished = tmp_path / "out.json.unfinished"
@@ -540,22 +540,44 @@ def test_an_interrupted_run_is_resumed(run_step, network, tmp_path, monkeypatch,
     assert "resuming: 2 of 3 images are done" in capsys.readouterr().out
     assert not unfinished.exists()
     resumed = (tmp_path / "out.json").read_text()
-    run_step("--images", tmp_path / "in")
+    run_step(*options)
     assert (tmp_path / "out.json").read_text() == resumed
 
 
-def test_a_run_with_other_images_or_options_is_not_resumed(run_step, tmp_path):
+def test_a_run_with_other_options_begins_anew(run_step, tmp_path, capsys):
     save_image(tmp_path / "in" / "a.JPG")
     (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
-    options = ["--images", tmp_path / "in", "--resume"]
+    options = ["--images", tmp_path / "in"]
     with pytest.raises(UserError, match="b.JPG: is no image"):
         run_step(*options)
-    with pytest.raises(UserError, match="is of a run that differs in tiles; expected the same"):
-        run_step(*options, "--tiles", 2)
-    save_image(tmp_path / "in" / "a.JPG", (500, 400))
-    words = "in: 1 image of the unfinished run has changed since, or are gone .a.JPG.; expected"
-    with pytest.raises(UserError, match=words):
+    save_image(tmp_path / "in" / "b.JPG")
+    run_step(*options, "--tiles", 2, "--max-side", 300)
+    out = capsys.readouterr().out
+    assert "an unfinished run with another max_side, tiles is not resumed" in out
+    assert "resuming" not in out
+    assert len(files.read_json(tmp_path / "out.json")["images"]) == 2
+
+
+def test_images_that_changed_since_a_run_was_killed_are_detected_in_again(
+    run_step, tmp_path, capsys
+):
+    for name in ("a.JPG", "b.JPG", "c.JPG"):
+        save_image(tmp_path / "in" / name)
+    (tmp_path / "in" / "d.JPG").write_bytes(b"no image")
+    options = ["--images", tmp_path / "in"]
+    with pytest.raises(UserError, match="d.JPG: is no image"):
         run_step(*options)
+    (tmp_path / "in" / "a.JPG").unlink()
+    save_image(tmp_path / "in" / "b.JPG", (500, 400))
+    with pytest.raises(UserError, match="d.JPG: is no image"):
+        run_step(*options)
+    assert "resuming: 1 of 3 images are done" in capsys.readouterr().out
+    run_step(*options, "--skip-bad")
+    assert "resuming: 2 of 3 images are done" in capsys.readouterr().out
+    found = {
+        image["file_name"]: image for image in files.read_json(tmp_path / "out.json")["images"]
+    }
+    assert (found["b.JPG"]["width"], set(found)) == (500, {"b.JPG", "c.JPG"})
 
 
 def test_boxes_of_low_scores_can_be_left_out(run_step, tmp_path):

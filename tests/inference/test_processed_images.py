@@ -34,17 +34,21 @@ def assert_equal(actual, expected):
 RESULTS = [result("a.jpg"), result("b\n{.jpg", 0), ImageResult("c.jpg", None, 1, "is empty")]
 
 
-def test_images_are_read_back_exactly_and_the_folder_stays_empty(tmp_path):
-    with processed_images.temporary(tmp_path) as processed:
+def resumable(path, run=RUN, is_current=lambda result: True):
+    return processed_images.resumable(path, run, is_current)
+
+
+def test_images_are_read_back_exactly_and_the_file_is_removed(tmp_path):
+    with resumable(tmp_path / "d") as processed:
         for one in RESULTS:
             processed.add(one)
         assert_equal(list(processed), RESULTS)
         assert_equal(list(processed), RESULTS)
-        assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_images_may_be_added_while_they_are_read(tmp_path):
-    with processed_images.temporary(tmp_path) as processed:
+    with resumable(tmp_path / "d") as processed:
         processed.add(RESULTS[0])
         reading = iter(processed)
         read = [next(reading)]
@@ -58,19 +62,19 @@ class Killed(Exception):
 
 def test_a_run_that_was_killed_is_resumed_and_its_file_removed_at_the_end(tmp_path):
     path = tmp_path / "d.json.unfinished"
-    with pytest.raises(Killed), processed_images.resumable(path, RUN) as processed:
+    with pytest.raises(Killed), resumable(path) as processed:
         for one in RESULTS:
             processed.add(one)
         raise Killed
     whole = path.read_bytes()
     # Cut at every byte of the last two entries: the images before them are kept, and all others
     # can be added again.
-    with processed_images.resumable(path, RUN) as processed:
+    with resumable(path) as processed:
         assert_equal(list(processed), RESULTS)
     assert not path.exists()
     for end in range(whole.index(b'{"filename": "b'), len(whole)):
         path.write_bytes(whole[:end])
-        with processed_images.resumable(path, RUN) as processed:
+        with resumable(path) as processed:
             kept = list(processed)
             assert_equal(kept, RESULTS[: len(kept)])
             for one in RESULTS[len(kept) :]:
@@ -81,30 +85,50 @@ def test_a_run_that_was_killed_is_resumed_and_its_file_removed_at_the_end(tmp_pa
 def test_a_run_killed_in_its_first_line_begins_anew(tmp_path):
     path = tmp_path / "d.json.unfinished"
     path.write_bytes(b'{"graph')
-    with processed_images.resumable(path, RUN) as processed:
+    with resumable(path) as processed:
         assert list(processed) == []
         processed.add(RESULTS[0])
         assert_equal(list(processed), RESULTS[:1])
 
 
-def test_another_run_is_refused_and_its_file_kept(tmp_path):
+@pytest.mark.parametrize(
+    "line, differs",
+    [
+        (None, ["exif", "tiles"]),
+        (b'{"tiles": 3}\n', ["exif", "graph_sha256", "seen"]),
+        (b"[1]\n", []),
+        (b"\xff\n", []),
+    ],
+)
+def test_another_run_begins_anew(tmp_path, line, differs):
     path = tmp_path / "d.json.unfinished"
-    with pytest.raises(Killed), processed_images.resumable(path, RUN) as processed:
+    with pytest.raises(Killed), resumable(path) as processed:
         processed.add(RESULTS[0])
         raise Killed
-    before = path.read_bytes()
-    words = "d.json.unfinished: is of a run that differs in exif, tiles; expected the same command"
-    with pytest.raises(UserError, match=words):
-        with processed_images.resumable(path, {**RUN, "tiles": 3, "exif": "apply"}):
-            pass
-    path.write_bytes(b"[1]\n" + before)
-    with pytest.raises(UserError, match="differs in graph_sha256, seen, tiles"):
-        with processed_images.resumable(path, RUN):
-            pass
+    if line is not None:
+        path.write_bytes(line + path.read_bytes())
+    with resumable(path, {**RUN, "tiles": 3, "exif": "apply"}) as processed:
+        assert processed.differs == differs
+        assert list(processed) == []
+        processed.add(RESULTS[1])
+        assert_equal(list(processed), RESULTS[1:2])
+
+
+def test_images_that_are_not_current_are_left_out_and_may_be_added_again(tmp_path):
+    path = tmp_path / "d.json.unfinished"
+    for _ in range(2):  # killed twice
+        with pytest.raises(Killed), resumable(path) as processed:
+            processed.add(result("a.jpg")._replace(version="old"))
+            processed.add(result("b.jpg")._replace(version="new"))
+            raise Killed
+    with resumable(path, is_current=lambda image: image.version == "new") as processed:
+        assert [image.filename for image in processed] == ["b.jpg", "b.jpg"]
+        processed.add(result("a.jpg", 1)._replace(version="newer"))
+        assert [len(image.detections.scores) for image in processed] == [3, 3, 1]
 
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "d.json.unfinished").mkdir()
     with pytest.raises(UserError, match="d.json.unfinished: cannot be written"):
-        with processed_images.resumable(tmp_path / "d.json.unfinished", RUN):
+        with resumable(tmp_path / "d.json.unfinished"):
             pass

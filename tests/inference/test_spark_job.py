@@ -17,7 +17,7 @@ except UserError as missing:
 import spark_runs
 
 import toy_graph
-from shelfdet.data import detections
+from shelfdet.data import detections, labels
 from shelfdet.inference import predict
 from shelfdet.inference.spark import failures, job, output, session, storage, task
 
@@ -122,6 +122,38 @@ def test_the_tables_hold_what_step_08_detects(
     (broken,) = [row for row in rows if row["error"] is not None]
     assert "cut.jpg: cannot be decoded to its end" in broken["error"]
     assert broken["products"] is None and "cut.jpg" not in found
+
+
+def test_step_09_scores_the_tables_as_the_file_of_step_08(
+    script, detect, graph, images, tmp_path, capsys
+):
+    options = {"tiles": 2, "min_score": 0.3}
+    found = step_08(script, graph, images, tmp_path / "step_08.json", options)
+    detect(images, tmp_path / "tables", **options)
+    # The ground truth is a little beside what was detected; nothing was detected in one image.
+    truth = [
+        labels.labelled(name, image.size_wh, [("product", box) for box in moved(image)])
+        for name, image in found.items()
+    ]
+    labels.write_labels(truth, tmp_path / "labels.csv")
+    figures = []
+    for detected, format in (("step_08.json", "coco"), ("tables", "parquet")):
+        words = ["--ground-truth", tmp_path / "labels.csv", "--ground-truth-format", "csv"]
+        words += ["--detections", tmp_path / detected, "--format", format]
+        words += ["--graph-dir", graph.parent, "--threshold", 0.5, "--resamples", 20]
+        words += ["--output", tmp_path / "metrics.json"]
+        script("09_score").main([str(word) for word in words])
+        figures.append(files.read_json(tmp_path / "metrics.json"))
+    assert figures[0] == figures[1]
+    assert figures[0]["images"] == len(IMAGES) and 0 < figures[0]["mAP"] <= 1
+    assert f"left out: 1 image of {tmp_path / 'tables'} without labels" in capsys.readouterr().out
+
+
+def moved(image):
+    """Boxes of whole pixels near the detections of an image, inside it."""
+    width, height = image.size_wh
+    boxes = image.boxes_xyxy.astype(int) // 2 * 2
+    return [box for box in boxes.tolist() if box[0] < box[2] <= width and box[1] < box[3] <= height]
 
 
 def test_a_run_continues_where_it_was_killed(detect, images, tmp_path, monkeypatch):

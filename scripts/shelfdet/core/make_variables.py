@@ -49,7 +49,6 @@ FLAGS = {
     "--allow-missing": "ALLOW_MISSING",
     "--overwrite": "OVERWRITE",
     "--pad-strips": "PAD",
-    "--resume": "RESUME",
     "--skip-bad": "SKIP_BAD",
     "--unfolded": "UNFOLDED",
 }

@@ -1,6 +1,7 @@
 """Reads what a user wrote (text, numbers, file names), and collects all its mistakes."""
 
 import collections
+import functools
 import math
 import pathlib
 import re
@@ -119,15 +120,23 @@ def _line_of(data, position):
 def parse_number(value: Any) -> Optional[float]:
     """A finite float from ``value`` (text, or a number from JSON), or None where it is none."""
     if isinstance(value, str):
-        value = value.strip()
-        if not _NUMBER.match(value):
-            return None
-    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return _parse_text(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         number = float(value)
     except OverflowError:  # JSON has integers of any length
         return None
+    return number if math.isfinite(number) else None
+
+
+# Files of millions of boxes repeat the sizes of images and whole pixels.
+@functools.lru_cache(maxsize=10000)
+def _parse_text(value: str) -> Optional[float]:
+    value = value.strip()
+    if not _NUMBER.match(value):
+        return None
+    number = float(value)
     return number if math.isfinite(number) else None
 
 

@@ -4,7 +4,18 @@ A format is always named, never guessed; ``formats`` describes them. With ``scor
 holds ground truth, which has no scores. This workspace writes COCO's JSON.
 """
 
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -20,6 +31,8 @@ from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 # small file are no evidence.
 MOST_CLIPPED = 0.2
 FEW_CLIPPED = 5
+# Boxes in shares of their image have no corner beyond this, in whatever order their numbers are.
+MOST_OF_SHARES = 2 * box_units.SHARES[1]
 
 
 class Detections(NamedTuple):
@@ -101,43 +114,95 @@ def read_detections(
     assert format in formats.DETECTION_FORMATS, format
     known_sizes = {image.filename: image.size_wh for image in known or ()}
     options = {"ground_truth": coco_ground_truth} if format == "coco" else {}
+
+    def stream(problems: Problems) -> Iterable[ImageBoxes]:
+        """The images with their boxes in pixels; none is kept here, a file may hold millions."""
+        for image in formats.stream(path, format, problems, scored, known_sizes, **options):
+            size_wh = image.size_wh or known_sizes.get(image.filename)
+            yield _in_pixels(image._replace(size_wh=size_wh), problems)
+
     problems = Problems(path)
-    images = formats.read(path, format, problems, scored=scored, image_names=known_sizes, **options)
-    sized = [
-        _in_pixels(
-            image._replace(size_wh=image.size_wh or known_sizes.get(image.filename)), problems
-        )
-        for image in images.values()
-    ]
-    if check_boxes:
-        sized = _check_boxes(sized, scored, clip, problems)
+    checks = _BoxChecks(scored, clip, problems) if check_boxes else None
+    found: Dict[str, Detections] = {}
+    for image in stream(problems):
+        if checks is not None:
+            image = checks.checked(image)
+        _add(found, image, scored)
+    if checks is not None:
+        checks.finish(lambda: _refuse_other_units(path, stream, scored))
     problems.refuse()
-    if not sized:
+    if not found:
         raise UserError(
             f"{path}: no image in it; expected every image that was processed, also those without "
             "boxes. Check the path."
         )
-    return [_detections(image, scored) for image in sized]
+    finish = _by_score if scored else _without_equals
+    return [finish(image) for image in found.values()]
 
 
-def _check_boxes(
-    images: Sequence[ImageBoxes], scored: bool, clip: bool, problems: Problems
-) -> List[ImageBoxes]:
-    """The images with the boxes that are valid, or clipped; notes the others as problems.
+class _BoxChecks:
+    """Checks the boxes of a file, image by image."""
 
-    Raises:
-      UserError: the boxes of the whole file are no pixels, or in another order.
-    """
-    box_units.check_units(images, problems, scored)
-    clipping = _Clipping()
-    checked = []
-    for image in images:
-        clipping.add(image.rows, image.size_wh)
-        rows = [_checked_row(row, image.size_wh, scored, clip, problems) for row in image.rows]
-        checked.append(image._replace(rows=[row for row in rows if row is not None]))
-    if clip:
-        clipping.check(problems)
-    return checked
+    def __init__(self, scored: bool, clip: bool, problems: Problems) -> None:
+        """Arguments as in ``read_detections``; problems collects the boxes that are not valid."""
+        self._scored = scored
+        self._clip = clip
+        self._problems = problems
+        self._clipping = _Clipping()
+        self._boxes = 0
+        self._wrong = 0  # boxes that may be in another order
+        self._with_boxes = 0  # images
+        self._tiny = 0  # images whose boxes may be shares of it
+
+    def checked(self, image: ImageBoxes) -> ImageBoxes:
+        """The image with the boxes that are valid, or clipped; notes the others as problems."""
+        if not image.rows:
+            return image
+        boxes_xyxy = np.array([row.box_xyxy for row in image.rows], dtype=np.float64)
+        self._boxes += len(image.rows)
+        self._with_boxes += 1
+        self._tiny += bool(boxes_xyxy.max() <= MOST_OF_SHARES)
+        sides = np.tile(image.size_wh or (np.inf, np.inf), 2)
+        is_inside = (boxes_xyxy >= 0).all() and (boxes_xyxy <= sides).all()
+        has_area = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all()
+        if is_inside and has_area and not any(map(_is_special, image.rows)):
+            self._clipping.add_inside(len(image.rows))
+            return image  # as nearly all are; one by one takes much longer
+        self._wrong += box_units.count_wrong(boxes_xyxy, image.size_wh)
+        self._clipping.add(image.rows, image.size_wh)
+        rows = [
+            _checked_row(row, image.size_wh, self._scored, self._clip, self._problems)
+            for row in image.rows
+        ]
+        return image._replace(rows=[row for row in rows if row is not None])
+
+    def finish(self, refuse_other_units: Callable[[], None]) -> None:
+        """Checks all boxes of the file together.
+
+        Args:
+          refuse_other_units: reads the file once more, and raises UserError where its boxes are no
+            pixels, or in another order. Called only where that may be.
+        """
+        all_tiny = self._tiny == self._with_boxes
+        if (self._tiny and (all_tiny or not self._scored)) or box_units.are_many(
+            self._wrong, self._boxes
+        ):
+            refuse_other_units()
+        if self._clip:
+            self._clipping.check(self._problems)
+
+
+def _is_special(row: BoxRow) -> bool:
+    """Whether a row is marked, or has no class."""
+    return bool(row.left_out or row.difficult or row.crowd or not row.label)
+
+
+def _refuse_other_units(
+    path: PathLike, stream: Callable[[Problems], Iterable[ImageBoxes]], scored: bool
+) -> None:
+    problems = Problems(path)
+    images = formats.joined(stream(problems))
+    box_units.check_units(images.values(), problems, scored)
 
 
 def _in_pixels(image: ImageBoxes, problems: Problems) -> ImageBoxes:
@@ -161,13 +226,15 @@ class _Clipping:
         self._mostly_outside: List[str] = []  # places
 
     def add(self, rows: Sequence[BoxRow], size_wh: Optional[Tuple[int, int]]) -> None:
-        if not rows:
-            return
         boxes_xyxy = np.array([row.box_xyxy for row in rows], dtype=np.float64)
         inside_xyxy = boxes.clip(boxes_xyxy, size_wh or (np.inf, np.inf))
         is_outside = boxes.areas(inside_xyxy) < boxes.areas(boxes_xyxy) / 2
         self._boxes += len(rows)
         self._mostly_outside += [rows[index].place for index in np.flatnonzero(is_outside)]
+
+    def add_inside(self, count: int) -> None:
+        """Counts boxes that are inside their image."""
+        self._boxes += count
 
     def check(self, problems: Problems) -> None:
         """Notes a problem if they are too many for boxes in pixels of their images."""
@@ -194,18 +261,29 @@ def image_boxes(image: Detections) -> ImageBoxes:
     return ImageBoxes(image.filename, "", image.size_wh, rows)
 
 
-def _detections(image: ImageBoxes, scored: bool) -> Detections:
-    """The arrays of one image: detections by falling score, or ground truth without equal boxes."""
-    rows = image.rows if scored else _without_equals(image.rows)
-    boxes_xyxy = np.array([row.box_xyxy for row in rows], dtype=np.float64).reshape(-1, 4)
-    classes = tuple(row.label for row in rows)
-    if not scored:
-        return Detections(image.filename, image.size_wh, boxes_xyxy, None, classes)
-    scores = np.array([row.score for row in rows], dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")  # stable: equal scores keep their order
-    sorted_classes = tuple(classes[index] for index in order)
-    return Detections(
-        image.filename, image.size_wh, boxes_xyxy[order], scores[order], sorted_classes
+def _add(found: Dict[str, Detections], image: ImageBoxes, scored: bool) -> None:
+    """Adds the boxes of an image, or of a part of it, in the order of the file."""
+    before = found.get(image.filename)
+    if before is not None and not image.rows:
+        return
+    boxes_xyxy = np.array([row.box_xyxy for row in image.rows], dtype=np.float64).reshape(-1, 4)
+    scores = np.array([row.score for row in image.rows], dtype=np.float64) if scored else None
+    classes = tuple(row.label for row in image.rows)
+    if before is not None and len(before.boxes_xyxy):
+        boxes_xyxy = np.concatenate([before.boxes_xyxy, boxes_xyxy])
+        scores = np.concatenate([before.scores, scores]) if scored else None
+        classes = before.classes + classes
+    size_wh = image.size_wh if before is None else before.size_wh
+    found[image.filename] = Detections(image.filename, size_wh, boxes_xyxy, scores, classes)
+
+
+def _by_score(image: Detections) -> Detections:
+    """The same by falling score."""
+    order = np.argsort(-image.scores, kind="stable")  # stable: equal scores keep their order
+    return image._replace(
+        boxes_xyxy=image.boxes_xyxy[order],
+        scores=image.scores[order],
+        classes=tuple(image.classes[index] for index in order),
     )
 
 
@@ -278,9 +356,15 @@ def _checked_box(
     return None
 
 
-def _without_equals(rows: Sequence[BoxRow]) -> List[BoxRow]:
-    """The rows of ground truth, those of one class and box once, as step 02 reads them."""
-    kept: Dict[Tuple[Any, ...], BoxRow] = {}
-    for row in rows:
-        kept.setdefault((row.label, row.box_xyxy), row)
-    return list(kept.values())
+def _without_equals(image: Detections) -> Detections:
+    """Ground truth with the boxes of one class and place once, as step 02 reads them."""
+    kept: Dict[Tuple[Any, ...], int] = {}
+    for index, box in enumerate(zip(image.classes, map(tuple, image.boxes_xyxy.tolist()))):
+        kept.setdefault(box, index)
+    if len(kept) == len(image.classes):
+        return image
+    indices = list(kept.values())
+    return image._replace(
+        boxes_xyxy=image.boxes_xyxy[indices],
+        classes=tuple(image.classes[index] for index in indices),
+    )

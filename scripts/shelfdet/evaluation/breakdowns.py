@@ -6,7 +6,7 @@ import numpy as np
 
 from shelfdet.data.classes import in_order
 from shelfdet.evaluation import confusion, matching, metrics
-from shelfdet.evaluation.matching import Matches
+from shelfdet.evaluation.match_table import Matches, MatchTable
 
 MISSED = "missed"
 
@@ -32,7 +32,7 @@ def by_group(
     """
     rows = {}
     for group in in_order(groups):
-        members = [image for image, own in zip(matches, groups) if own == group]
+        members = MatchTable(image for image, own in zip(matches, groups) if own == group)
         rows[group] = metrics.summary_with_sizes(members, threshold)
     return rows
 
@@ -64,7 +64,7 @@ def by_box_size(
         (f"{low} to {high} px", low, high),
         (f"{high} px and over", high, np.inf),
     ):
-        part = [_keep_sides(image, least, limit) for image in matches]
+        part = MatchTable(_keep_sides(image, least, limit) for image in matches)
         figures = metrics.summary_with_sizes(part, threshold)
         if figures["boxes"] or any(len(image.scores) for image in part):
             del figures["mean_absolute_count_error"]
@@ -85,7 +85,7 @@ def by_class(
     """
     rows = {}
     for name in confusion.class_names(matches, threshold):
-        members = [matching.keep_class(image, name) for image in matches]
+        members = MatchTable(matching.keep_class(image, name) for image in matches)
         figures = metrics.summary(members, threshold)
         rows[name] = {
             "images": sum(len(image.truth_xyxy) > 0 for image in members),
@@ -114,12 +114,12 @@ def error_kinds(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[
       dict of "missed", "background", "localization", "duplicate" -> ErrorKind; of several classes
       also "classification" and "class and localization".
     """
-    labels = sorted({label for image in matches for label in image.truth_classes})
+    labels = sorted(metrics.truth_labels(matches))
     several = len(confusion.class_names(matches)) > 1
     before = _corrected_map(matches, labels)
     result = {}
     for kind, correct in {**_CORRECTIONS, **(_CLASS_CORRECTIONS if several else {})}.items():
-        after = _corrected_map([correct(image) for image in matches], labels)
+        after = _corrected_map(MatchTable(map(correct, matches)), labels)
         number = None
         if threshold is not None:
             number = sum(_count_errors(image, kind, threshold) for image in matches)

@@ -11,7 +11,7 @@ from shelfdet.data import detections
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation import coordinates, matching
 from shelfdet.evaluation.coordinates import Explanation
-from shelfdet.evaluation.matching import Matches
+from shelfdet.evaluation.match_table import Matches, MatchTable
 
 # Boxes in other coordinates are refused if they are this share of all, and else reported: a few
 # images that are rotated by their EXIF orientation are no reason to withhold the other figures.
@@ -35,7 +35,7 @@ class Sides(NamedTuple):
     one_class: bool = False
 
 
-def read(sides: Sides) -> List[Matches]:
+def read(sides: Sides) -> MatchTable:
     """The Matches of ground truth and detections.
 
     Raises:
@@ -97,7 +97,7 @@ def _check_truth(sides: Sides, truth: Sequence[Detections]) -> None:
         )
 
 
-def _match(sides: Sides, truth: Sequence[Detections], found: Sequence[Detections]) -> List[Matches]:
+def _match(sides: Sides, truth: Sequence[Detections], found: Sequence[Detections]) -> MatchTable:
     try:
         return matching.match(truth, found, sides.one_class)
     except UserError as error:

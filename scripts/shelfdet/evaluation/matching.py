@@ -16,7 +16,7 @@ changes no match of those kept. Only boxes of the same class match; a detection 
 box of another class is a false positive of a kind of its own.
 """
 
-from typing import Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Iterable, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from shelfdet.core import boxes, text
 from shelfdet.core.make_variables import both
 from shelfdet.data.detections import Detections
 from shelfdet.data.labels import LabelledImage
+from shelfdet.evaluation.match_table import Matches, MatchTable
 
 GroundTruth = Union[LabelledImage, Detections]
 
@@ -49,33 +50,11 @@ TRUE_POSITIVE, DUPLICATE, LOCALIZATION, BACKGROUND, CLASSIFICATION, CLASS_AND_LO
 ANY_CLASS = "any"
 
 
-class Matches(NamedTuple):
-    """The N detections of one image, by falling score, matched to its M ground-truth boxes."""
-
-    filename: str
-    size_wh: Optional[Tuple[int, int]]  # raw pixels; None where the format does not hold it
-    truth_xyxy: np.ndarray  # float64 (M, 4)
-    truth_classes: np.ndarray  # str (M,)
-    boxes_xyxy: np.ndarray  # float64 (N, 4)
-    scores: np.ndarray  # float64 (N,)
-    classes: np.ndarray  # str (N,)
-    # By the pascal rule.
-    kinds: np.ndarray  # int8 (N,), index into KINDS
-    # int (N,), the ground-truth box that the kind is of (for CLASSIFICATION of another class); -1
-    # for BACKGROUND and CLASS_AND_LOCALIZATION
-    truth_index: np.ndarray
-    # float64 (N,), with the ground-truth box that it overlaps most: for CLASSIFICATION and
-    # CLASS_AND_LOCALIZATION of those of another class, otherwise of its own
-    iou: np.ndarray
-    # By the coco rule.
-    coco_true_positives: np.ndarray  # bool (10, N), at each of COCO_IOUS
-
-
 def match(
     ground_truth: Iterable[GroundTruth],
     detections: Iterable[Detections],
     one_class: bool = False,
-) -> List[Matches]:
+) -> MatchTable:
     """Matches detections to ground truth by both rules, image by image.
 
     Args:
@@ -84,7 +63,7 @@ def match(
       one_class: match boxes whatever their class; all get the class ANY_CLASS.
 
     Returns:
-      list of Matches, sorted by file name.
+      a Matches for each image, sorted by file name.
 
     Raises:
       UserError: the images are not the same, or one has another size, or no class name is in both.
@@ -96,7 +75,9 @@ def match(
     _check_same_sizes(truth_by_name, found_by_name)
     if not one_class:
         _check_common_class(truth_by_name.values(), found_by_name.values())
-    return [_match_image(truth_by_name[name], found_by_name[name], one_class) for name in names]
+    return MatchTable(
+        _match_image(truth_by_name[name], found_by_name[name], one_class) for name in names
+    )
 
 
 def keep(image: Matches, kept_detections: np.ndarray, kept_truths: np.ndarray) -> Matches:

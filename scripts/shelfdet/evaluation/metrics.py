@@ -11,7 +11,7 @@ AP of several classes is the mean over the classes that have ground truth. The o
 all classes together, by the pascal rule.
 """
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -29,6 +29,8 @@ RULES = {
     "AP75": "coco, IoU 0.75",
     "order": "score falling, then file name, then order in the file",
 }
+
+PLACE = np.int32  # of an image or a detection among all: half of int64's memory
 
 Weights = Optional[np.ndarray]  # float (P,): how often each image counts; None for once each
 
@@ -50,32 +52,42 @@ class Tally(NamedTuple):
     ground_truths: np.ndarray  # float64 (P,)
 
 
-def pool(matches: Sequence[Matches], label: Optional[str] = None) -> Pool:
-    """The Pool of a list of Matches; of the class ``label`` alone, if given."""
-    if label is not None:
-        matches = [matching.keep_class(image, label) for image in matches]
+def pool(matches: Iterable[Matches], label: Optional[str] = None) -> Pool:
+    """The Pool of the Matches of images; of the class ``label`` alone, if given."""
     # Each list starts with an empty array, because np.concatenate refuses a list of none.
-    no_coco = np.zeros((len(COCO_IOUS), 0), bool)
-    scores = np.concatenate([np.zeros(0)] + [image.scores for image in matches])
-    kinds = np.concatenate([np.zeros(0, np.int8)] + [image.kinds for image in matches])
-    coco = np.concatenate([no_coco] + [image.coco_true_positives for image in matches], axis=1)
-    image_index = np.repeat(np.arange(len(matches)), [len(image.scores) for image in matches])
-    order = np.argsort(-scores, kind="stable")
+    scores = [np.zeros(0)]
+    true_positives = [np.zeros(0, bool)]
+    coco = [np.zeros((len(COCO_IOUS), 0), bool)]
+    ground_truths = []
+    for image in matches:
+        if label is not None:
+            image = matching.keep_class(image, label)
+        scores.append(image.scores)
+        true_positives.append(image.kinds == matching.TRUE_POSITIVE)
+        coco.append(image.coco_true_positives)
+        ground_truths.append(len(image.truth_xyxy))
+    images = np.arange(len(ground_truths), dtype=PLACE)
+    image_index = np.repeat(images, [len(part) for part in scores[1:]])
+    order = np.argsort(-np.concatenate(scores), kind="stable")
     return Pool(
         image=image_index[order],
-        true_positives=np.flatnonzero(kinds[order] == matching.TRUE_POSITIVE),
-        coco_true_positives=[np.flatnonzero(row) for row in coco[:, order]],
-        ground_truths=np.array([len(image.truth_xyxy) for image in matches], dtype=np.float64),
+        true_positives=_places(np.concatenate(true_positives)[order]),
+        coco_true_positives=[_places(row[order]) for row in np.concatenate(coco, axis=1)],
+        ground_truths=np.array(ground_truths, dtype=np.float64),
     )
 
 
 def pools(matches: Sequence[Matches]) -> List[Pool]:
     """A Pool for each class that has ground truth."""
-    labels = {label for image in matches for label in image.truth_classes}
-    others = {label for image in matches for label in image.classes} - labels
-    if len(labels) == 1 and not others:
+    labels = truth_labels(matches)
+    if len(labels) == 1 and all(labels.issuperset(image.classes) for image in matches):
         return [pool(matches)]  # the same, without the time that filtering takes
     return [pool(matches, label) for label in sorted(labels)]
+
+
+def truth_labels(matches: Iterable[Matches]) -> Set[str]:
+    """The classes that have ground truth."""
+    return set().union(*(set(image.truth_classes) for image in matches))
 
 
 def average_precision(pooled: Pool, weights: Weights = None) -> float:
@@ -255,6 +267,10 @@ def summary_function(
         return result
 
     return summarise
+
+
+def _places(is_true: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(is_true).astype(PLACE)
 
 
 def _envelope(precision: np.ndarray) -> np.ndarray:

@@ -5,14 +5,13 @@ have to be made by the same graph with the same settings.
 """
 
 import pathlib
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import files, paths, text
-from shelfdet.data import detections
-from shelfdet.evaluation import matched_files, metrics
+from shelfdet.evaluation import detection_info, matched_files, metrics
+from shelfdet.evaluation.match_table import MatchTable
 from shelfdet.evaluation.matched_files import warn
-from shelfdet.evaluation.matching import Matches
 from shelfdet.evaluation.scored_graph import Info
 
 # The keys of a detection file's "info" that validation and test detections must share.
@@ -23,6 +22,7 @@ MADE_WITH = (
     "exif",
     "pad_strips",
     "tiles",
+    "min_score",
     "runtime",
     "runtime_precision",
 )
@@ -42,6 +42,7 @@ class Inputs(NamedTuple):
     one_class: match boxes whatever their class.
     clip: clip boxes that reach outside their image in place of refusing them.
     allow_seen: score images that were used in training in place of refusing them.
+    graph_dir: where the graph of step 12's tables may be, beside the workspace's own graphs.
     """
 
     ground_truth: pathlib.Path
@@ -54,6 +55,7 @@ class Inputs(NamedTuple):
     one_class: bool = False
     clip: bool = False
     allow_seen: bool = False
+    graph_dir: Optional[pathlib.Path] = None
 
 
 class Threshold(NamedTuple):
@@ -77,8 +79,8 @@ class Detector(NamedTuple):
     """
 
     info: Info
-    matches: List[Matches]
-    validation: Optional[List[Matches]]
+    matches: MatchTable
+    validation: Optional[MatchTable]
     threshold: Threshold
     seen: int
     val_seen: int
@@ -120,10 +122,8 @@ def read_datasets(by_dataset: Dict[str, Inputs]) -> Tuple[Detector, Dict[str, De
     parts = list(apart.values())
     with_validation = all(part.validation is not None for part in parts)
     together = first._replace(
-        matches=[image for part in parts for image in part.matches],
-        validation=[image for part in parts for image in part.validation]
-        if with_validation
-        else None,
+        matches=_together(part.matches for part in parts),
+        validation=_together(part.validation for part in parts) if with_validation else None,
         seen=sum(part.seen for part in parts),
         val_seen=sum(part.val_seen for part in parts),
     )
@@ -135,10 +135,14 @@ def read_datasets(by_dataset: Dict[str, Inputs]) -> Tuple[Detector, Dict[str, De
     }
 
 
-def _in_dataset(name: str, images: List[Matches]) -> List[Matches]:
+def _in_dataset(name: str, images: MatchTable) -> MatchTable:
     if name == paths.DEFAULT_DATASET:
         return images
-    return [image._replace(filename=f"{name}/{image.filename}") for image in images]
+    return MatchTable(image._replace(filename=f"{name}/{image.filename}") for image in images)
+
+
+def _together(tables: Iterable[MatchTable]) -> MatchTable:
+    return MatchTable(image for table in tables for image in table)
 
 
 def _check_same_graph(
@@ -163,11 +167,11 @@ def _read_without_threshold(inputs: Inputs) -> List[Detector]:
         _report_changed_labels(inputs.val_ground_truth, infos[path], path)
     # Images that chose the checkpoint ("val") may choose the threshold too.
     seen = [
-        _count_seen(inputs, infos[path], path, ("before", "train", "val"))
+        _count_seen(inputs, inputs.ground_truth, infos[path], path, ("before", "train", "val"))
         for path in inputs.detections
     ]
     val_seen = [
-        _count_seen(inputs, infos[path], path, ("before", "train"))
+        _count_seen(inputs, inputs.val_ground_truth, infos[path], path, ("before", "train"))
         for path in inputs.val_detections
     ]
     detectors = []
@@ -191,9 +195,7 @@ def _read_without_threshold(inputs: Inputs) -> List[Detector]:
     return detectors
 
 
-def _read_matches(
-    inputs: Inputs, ground_truth: pathlib.Path, detected: pathlib.Path
-) -> List[Matches]:
+def _read_matches(inputs: Inputs, ground_truth: pathlib.Path, detected: pathlib.Path) -> MatchTable:
     return matched_files.read(
         matched_files.Sides(
             ground_truth,
@@ -208,10 +210,10 @@ def _read_matches(
 
 def _read_infos(inputs: Inputs) -> Dict[pathlib.Path, Info]:
     """The "info" of each file of detections; empty where its format has none."""
-    every_path = inputs.detections + inputs.val_detections
-    if inputs.format != "coco":
-        return {path: {} for path in every_path}
-    return {path: detections.read_info(path) for path in every_path}
+    return {
+        path: detection_info.read(path, inputs.format, inputs.graph_dir)
+        for path in set(inputs.detections + inputs.val_detections)
+    }
 
 
 def _check_same_settings(inputs: Inputs, infos: Dict[pathlib.Path, Info]) -> None:
@@ -249,7 +251,13 @@ def _report_changed_labels(ground_truth: pathlib.Path, info: Info, path: pathlib
         )
 
 
-def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[str]) -> int:
+def _count_seen(
+    inputs: Inputs,
+    ground_truth: pathlib.Path,
+    info: Info,
+    path: pathlib.Path,
+    uses: Sequence[str],
+) -> int:
     """How many of a file's images were used in training, which is refused unless inputs.allow_seen.
 
     Args:
@@ -258,6 +266,9 @@ def _count_seen(inputs: Inputs, info: Info, path: pathlib.Path, uses: Sequence[s
         checkpoint; they may choose its threshold too). Without such a record nothing is known and
         nothing refused.
     """
+    info = detection_info.with_seen(
+        info, path, inputs.format, ground_truth, inputs.ground_truth_format
+    )
     recorded = info.get("seen_in_training")
     if not isinstance(recorded, dict):
         return 0
@@ -294,8 +305,8 @@ def _with_threshold(detector: Detector, inputs: Inputs, *val_detections: pathlib
 
 def _choose_threshold(
     inputs: Inputs,
-    scored: Sequence[Matches],
-    validation: Optional[Sequence[Matches]],
+    scored: MatchTable,
+    validation: Optional[MatchTable],
     val_detections: Sequence[pathlib.Path],
 ) -> Threshold:
     if inputs.threshold is not None:
@@ -304,7 +315,7 @@ def _choose_threshold(
         return NOT_CHOSEN
     path = text.listed(map(str, val_detections))
     # A threshold that was chosen on the scored images would make their figures too good.
-    shared = {image.filename for image in scored} & {image.filename for image in validation}
+    shared = set(scored.filenames) & set(validation.filenames)
     if shared:
         raise UserError(
             f"{path}: {len(shared)} of its images are also scored "

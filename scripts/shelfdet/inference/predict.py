@@ -8,12 +8,24 @@ import collections
 import concurrent.futures
 import os
 import pathlib
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, parallel, paths, text, tiles
+from shelfdet.core import boxes, files, parallel, paths, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import MAX_SIDE, images
@@ -172,21 +184,26 @@ def describe(
         "config_sha256": files.sha256(config) if config.is_file() else None,
         "labels": paths.shown(label_file) if label_file else None,
         "labels_sha256": files.sha256(label_file) if label_file else None,
-        "max_side": settings.max_side,
-        "exif": settings.exif,
+        **describe_settings(settings),
         "seen_in_training": seen_in_training,
     }
-    # Written only where they differ from the default, as files of earlier versions lack them.
-    if settings.pad_strips:
-        info["pad_strips"] = True
-    if settings.tiles != 1:
-        info["tiles"] = settings.tiles
-    if settings.min_score:
-        info["min_score"] = settings.min_score
     if network is not None and network.runtime != TENSORFLOW:
         info["runtime"] = network.runtime
         info["runtime_precision"] = network.precision
     return info
+
+
+def describe_settings(settings: Settings) -> Dict[str, Any]:
+    """The options that figures depend on, for the "info" of the output."""
+    described = {"max_side": settings.max_side, "exif": settings.exif}
+    # Written only where they differ from the default, as files of earlier versions lack them.
+    if settings.pad_strips:
+        described["pad_strips"] = True
+    if settings.tiles != 1:
+        described["tiles"] = settings.tiles
+    if settings.min_score:
+        described["min_score"] = settings.min_score
+    return described
 
 
 def run_key(info: Dict[str, Any], settings: Settings) -> Dict[str, Any]:
@@ -199,33 +216,20 @@ def run_key(info: Dict[str, Any], settings: Settings) -> Dict[str, Any]:
     return {**info, "drawings": str(settings.draw_folder), "threshold": settings.threshold}
 
 
-def remaining(
-    inputs: Sequence[InputImage], processed: ProcessedImages, source: pathlib.Path
-) -> List[InputImage]:
-    """The images that a resumed run has not processed yet.
+def current(inputs: Sequence[InputImage]) -> Callable[[ImageResult], bool]:
+    """A function of what was processed before: whether it is of one of these images, unchanged."""
+    image_paths = {image.name: image.path for image in inputs}
 
-    Args:
-      inputs: all images.
-      processed: those that were processed.
-      source: where the images are from, for the message.
+    def is_current(result: ImageResult) -> bool:
+        path = image_paths.get(result.filename)
+        return path is not None and processed_images.file_version(path) == result.version
 
-    Raises:
-      UserError: an image was processed that is no longer there or has changed since.
-    """
-    versions = {image.name: processed_images.file_version(image.path) for image in inputs}
-    done = set()
-    changed = []
-    for result in processed:
-        done.add(result.filename)
-        if versions.get(result.filename) != result.version:
-            changed.append(result.filename)
-    if changed:
-        raise UserError(
-            f"{source}: {text.counted(len(changed), 'image')} of the unfinished run "
-            f"{text.plural(len(changed), 'has', 'have')} changed since, or are gone "
-            f"({text.listed(changed)}); expected the same images, to resume it. Run the step "
-            f"without {both('--resume')}."
-        )
+    return is_current
+
+
+def remaining(inputs: Sequence[InputImage], processed: ProcessedImages) -> List[InputImage]:
+    """The images that are not processed yet."""
+    done = {result.filename for result in processed}
     return [image for image in inputs if image.name not in done]
 
 

@@ -1,24 +1,33 @@
 """A file of the images that a run of step 08 has processed, with their detections.
 
 Step 08 appends each image as soon as it is processed and reads them all at the end, so that memory
-does not grow with the number of images. With a name, the file also lets a killed run be resumed.
+does not grow with the number of boxes, and the same command resumes a run that was killed.
 """
 
 import contextlib
 import json
 import os
 import pathlib
-import tempfile
-from typing import Any, BinaryIO, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import files, paths
-from shelfdet.core.text import listed
+from shelfdet.core import files
 from shelfdet.data.detections import Detections
 
-UNFINISHED = ".unfinished"  # after the name of the output, of a run that can be resumed
+UNFINISHED = ".unfinished"  # after the name of the output, of a run that was killed
 COLUMNS = 6  # of a box: xmin, ymin, xmax, ymax, score, index of its class in the image's "classes"
 
 
@@ -45,12 +54,34 @@ class ProcessedImages:
     """The images in the file, in the order in which they were added.
 
     An entry is a line of JSON and then the boxes of the image as float64 (N, COLUMNS).
+
+    differs: in what the run before, whose images were deleted, was another one: names of options;
+      empty where it was the same one, or where there was none.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        """``file``: open for reading and writing; the entries begin at its current position."""
+    def __init__(
+        self,
+        file: BinaryIO,
+        is_current: Callable[[ImageResult], bool] = lambda result: True,
+        differs: Sequence[str] = (),
+    ) -> None:
+        """Reads what a run before has left.
+
+        Args:
+          file: open for reading and appending; the entries begin at its current position.
+          is_current: whether an image that was processed before is still wanted, and the same file.
+          differs: as above.
+        """
+        self.differs = list(differs)
         self._file = file
         self._start = file.tell()
+        self._outdated = set()  # positions of entries
+        end = self._start
+        for position, entry, table in self._entries():
+            end = file.tell()
+            if not is_current(_result(entry, table)):
+                self._outdated.add(position)
+        file.truncate(end)  # an entry that the killed run has not written completely
 
     def add(self, result: ImageResult) -> None:
         """Appends an image."""
@@ -75,15 +106,22 @@ class ProcessedImages:
         self._file.write(json.dumps(entry).encode() + b"\n" + table.tobytes())
 
     def __iter__(self) -> Iterator[ImageResult]:
-        self._file.seek(self._start)
+        for position, entry, table in self._entries():
+            if position not in self._outdated:
+                yield _result(entry, table)
+
+    def _entries(self) -> Iterator[Tuple[int, Dict[str, Any], np.ndarray]]:
+        """The position in the file, the line of JSON and the boxes of each entry."""
+        position = self._start
         while True:
+            # The caller may have added images, or read others, since the last one.
+            self._file.seek(position)
             entry, table = _read_entry(self._file)
             if entry is None:
                 return
-            # The caller may add images before it asks for the next one.
-            position = self._file.tell()
-            yield _result(entry, table)
-            self._file.seek(position)
+            following = self._file.tell()
+            yield position, entry, table
+            position = following
 
 
 def _read_entry(file: BinaryIO) -> Tuple[Optional[Dict[str, Any]], np.ndarray]:
@@ -130,62 +168,48 @@ def file_version(path: pathlib.Path) -> Optional[str]:
 
 
 @contextlib.contextmanager
-def temporary(folder: pathlib.Path) -> Iterator[ProcessedImages]:
-    """A file without a name in ``folder``: the disk's space is free again when the program ends."""
-    with _written(folder), tempfile.TemporaryFile(dir=str(folder)) as file:
-        yield ProcessedImages(file)
-
-
-@contextlib.contextmanager
-def resumable(path: pathlib.Path, run: Dict[str, Any]) -> Iterator[ProcessedImages]:
+def resumable(
+    path: pathlib.Path, run: Dict[str, Any], is_current: Callable[[ImageResult], bool]
+) -> Iterator[ProcessedImages]:
     """The file at ``path``, with what an earlier run of the same kind has processed.
 
     It is removed when the block ends, and stays when the block fails or the program is killed.
 
     Args:
       path: the file, which need not exist.
-      run: how the images are processed, values of JSON: a run is resumed only by an equal one.
+      run: how the images are processed, values of JSON: what another run has processed is deleted.
+      is_current: as in ``ProcessedImages``.
 
     Raises:
-      UserError: another program is using the file, or it is of a run that differs.
+      UserError: another program is using the file.
     """
     with _written(path), files.locked(path):
         with open(str(path), "a+b") as file:
             file.seek(0)
-            _check_run(path, file, run)
-            processed = ProcessedImages(file)
-            _cut_incomplete_entry(file)
-            yield processed
+            differs = _begin(file, run)
+            yield ProcessedImages(file, is_current, differs)
         path.unlink()
 
 
-def _check_run(path: pathlib.Path, file: BinaryIO, run: Dict[str, Any]) -> None:
-    """Reads the first line, which describes the run, or writes it into an empty file."""
+def _begin(file: BinaryIO, run: Dict[str, Any]) -> List[str]:
+    """Reads the first line, which describes the run, and begins anew if it is of another.
+
+    Returns:
+      in what it was another, names of options; empty if it was not.
+    """
     run = json.loads(json.dumps(run))  # as it is read back: tuples are lists
     line = file.readline()
-    if not line.endswith(b"\n"):
-        file.truncate(0)
-        file.write(json.dumps(run).encode() + b"\n")
-        return
-    try:
+    before = {}
+    with contextlib.suppress(ValueError, TypeError):
         before = dict(json.loads(line.decode()))
-    except (ValueError, TypeError):
-        before = {}
-    changed = sorted(key for key in set(run) | set(before) if run.get(key) != before.get(key))
-    if changed:
-        raise UserError(
-            f"{paths.shown(path)}: is of a run that differs in {listed(changed)}; expected "
-            "the same command and images, to resume it. Give the same options, or delete the file "
-            "to begin anew."
-        )
-
-
-def _cut_incomplete_entry(file: BinaryIO) -> None:
-    """Removes an entry at the end that a killed run has not written completely."""
-    end = file.tell()
-    while _read_entry(file)[0] is not None:
-        end = file.tell()
-    file.truncate(end)
+    if line.endswith(b"\n") and before == run:
+        return []
+    file.truncate(0)
+    file.write(json.dumps(run).encode() + b"\n")
+    file.flush()
+    if not before:
+        return []
+    return sorted(key for key in set(run) | set(before) if run.get(key) != before.get(key))
 
 
 @contextlib.contextmanager

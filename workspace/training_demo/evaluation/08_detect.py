@@ -14,6 +14,8 @@ Writes  results/{val,test}_detections.json, or results/predictions.json for a fo
     python workspace/training_demo/evaluation/08_detect.py --images my/photographs \\
         --draw my/drawings
 
+A run that was killed leaves what it has done in OUTPUT.unfinished; the same command resumes it.
+
 Images are shrunk by the same function as in step 04. With --exif apply images are rotated by their
 EXIF orientation, and boxes and sizes are those of the rotated image.
 """
@@ -29,7 +31,7 @@ from typing import Any, Dict, Optional, Sequence, TextIO
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import counted
+from shelfdet.core.text import counted, listed
 from shelfdet.data import options, prelabels
 from shelfdet.inference import AUTO_TILES, RUNTIMES, TENSORFLOW
 from shelfdet.inference import options as inference_options
@@ -68,12 +70,6 @@ def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
         help=f"(default: in {paths.RESULTS}, named after the label file and its dataset)",
     )
     options.add_label_map(parser, f"{paths.LABEL_MAP_FILE} beside the graph")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="keep what is done in OUTPUT.unfinished until all images are, and continue from there "
-        "if an earlier run with --resume was killed",
-    )
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
@@ -209,19 +205,20 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print_threshold(threshold)
         settings = settings._replace(threshold=threshold.value)
 
-    if args.resume:
-        unfinished = args.output.with_name(args.output.name + processed_images.UNFINISHED)
-        store = processed_images.resumable(unfinished, predict.run_key(info, settings))
-    else:
-        store = processed_images.temporary(args.output.parent)
-    with store as processed:
+    unfinished = args.output.with_name(args.output.name + processed_images.UNFINISHED)
+    run = predict.run_key(info, settings)
+    with processed_images.resumable(unfinished, run, predict.current(inputs)) as processed:
+        if processed.differs:
+            print(
+                f"an unfinished run with another {listed(processed.differs)} is not resumed: its "
+                "detections are deleted"
+            )
         detect_and_write(args, inputs, network, class_names, settings, info, processed)
         if planned:
             write_prelabels(planned, processed, settings.threshold)
     if args.labels:
-        dropped = ["--labels", "RESUME"]
         dataset = dataset_of(args.labels)
-        next_step.show(next_step.after(argv, "eval", dropped, NAME=dataset))
+        next_step.show(next_step.after(argv, "eval", ["--labels"], NAME=dataset))
 
 
 def plan_prelabels(args: argparse.Namespace, inputs: Sequence[Any], class_names: Any) -> Any:
@@ -257,7 +254,7 @@ def detect_and_write(
     from shelfdet.data import detections
     from shelfdet.inference import drawings, graph_files, predict, summaries
 
-    remaining = predict.remaining(inputs, processed, args.labels or args.images)
+    remaining = predict.remaining(inputs, processed)
     if len(remaining) < len(inputs):
         print(f"resuming: {len(inputs) - len(remaining)} of {len(inputs)} images are done")
     began = time.time()

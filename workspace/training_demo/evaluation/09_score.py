@@ -22,9 +22,10 @@ Images that were used in training the graph, as step 08 records them, are refuse
 them do not hold for new images. --allow-seen scores them and records their number.
 
 Detections of any detector can be scored: --format names what they are in, coco (the workspace's
-JSON, or COCO's list of results), csv, or a folder with one file an image: voc (Pascal VOC XML),
-yolo (with the confidence as the last number), labelme (JSON) or text ("class score x1 y1 x2 y2",
-pixels; without the score for ground truth). With --detections or --compare nothing is written but
+JSON, or COCO's list of results), csv, parquet (the folder of step 12, of which the labelled images
+are scored), or a folder with one file an image: voc (Pascal VOC XML), yolo (with the confidence as
+the last number), labelme (JSON) or text ("class score x1 y1 x2 y2", pixels; without the score for
+ground truth). With --detections or --compare nothing is written but
 what --output and --counts-output name.
 """
 
@@ -40,7 +41,7 @@ from shelfdet import UserError
 from shelfdet.core import command_line, next_step, paths
 from shelfdet.core.text import counted, listed
 from shelfdet.data import options
-from shelfdet.data.formats import DETECTION_FORMATS
+from shelfdet.data.formats import DETECTION_FORMATS, GROUND_TRUTH_FORMATS
 
 if TYPE_CHECKING:  # it loads NumPy
     from shelfdet.evaluation import score
@@ -90,11 +91,11 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=DETECTION_FORMATS,
         help="of the detections, and of a --ground-truth that is named "
-        "(default: coco, and csv for ground truth)",
+        "(default: coco, and csv for ground truth, which parquet never is)",
     )
     parser.add_argument(
         "--ground-truth-format",
-        choices=DETECTION_FORMATS,
+        choices=GROUND_TRUTH_FORMATS,
         help="where ground truth and detections have different formats",
     )
     parser.add_argument(
@@ -199,7 +200,9 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
     """
     if not args.ground_truth_format:
         # --format holds for a --ground-truth that is named, and not for the workspace's own file.
-        args.ground_truth_format = (args.ground_truth and args.format) or "csv"
+        args.ground_truth_format = "csv"
+        if args.ground_truth and args.format in GROUND_TRUTH_FORMATS:
+            args.ground_truth_format = args.format
     args.format = args.format or "coco"
     args.ground_truth = args.ground_truth or paths.labels("test")
     args.val_ground_truth = args.val_ground_truth or paths.labels("val")
@@ -220,8 +223,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
     check_threshold_source(args)
     from shelfdet.core import boxes
-    from shelfdet.data import detections
-    from shelfdet.evaluation import score, scored_graph
+    from shelfdet.evaluation import detection_info, score, scored_graph
 
     inputs = score.Inputs(
         ground_truth=args.ground_truth,
@@ -234,6 +236,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         one_class=args.one_class,
         clip=args.clip,
         allow_seen=args.allow_seen,
+        graph_dir=args.graph_dir,
     )
     by_dataset = {name: inputs_of(name, inputs) for name in args.dataset or ()}
     if by_dataset:
@@ -243,7 +246,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         print_comparison(content)
         contents = [(args.output, content)]
     else:
-        info = detections.read_info(args.detections) if args.format == "coco" else {}
+        info = detection_info.read(args.detections, args.format, args.graph_dir)
         beside_graph = scored_graph.metrics_beside_graph(info) if args.latest else None
         if args.graph_dir or beside_graph:
             scored_graph.check_graph(args.graph_dir or beside_graph.parent, args.detections, info)
@@ -256,6 +259,7 @@ def main(argv: Optional[List[str]] = None) -> None:
         else:
             evaluation = score.evaluate(inputs, args.resamples, args.seed)
             print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
+            print_left_out(args, evaluation.figures["images"])
         print_classes(evaluation.figures)
         for line in evaluation.advice:
             print(f"advice: {line}")
@@ -368,6 +372,20 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         for kind, error in figures["errors"].items()
     ]
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
+
+
+def print_left_out(args: argparse.Namespace, scored: int) -> None:
+    """How many images of the tables of step 12 are not scored, because they have no labels."""
+    if args.format != "parquet":
+        return
+    from shelfdet.data.formats import spark_tables
+
+    unlabelled = spark_tables.count_images(args.detections) - scored
+    if unlabelled:
+        print(
+            f"left out: {counted(unlabelled, 'image')} of {args.detections} without labels in "
+            f"{args.ground_truth.name}"
+        )
 
 
 def print_classes(figures: Dict[str, Any]) -> None:

@@ -144,6 +144,17 @@ def check_units(images: Iterable[ImageRows], problems: Problems, scored: bool = 
         problems.refuse()
 
 
+def count_wrong(boxes_xyxy: np.ndarray, size_wh: Optional[Size]) -> int:
+    """How many of the boxes (N, 4) of an image are inverted, without area, or far outside it."""
+    sizes_wh = np.tile(size_wh or (np.inf, np.inf), (len(boxes_xyxy), 1)).astype(np.float64)
+    return int(_is_wrong(boxes_xyxy, sizes_wh).sum())
+
+
+def are_many(wrong: int, count: int) -> bool:
+    """Whether so many of ``count`` boxes are wrong that another order may be the reason."""
+    return wrong >= FEW_WRONG and wrong >= WRONG_SHARE * count
+
+
 def report_small_extent(images: Iterable[ImageRows], report: Callable[[str], None]) -> None:
     """Reports a warning where no box of many reaches the middle of its image."""
     images = [image for image in _with_boxes(images) if image.size_wh is not None]
@@ -199,7 +210,7 @@ def _order_problem(images: Sequence[ImageRows]) -> str:
     boxes_xyxy, sizes_wh = _arrays(images)
     is_wrong = _is_wrong(boxes_xyxy, sizes_wh)
     wrong = int(is_wrong.sum())
-    if wrong < FEW_WRONG or wrong < WRONG_SHARE * len(is_wrong):
+    if not are_many(wrong, len(is_wrong)):
         return ""
     rows = [row for image in images for row in image.rows]
     is_xywh = all(row.bbox_xywh is not None for row in rows)

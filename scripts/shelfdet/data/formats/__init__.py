@@ -7,7 +7,7 @@ so that options can list the formats.
 
 import collections
 import pathlib
-from typing import Any, Callable, Iterable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core.make_variables import both
@@ -24,26 +24,36 @@ from shelfdet.data.formats import (
     marks,
     recognition,
     sku110k,
+    spark_tables,
     supervisely,
     text,
     via,
     voc,
     yolo,
 )
-from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes, ImagesByName, read_json
+from shelfdet.data.formats.image_boxes import (
+    BoxRow,
+    ImageBoxes,
+    ImagesByName,
+    joined,
+    read_json,
+)
 
 __all__ = [
     "ANNOTATION_FORMATS",
     "DETECTION_FORMATS",
     "FORMATS",
+    "GROUND_TRUTH_FORMATS",
     "BoxRow",
     "Format",
     "ImageBoxes",
     "ImagesByName",
+    "joined",
     "most_likely",
     "read",
     "recognise",
     "refuse_one_json_an_image",
+    "stream",
 ]
 
 
@@ -53,21 +63,28 @@ class Format(NamedTuple):
     title: for messages. read: the reader, called as ``read`` below calls it.
     suffixes: of its files, in lower case.
     is_one_file_an_image: the reader takes a folder of files, one an image, instead of one file.
+    stream: the same as read, image by image, where files of millions of boxes are read.
     """
 
     title: str
     read: Callable[..., ImagesByName]
     suffixes: Tuple[str, ...]
     is_one_file_an_image: bool = False
+    stream: Optional[Callable[..., Iterator[ImageBoxes]]] = None
 
 
 FORMATS = collections.OrderedDict(
     [
         ("grocery", Format("Grocery Dataset", grocery.read, (".csv", ".txt"))),
         ("sku110k", Format("SKU-110K CSV", sku110k.read, (".csv",))),
-        ("csv", Format("CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"))),
+        (
+            "csv",
+            Format(
+                "CSV of labelled boxes", labels_csv.read, (".csv", ".tsv"), stream=labels_csv.stream
+            ),
+        ),
         ("voc", Format("Pascal VOC XML", voc.read, (".xml",), is_one_file_an_image=True)),
-        ("coco", Format("COCO JSON", coco.read, (".json",))),
+        ("coco", Format("COCO JSON", coco.read, (".json",), stream=coco.stream)),
         ("cvat", Format("CVAT for images XML", cvat.read, (".xml",))),
         ("labelstudio", Format("Label Studio JSON", labelstudio.read, (".json",))),
         ("datumaro", Format("Datumaro JSON", datumaro.read, (".json",))),
@@ -79,6 +96,10 @@ FORMATS = collections.OrderedDict(
             Format("Supervisely JSON", supervisely.read, (".json",), is_one_file_an_image=True),
         ),
         ("text", Format("text files of boxes", text.read, (".txt",), is_one_file_an_image=True)),
+        (
+            "parquet",
+            Format("Parquet tables of step 12", spark_tables.read, (), stream=spark_tables.stream),
+        ),
     ]
 )
 # Of steps 01 and 02.
@@ -96,8 +117,9 @@ ANNOTATION_FORMATS = (
     "labelme",
     "supervisely",
 )
-# Of step 09, and of its ground truth.
-DETECTION_FORMATS = ("coco", "csv", "voc", "text", "yolo", "labelme")
+# Of the ground truth of step 09, and of the detections that it scores.
+GROUND_TRUTH_FORMATS = ("coco", "csv", "voc", "text", "yolo", "labelme")
+DETECTION_FORMATS = GROUND_TRUTH_FORMATS + ("parquet",)
 
 
 def read(
@@ -130,6 +152,31 @@ def read(
     """
     images = FORMATS[format].read(path, problems, scored=scored, image_names=image_names, **options)
     return images if scored else marks.left_out(images)
+
+
+def stream(
+    path: PathLike,
+    format: str,
+    problems: Problems,
+    scored: bool = False,
+    image_names: Iterable[str] = (),
+    **options: Any,
+) -> Iterator[ImageBoxes]:
+    """``read`` image by image: memory does not grow with the boxes of a large CSV or COCO JSON.
+
+    Yields:
+      the images in the order of the file. One whose rows are not together in the file comes in
+      several parts, of which the first has its place and size.
+
+    Raises:
+      UserError: as ``read``.
+    """
+    stream_format = FORMATS[format].stream
+    if stream_format is None:
+        yield from read(path, format, problems, scored, image_names, **options).values()
+        return
+    for image in stream_format(path, problems, scored, image_names, **options):
+        yield image if scored else marks.left_out_of(image)
 
 
 def refuse_one_json_an_image(folder: PathLike, paths: Iterable[PathLike]) -> None:

@@ -7,7 +7,18 @@ the ground truth's JSON. See https://cocodataset.org/#format-data and #format-re
 
 import collections
 import json
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    BinaryIO,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 from shelfdet import UserError
 from shelfdet.core import files
@@ -19,6 +30,7 @@ from shelfdet.data.formats.image_boxes import (
     ImagesByName,
     ScoresInGroundTruth,
     add_image,
+    parse_json,
     read_flag,
     read_json,
     read_name,
@@ -29,8 +41,23 @@ Entry = Dict[str, Any]
 
 SECTIONS = ("images", "annotations", "categories")
 
+# How ``write`` lays a file out: each of these on lines of its own, and each annotation on one.
+FIRST_LINE_START = b'{"info": '
+ANNOTATIONS_LINE = b'"annotations": ['
+ANNOTATIONS_END = b"],"
 # NaN is no JSON: other readers would refuse the file.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+class _Lines(NamedTuple):
+    """What a file as ``write`` lays it out holds beside its annotations.
+
+    info: the object under "info".
+    rest: the object of "categories" and "images".
+    """
+
+    info: Any
+    rest: Dict[str, Any]
 
 
 class _Declared(NamedTuple):
@@ -85,6 +112,94 @@ def read(
     return declared.images
 
 
+def stream(
+    path: PathLike,
+    problems: Problems,
+    scored: bool = False,
+    image_names: Iterable[str] = (),
+    ground_truth: Optional[PathLike] = None,
+) -> Iterator[ImageBoxes]:
+    """``read`` image by image; see ``formats.stream``.
+
+    A file with another layout than that of ``write`` is read whole.
+    """
+    lines = _read_lines(path)
+    if lines is None:
+        yield from read(path, problems, scored, image_names, ground_truth).values()
+        return
+    declared = _read_declared(lines.rest, problems)
+    # All images first, in their order: those without boxes have no annotation.
+    yield from (image._replace(rows=[]) for image in declared.images.values())
+    scores = ScoresInGroundTruth(problems)
+    last = None
+    for place, entry in _objects(_annotations(path), "annotations", problems):
+        if not scored:
+            scores.note(entry.get("score"), place)
+        name = _read_annotation(entry, place, declared, scored, problems)
+        if last is not None and name is not None and name != last:
+            yield _taken(declared.images[last])
+        last = name or last
+    if last is not None:
+        yield _taken(declared.images[last])
+    scores.finish()
+
+
+def _taken(image: ImageBoxes) -> ImageBoxes:
+    """The image with its rows, which it no longer holds itself."""
+    taken = image._replace(rows=image.rows[:])
+    image.rows.clear()
+    return taken
+
+
+def _read_lines(path: PathLike) -> Optional[_Lines]:
+    """What a file holds beside its annotations; None of another layout, or of a broken file."""
+    try:
+        with open(str(path), "rb") as file:
+            info = _read_info_line(file)
+            if info is None:
+                return None
+            for line in file:
+                if line.strip() == ANNOTATIONS_END:
+                    return _Lines(info, parse_json("{" + file.read().decode("utf-8")))
+    except (OSError, ValueError, RecursionError):
+        pass
+    return None
+
+
+def _read_info_line(file: BinaryIO) -> Any:
+    """The "info" of a file as ``write`` lays it out, up to its first annotation; else None.
+
+    Raises:
+      ValueError: the line is no JSON.
+    """
+    line = file.readline().rstrip()
+    if not line.startswith(FIRST_LINE_START) or file.readline().rstrip() != ANNOTATIONS_LINE:
+        return None
+    return parse_json(line.decode("utf-8").rstrip(",") + "}")["info"]
+
+
+def _annotations(path: PathLike) -> Iterator[Any]:
+    """The annotations of a file as ``write`` lays it out, one by one.
+
+    Raises:
+      UserError: one is no JSON.
+    """
+    with open(str(path), "rb") as file:
+        for number, line in enumerate(file, start=1):
+            line = line.strip()
+            if line == ANNOTATIONS_END:
+                return
+            if number <= 2:
+                continue
+            try:
+                yield parse_json(line.decode("utf-8").rstrip(","))
+            except (ValueError, RecursionError) as error:
+                raise UserError(
+                    f"{path}: line {number}: is no complete JSON ({error}); expected COCO's JSON. "
+                    "Export it again."
+                ) from error
+
+
 def is_of(content: Any) -> bool:
     """Whether JSON is COCO's: an object with two of the three sections, or a list of results."""
     if isinstance(content, list):
@@ -94,7 +209,8 @@ def is_of(content: Any) -> bool:
 
 def read_info(path: PathLike) -> Dict[str, Any]:
     """The "info" of a file; empty where there is none."""
-    content = read_json(path, "COCO's JSON")
+    lines = _read_lines(path)
+    content = {"info": lines.info} if lines else read_json(path, "COCO's JSON")
     info = content.get("info") if isinstance(content, dict) else None
     return info if isinstance(info, dict) else {}
 
@@ -276,6 +392,8 @@ def _found(value: Any) -> str:
 
 def _id(value: Any) -> Optional[str]:
     """An id as text, since tools write 5, 5.0 or "5" for one id; None where it can be none."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return value.strip() or None
     number = parse_number(value)
@@ -295,8 +413,12 @@ def _read_label(entry: Entry, place: str, problems: Problems) -> Optional[str]:
 
 def _read_annotation(
     entry: Entry, place: str, declared: _Declared, scored: bool, problems: Problems
-) -> None:
-    """Adds the box of one annotation to its image."""
+) -> Optional[str]:
+    """Adds the box of one annotation to its image.
+
+    Returns:
+      the file name of the image; None after noting a problem.
+    """
     references = (
         ("image_id", declared.names, "images"),
         ("category_id", declared.labels, "categories"),
@@ -316,7 +438,7 @@ def _read_annotation(
     score = read_number(entry.get("score"), "score", place, problems) if scored else None
     crowd = read_flag(entry.get("iscrowd"), "iscrowd", place, problems)
     if len(known) < 2 or None in known or None in (bbox_xywh, crowd) or (scored and score is None):
-        return
+        return None
     name, label = known
     x, y, width, height = bbox_xywh
     row = BoxRow(
@@ -329,6 +451,7 @@ def _read_annotation(
         left_out=left_out,
     )
     declared.images[name].rows.append(row)
+    return name
 
 
 def _read_bbox(

@@ -96,6 +96,16 @@ def read_name(written: Any, place: str, problems: Problems) -> Optional[str]:
     return name
 
 
+def joined(parts: Iterable[ImageBoxes]) -> ImagesByName:
+    """The images of a stream, which may give an image in several parts (see ``formats.stream``)."""
+    images: ImagesByName = collections.OrderedDict()
+    for part in parts:
+        image = images.setdefault(part.filename, part)
+        if image is not part:
+            image.rows.extend(part.rows)
+    return images
+
+
 def add_image(
     images: ImagesByName,
     filename: str,
@@ -167,8 +177,10 @@ def read_flag(value: Any, name: str, place: str, problems: Problems) -> Optional
     Returns:
       the mark, or None after noting that it is no known value.
     """
+    if value is None:
+        return False
     number = parse_number(value)
-    text = "" if value is None else str(value).strip().casefold()
+    text = str(value).strip().casefold()
     if number == 1 or text in TRUE_VALUES:
         return True
     if number == 0 or text in FALSE_VALUES:

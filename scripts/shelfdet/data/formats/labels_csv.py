@@ -9,7 +9,7 @@ whose class and box fields are empty. UTF-8, with or without a byte order mark, 
 import collections
 import csv
 import io
-from typing import Dict, Iterable, Optional
+from typing import Dict, Iterable, Iterator, Optional, Set
 
 from shelfdet import UserError
 from shelfdet.core import files
@@ -29,6 +29,7 @@ from shelfdet.data.formats.image_boxes import (
     ImagesByName,
     RowNames,
     ScoresInGroundTruth,
+    joined,
     number_text,
     read_stated_size,
 )
@@ -56,13 +57,24 @@ def read(
     Raises:
       UserError: the file cannot be read, or a column is missing.
     """
+    return joined(stream(path, problems, scored, image_names, needs_sizes))
+
+
+def stream(
+    path: PathLike,
+    problems: Problems,
+    scored: bool = False,
+    image_names: Iterable[str] = (),
+    needs_sizes: bool = False,
+) -> Iterator[ImageBoxes]:
+    """``read`` image by image; see ``formats.stream``."""
     table = tables.open_table(path)
     if not scored and not needs_sizes and is_without_header(table):
         columns = {name: index for index, name in enumerate(COLUMNS_WITHOUT_HEADER)}
-        return read_rows(table, columns, problems)
+        return _stream_rows(table, columns, problems)
     _check_columns(table, scored, needs_sizes)
     columns = {name: table.columns[name] for name in DETECTION_COLUMNS if name in table.columns}
-    return read_rows(table, columns, problems, scored, needs_sizes)
+    return _stream_rows(table, columns, problems, scored, needs_sizes)
 
 
 def is_without_header(table: tables.Table) -> bool:
@@ -88,7 +100,20 @@ def read_rows(
       columns: a name of DETECTION_COLUMNS to its index in a row; those of the sizes may be missing.
       problems, scored, needs_sizes: as in ``read``.
     """
-    images: ImagesByName = collections.OrderedDict()
+    return joined(_stream_rows(table, columns, problems, scored, needs_sizes))
+
+
+def _stream_rows(
+    table: tables.Table,
+    columns: Dict[str, int],
+    problems: Problems,
+    scored: bool = False,
+    needs_sizes: bool = False,
+) -> Iterator[ImageBoxes]:
+    """``read_rows`` image by image: an image is complete where rows of another one follow."""
+    images: ImagesByName = collections.OrderedDict()  # without rows, but that of the last row
+    with_boxes: Set[str] = set()
+    last = None
     empty_rows: Dict[str, str] = {}  # image without boxes -> place of the row that states it
     names = RowNames(problems)
     scores = ScoresInGroundTruth(problems)
@@ -96,10 +121,16 @@ def read_rows(
         if not scored:
             scores.note(row.pop("score", None), place)
         image = _read_image(row, place, images, names, needs_sizes, problems)
-        if image is not None:
-            _read_row(row, place, image, empty_rows, scored, problems)
+        if image is None:
+            continue
+        if last is not None and last is not image:
+            yield last._replace(rows=last.rows[:])
+            last.rows.clear()
+        last = image
+        _read_row(row, place, image, with_boxes, empty_rows, scored, problems)
+    if last is not None:
+        yield last
     scores.finish()
-    return images
 
 
 def write(images: Iterable[ImageBoxes], path: PathLike) -> None:
@@ -179,13 +210,14 @@ def _read_row(
     row: Dict[str, str],
     place: str,
     image: ImageBoxes,
+    with_boxes: Set[str],
     empty_rows: Dict[str, str],
     scored: bool,
     problems: Problems,
 ) -> None:
     """Adds the box of one row to its image, or notes that the image has none."""
     is_empty = not any(row[column].strip() for column in row if column not in IMAGE_COLUMNS)
-    _check_empty_rows(image, is_empty, place, empty_rows, problems)
+    _check_empty_rows(image, is_empty, place, with_boxes, empty_rows, problems)
     if is_empty:
         empty_rows.setdefault(image.filename, place)
         return
@@ -202,14 +234,20 @@ def _read_row(
     if label and None not in values:
         score = values[4] if scored else None
         image.rows.append(BoxRow(place, label, tuple(values[:4]), score))
+        with_boxes.add(image.filename)
 
 
 def _check_empty_rows(
-    image: ImageBoxes, is_empty: bool, place: str, empty_rows: Dict[str, str], problems: Problems
+    image: ImageBoxes,
+    is_empty: bool,
+    place: str,
+    with_boxes: Set[str],
+    empty_rows: Dict[str, str],
+    problems: Problems,
 ) -> None:
     """Notes a row that states that an image has no boxes, beside rows with boxes."""
     first_place = empty_rows.get(image.filename)
-    if (is_empty and image.rows) or (not is_empty and first_place is not None):
+    if (is_empty and image.filename in with_boxes) or (not is_empty and first_place is not None):
         problems.add(
             place,
             f"{shown(image.filename)} has rows with boxes and one without "

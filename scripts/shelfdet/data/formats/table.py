@@ -5,7 +5,6 @@ tab or "|". Columns that nothing asks for, as the index of pandas, are ignored.
 """
 
 import csv
-import io
 import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -36,6 +35,7 @@ TEXT_COLUMNS = ("filename", "class", "brand", "shape", "attributes")
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n")  # Excel's own, before the header
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*$", re.ASCII)
 _THREE_DECIMALS = re.compile(r"\s*[+-]?\d{1,3},\d{3}\s*$", re.ASCII)
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 
 
 class Table(NamedTuple):
@@ -194,9 +194,8 @@ def _fields(path: PathLike, content: str, separator: str) -> Iterator[Tuple[int,
         content = content[named.end() :]
         line = 2
     first_line = line
-    # newline="" keeps line ends inside quotes. strict makes an open quote an error, not a field
-    # that extends to the end of the file.
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    # strict makes an open quote an error, not a field that extends to the end of the file.
+    reader = csv.reader(_lines(content), delimiter=separator, strict=True)
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
@@ -207,3 +206,11 @@ def _fields(path: PathLike, content: str, separator: str) -> Iterator[Tuple[int,
             f"{path}: line {line}: not a valid CSV row ({error}); expected separated values and a "
             "closing quote for every opening quote. Correct the row."
         ) from error
+
+
+def _lines(content: str) -> Iterator[str]:
+    """The lines with their ends, which a field in quotes may contain.
+
+    io.StringIO would copy the whole text first, as four bytes a character.
+    """
+    return (found.group() for found in _LINE.finditer(content) if found.group())

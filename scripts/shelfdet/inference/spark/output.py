@@ -18,14 +18,11 @@ from pyspark.sql import functions
 from shelfdet import UserError
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import listed
+from shelfdet.data.formats.spark_tables import BATCHES, DETECTIONS, IMAGES, RUN
 from shelfdet.inference.spark import tables
 from shelfdet.inference.spark.storage import Storage
 
-RUN = "_run.json"
-BATCHES = "_batches"
 RESULTS = "_results"
-DETECTIONS = "detections"
-IMAGES = "images"
 NOT_READ = "cannot be read: deleted since it was listed, no permission, or a file of more than 2 GB"
 
 

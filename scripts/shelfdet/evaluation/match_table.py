@@ -1,0 +1,167 @@
+"""The matched boxes of many images in little memory.
+
+A million images may be scored, and the arrays of one image take kilobytes beside their content. The
+table holds the boxes of IMAGES_OF_A_CHUNK images in one array each, 59 bytes a detection, and makes
+the Matches of an image when it is asked for.
+"""
+
+import collections.abc
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+IMAGES_OF_A_CHUNK = 1000
+
+
+class Matches(NamedTuple):
+    """The N detections of one image, by falling score, matched to its M ground-truth boxes."""
+
+    filename: str
+    size_wh: Optional[Tuple[int, int]]  # raw pixels; None where the format does not hold it
+    truth_xyxy: np.ndarray  # float64 (M, 4)
+    truth_classes: np.ndarray  # str (M,)
+    boxes_xyxy: np.ndarray  # float64 (N, 4)
+    scores: np.ndarray  # float64 (N,)
+    classes: np.ndarray  # str (N,)
+    # By the pascal rule.
+    kinds: np.ndarray  # int8 (N,), index into KINDS
+    # int (N,), the ground-truth box that the kind is of (for CLASSIFICATION of another class); -1
+    # for BACKGROUND and CLASS_AND_LOCALIZATION
+    truth_index: np.ndarray
+    # float64 (N,), with the ground-truth box that it overlaps most: for CLASSIFICATION and
+    # CLASS_AND_LOCALIZATION of those of another class, otherwise of its own
+    iou: np.ndarray
+    # By the coco rule.
+    coco_true_positives: np.ndarray  # bool (10, N), at each of COCO_IOUS
+
+
+class MatchTable(collections.abc.Sequence):
+    """A sequence of Matches, whose arrays cannot be changed."""
+
+    def __init__(self, images: Iterable[Matches] = ()) -> None:
+        self.filenames: List[str] = []
+        self._sizes_wh: List[Optional[Tuple[int, int]]] = []
+        self._chunks: List[_Chunk] = []
+        names = _Names()
+        sizes: Dict[Optional[Tuple[int, int]], Optional[Tuple[int, int]]] = {}
+        pending: List[Matches] = []
+        for image in images:
+            self.filenames.append(image.filename)
+            # Most images share their size, and one tuple for it.
+            self._sizes_wh.append(sizes.setdefault(image.size_wh, image.size_wh))
+            pending.append(image)
+            if len(pending) == IMAGES_OF_A_CHUNK:
+                self._chunks.append(_chunk(pending, names))
+                pending = []
+        if pending:
+            self._chunks.append(_chunk(pending, names))
+        self._names = names.array()
+
+    def __len__(self) -> int:
+        return len(self.filenames)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self._image(place) for place in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        return self._image(place)
+
+    def __iter__(self) -> Iterator[Matches]:
+        return map(self._image, range(len(self)))
+
+    def _image(self, place: int) -> Matches:
+        chunk = self._chunks[place // IMAGES_OF_A_CHUNK]
+        row = place % IMAGES_OF_A_CHUNK
+        truth = slice(chunk.truth_ends[row], chunk.truth_ends[row + 1])
+        found = slice(chunk.found_ends[row], chunk.found_ends[row + 1])
+        return Matches(
+            filename=self.filenames[place],
+            size_wh=self._sizes_wh[place],
+            truth_xyxy=chunk.truth_xyxy[truth],
+            truth_classes=self._names[chunk.truth_classes[truth]],
+            boxes_xyxy=chunk.boxes_xyxy[found],
+            scores=chunk.scores[found],
+            classes=self._names[chunk.classes[found]],
+            kinds=chunk.kinds[found],
+            truth_index=chunk.truth_index[found],
+            iou=chunk.iou[found],
+            coco_true_positives=_unpacked(chunk.coco_bits[found]),
+        )
+
+
+class _Chunk(NamedTuple):
+    """The arrays of Matches of some images, one after another.
+
+    truth_ends, found_ends: int (P + 1,), where the boxes of each of P images begin and end.
+    truth_classes, classes: int32, places among the names. coco_bits: uint16 (N,), bit i is row i of
+    coco_true_positives. The others are as in Matches.
+    """
+
+    truth_ends: np.ndarray
+    found_ends: np.ndarray
+    truth_xyxy: np.ndarray
+    truth_classes: np.ndarray
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    kinds: np.ndarray
+    truth_index: np.ndarray
+    iou: np.ndarray
+    coco_bits: np.ndarray
+
+
+class _Names:
+    """Numbers the names of classes."""
+
+    def __init__(self) -> None:
+        self._places: Dict[str, int] = {}
+
+    def places(self, names: Sequence[str]) -> List[int]:
+        return [self._places.setdefault(name, len(self._places)) for name in names]
+
+    def array(self) -> np.ndarray:
+        return np.array(list(self._places), dtype=object)
+
+
+def _chunk(images: Sequence[Matches], names: _Names) -> _Chunk:
+    truth_classes = [names.places(image.truth_classes) for image in images]
+    classes = [names.places(image.classes) for image in images]
+    columns = {
+        field: np.concatenate([getattr(image, field) for image in images])
+        for field in ("truth_xyxy", "boxes_xyxy", "scores", "kinds", "truth_index", "iou")
+    }
+    columns["truth_index"] = columns["truth_index"].astype(np.int32)
+    coco = np.concatenate([image.coco_true_positives for image in images], axis=1)
+    chunk = _Chunk(
+        truth_ends=_ends(truth_classes),
+        found_ends=_ends(classes),
+        truth_classes=np.concatenate(truth_classes).astype(np.int32),
+        classes=np.concatenate(classes).astype(np.int32),
+        coco_bits=_packed(coco),
+        **columns,
+    )
+    for column in chunk:
+        column.flags.writeable = False
+    return chunk
+
+
+def _ends(parts: Sequence[Sequence[int]]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+
+
+def _packed(rows: np.ndarray) -> np.ndarray:
+    """bool (R, N), R at most 16, as the bits of uint16 (N,)."""
+    bits = np.zeros(rows.shape[1], np.uint16)
+    for number, row in enumerate(rows):
+        bits |= row.astype(np.uint16) << np.uint16(number)
+    return bits
+
+
+def _unpacked(bits: np.ndarray) -> np.ndarray:
+    """bool (10, N) of uint16 (N,)."""
+    return (bits & _COCO_BITS[:, None]) != 0
+
+
+_COCO_BITS = np.uint16(1) << np.arange(10, dtype=np.uint16)  # one of each of COCO_IOUS
