@@ -56,7 +56,13 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument(
         "--product-scale",
         metavar="SCALE",
-        help="as --product-scale of step 04, for records and, as --tiles auto, for detection",
+        help="as --product-scale of step 04, for records",
+    )
+    parser.add_argument(
+        "--tiles",
+        metavar="N|auto",
+        help="as --tiles of step 08; a weak detector is slow with auto (default: auto with "
+        "--product-scale, else 1)",
     )
     command_line.add_seed(parser, "of the choice of images and of the trainings")
     parser.add_argument(
@@ -76,7 +82,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         learning_curve_runs.train_all(
             folder,
             learning_curve_runs.Setting(
-                args.dataset, args.config, args.start, args.product_scale, args.seed
+                args.dataset,
+                args.config,
+                args.start,
+                args.product_scale,
+                args.tiles or ("auto" if args.product_scale else "1"),
+                args.seed,
             ),
             args.images,
         )

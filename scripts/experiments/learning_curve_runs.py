@@ -30,6 +30,7 @@ class Setting(NamedTuple):
     config: of all trainings; its number of steps is theirs.
     start: a graph's folder.
     product_scale: as an option of step 04; None for whole images.
+    tiles: as an option of step 08.
     seed: of the choice of images and of the trainings.
     """
 
@@ -37,6 +38,7 @@ class Setting(NamedTuple):
     config: pathlib.Path
     start: pathlib.Path
     product_scale: Optional[str]
+    tiles: str
     seed: int
 
 
@@ -109,6 +111,7 @@ def _check_setting(folder: pathlib.Path, setting: Setting) -> None:
         "config_sha256": files.sha256(setting.config),
         "start": setting.start.name,
         "product_scale": setting.product_scale,
+        "tiles": setting.tiles,
         "seed": setting.seed,
         "labels_sha256": {
             split: files.sha256(paths.labels(split, setting.dataset)) for split in paths.SPLITS
@@ -157,7 +160,7 @@ def _train(
     found = {split: folder / f"{split}_detections.json" for split in ("val", "test")}
     for split, path in found.items():
         detect = ["--graph", graph, "--labels", label_files[split], "--output", path]
-        steps.run("detect", detect + of_dataset + (["--tiles", "auto"] if tiles else []))
+        steps.run("detect", detect + of_dataset + ["--tiles", setting.tiles])
     metrics = folder / paths.METRICS.name
     score = ["--graph-dir", graph, "--detections", found["test"], "--val-detections", found["val"]]
     score += reproduction.ground_truth_options(reproduction.Data(label_files, config))
