@@ -66,7 +66,11 @@ splits_logdir = $(findstring :,$(1))$(findstring $(COMMA),$(1))
 # What `make data` writes and `make clean` removes, also of datasets with a name; those have no spaces in it
 LABEL_FOLDERS := $(LABELS) $(filter $(LABELS)/%,$(patsubst %/.,%,$(wildcard $(LABELS)/*/.)))
 LABEL_FILES := $(foreach folder,$(LABEL_FOLDERS),$(folder)/classes.pbtxt \
-    $(foreach split,train val test,$(folder)/$(split)_labels.csv $(folder)/$(split).record))
+    $(foreach split,train val test,$(folder)/$(split)_labels.csv $(folder)/$(split).record \
+    $(wildcard $(folder)/$(split).record-?????-of-?????)))
+# Shards that a run of step 04 had completed when it was killed
+WAITING_SHARDS := $(foreach folder,$(LABEL_FOLDERS),$(foreach split,train val test,\
+    $(wildcard $(folder)/.$(split).record.shards)))
 # NAME=name: the dataset; several, with a comma between them, for make eval
 DATASET := $(call option,--dataset,$(NAME))
 # How step 04 divides images
@@ -183,6 +187,6 @@ bench: setup  ## images/s and memory of steps 04, 08, 09 (SHELF_DATA=folder SHEL
 	$(call environment,SHELF_DATA) $(call environment,SHELF_DATA_ORIGINAL) $(EXPERIMENTS)/benchmarks.py
 
 clean:  ## remove what is made again in minutes: labels, records, results, the demo; never images, runs or graphs
-	rm -rf $(WORKSPACE)/demo $(RESULTS) .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(WORKSPACE)/demo $(RESULTS) $(WAITING_SHARDS) .pytest_cache .hypothesis .ruff_cache
 	rm -f $(LABEL_FILES)
 	find scripts tests workspace -name __pycache__ -type d -prune -exec rm -rf {} +

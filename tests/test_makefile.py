@@ -248,6 +248,21 @@ def test_clean_removes_only_what_the_steps_make():
     assert "*" not in make("--dry-run", "clean")
 
 
+def test_clean_removes_shards_and_no_other_file_of_a_record_s_name(copy):
+    labels = copy.root / TRAINING_DEMO / "annotations"
+    waiting = labels / "mine" / ".val.record.shards"
+    waiting.mkdir(parents=True)
+    (waiting / "val.record-00000-of-00002.0123456789abcdef").touch()
+    for name in ("train.record-00000-of-00001", "train.record-notes", "mine.record"):
+        (labels / name).touch()
+    (copy.root / "tests").mkdir(exist_ok=True)
+    done = run_make("clean", folder=copy.root)
+    assert done.returncode == 0, done.stderr
+    left = {path.name for path in labels.iterdir()}
+    assert left == {"train.record-notes", "mine.record", "mine"}
+    assert not list((labels / "mine").iterdir())
+
+
 def test_every_target_sets_up_first():
     for target in set(targets()) - {"help", "clean"}:
         assert "scripts/setup.sh" in make("--dry-run", target, IMAGES="x")

@@ -6,7 +6,8 @@ Reads   workspace/training_demo/annotations/{train,val,test}_labels.csv (of step
         workspace/training_demo/annotations/label_map.pbtxt, which has one
         workspace/training_demo/images: the images in train/, val/ and test/, in it or in its
         ShelfImages/
-Writes  workspace/training_demo/annotations/{train,val,test}.record, which training/*.config name
+Writes  workspace/training_demo/annotations/{train,val,test}.record, which training/*.config name,
+        each one file or, of more than 10,000 examples, shards: train.record-00000-of-00010
 
 Images whose longer side is over --max-side are shrunk with a good filter: the network's input is
 smaller still, and large ones cost time and memory at every training step. Each record is read back
@@ -20,10 +21,15 @@ border cuts is labelled with its part in the tile if that is at least half of it
 is written with weight 0, so that training takes it neither for a product nor for background. Test
 images stay whole.
 
+A large record is divided into shards, each with a random part of the images and written by a
+process of its own. A run that was killed does not write again what it had completed. Training reads
+shards as one record, by the input_path that this step prints.
+
     python scripts/preprocessing/04_generate_tfrecords.py
     python scripts/preprocessing/04_generate_tfrecords.py --max-side 0        # keep every pixel
     python scripts/preprocessing/04_generate_tfrecords.py --tiles 1,2         # whole, and 2 x 2
     python scripts/preprocessing/04_generate_tfrecords.py --product-scale 0.1
+    python scripts/preprocessing/04_generate_tfrecords.py --shards 10         # of each record
 """
 
 import argparse
@@ -37,7 +43,7 @@ from shelfdet.core.text import counted
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
-    from shelfdet.data import records
+    from shelfdet.data import record_writing
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -66,6 +72,14 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     )
     options.add_max_side(parser)
     add_tile_options(parser)
+    parser.add_argument(
+        "--shards",
+        type=command_line.positive,
+        default=0,
+        metavar="N",
+        help="divide each record into N files; 1 is a single file (default: by the number of "
+        "examples)",
+    )
     options.add_exif(
         parser,
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
@@ -115,9 +129,9 @@ def tile_counts(text: str) -> Tuple[int, ...]:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.data import examples, records
+    from shelfdet.data import examples, record_writing
 
-    written = records.write_records(
+    written = record_writing.write_records(
         args.annotations,
         args.images,
         args.splits,
@@ -126,9 +140,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.exif,
         examples.Tiling(args.tiles, args.product_scale, args.empty_images == "keep"),
         "" if args.dataset == paths.DEFAULT_DATASET else args.dataset,
+        args.shards,
     )
     for record in written:
         print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")
+    for record in written:
+        if record.shards > 1 and record.path.name.startswith(("train", "val")):
+            print(f'for the config: input_path: "{paths.shown(record.path)}"')
     dropped = ["EMPTY_IMAGES", "PRODUCT_SCALE"]
     if next_step.lacks_config(args.dataset):
         next_step.show(next_step.after(argv, "config", dropped + ["EXIF", "TILES"]))
@@ -138,27 +156,35 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     next_step.show(next_step.after(argv, "anchors", dropped))
 
 
-def description(record: "records.Written", max_side: int) -> str:
+def description(record: "record_writing.Written", max_side: int) -> str:
     """What a record holds, in a line."""
-    shrunk = f" ({record.shrunk} shrunk to {max_side} px)" if record.shrunk else ""
+    stored = record.stored
+    shrunk = f" ({stored.shrunk} shrunk to {max_side} px)" if stored.shrunk else ""
     images = counted(record.images, "image")
-    boxes = counted(record.boxes, "box")
-    if not record.is_divided:
-        return (
-            f"{images}{shrunk}, {boxes}, at most {record.most_boxes} an image; read back and equal"
-        )
+    boxes = counted(stored.boxes, "box")
+    end = f"read back and equal{sharding(record)}"
+    if not stored.tiles:
+        return f"{images}{shrunk}, {boxes}, at most {stored.most_boxes} an image; {end}"
     tiles = ", ".join(
         f"{count} x {count} of {images_of_count}"
         for count, images_of_count in sorted(record.tile_counts.items())
     )
-    ignored = f"{counted(record.ignored, 'box')} cut by more than half and ignored"
+    ignored = f"{counted(stored.ignored, 'box')} cut by more than half and ignored"
     lost = ""
-    if record.lost:
-        lost = f"; {counted(record.lost, 'product')} in no tile: larger than what tiles share"
+    if stored.lost:
+        lost = f"; {counted(stored.lost, 'product')} in no tile: larger than what tiles share"
     return (
-        f"{counted(record.examples, 'example')} of {images} ({tiles}){shrunk}, {boxes}, {ignored}, "
-        f"at most {record.most_boxes} an example{lost}; read back and equal"
+        f"{counted(stored.examples, 'example')} of {images} ({tiles}){shrunk}, {boxes}, {ignored}, "
+        f"at most {stored.most_boxes} an example{lost}; {end}"
     )
+
+
+def sharding(record: "record_writing.Written") -> str:
+    """In how many shards a record is, after a semicolon; empty for a single file."""
+    if record.shards == 1:
+        return ""
+    kept = f", {record.kept_shards} of an earlier run" if record.kept_shards else ""
+    return f"; {record.shards} shards{kept}"
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def check(folder):
     readers = {TRAIN_READER: "train", EVAL_READER: "val"}
     content_checks.check(
         {
-            key: [record_checks.read_record(str(folder / f"{split}.record"), key, found)]
+            key: [record_checks.read_record([str(folder / f"{split}.record")], key, found)]
             for key, split in readers.items()
         },
         label_files,
@@ -137,7 +137,7 @@ def test_images_that_are_in_one_of_the_two_are_named(folder):
 def test_the_label_file_of_another_dataset_is_a_warning(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     found = findings.Findings("a.config", "")
-    record = record_checks.read_record(str(folder / "train.record"), TRAIN_READER, found)
+    record = record_checks.read_record([str(folder / "train.record")], TRAIN_READER, found)
     labels.write_labels([image("another.jpg")], other / "train_labels.csv")
     label_file, _ = record_checks.read_label_file(other / "train_labels.csv", LABEL_MAP, found)
     content_checks.check({TRAIN_READER: [record]}, {"train": [label_file]}, found)

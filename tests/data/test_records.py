@@ -12,7 +12,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
-from shelfdet.data import examples, images, labels, records
+from shelfdet.data import examples, images, labels, record_writing, records
 
 LABEL_MAP = {"product": 1}
 
@@ -99,7 +99,7 @@ def annotated(tmp_path):
 
 
 def write_train_record(folder):
-    return records.write_records(folder, folder, ["train"], folder / "label_map.pbtxt")
+    return record_writing.write_records(folder, folder, ["train"], folder / "label_map.pbtxt")
 
 
 def arguments(folder, *more):
@@ -241,8 +241,10 @@ def test_all_real_test_images_can_be_written(shelf_data, tmp_path):
         for path in images.list_images(folder)
     ]
     labels.write_labels(found, tmp_path / "test_labels.csv")
-    (written,) = records.write_records(tmp_path, folder, ["test"], tmp_path / "label_map.pbtxt")
-    assert (written.images, written.boxes) == (71, 71)
+    (written,) = record_writing.write_records(
+        tmp_path, folder, ["test"], tmp_path / "label_map.pbtxt"
+    )
+    assert (written.images, written.stored.boxes) == (71, 71)
 
 
 @pytest.fixture
@@ -306,19 +308,24 @@ def test_tiles_are_parts_of_the_image_with_their_boxes(tiled, script, capsys):
 
 
 def test_whole_images_and_their_tiles_in_one_record(tiled):
-    (written,) = records.write_records(
+    (written,) = record_writing.write_records(
         tiled, tiled, ["train"], tiled / "label_map.pbtxt", tiling=examples.Tiling((1, 2))
     )
-    assert (written.images, written.examples, written.boxes, written.lost) == (1, 5, 9, 0)
+    assert (written.images, written.stored.examples, written.stored.boxes, written.stored.lost) == (
+        1,
+        5,
+        9,
+        0,
+    )
     whole = decoded_examples(tiled / "train.record")[0]
     assert whole["source_id"] == b"train.JPG" and whole["image"].shape == (300, 400, 3)
 
 
 def test_large_tiles_are_shrunk_and_their_boxes_stay(tiled):
-    (written,) = records.write_records(
+    (written,) = record_writing.write_records(
         tiled, tiled, ["train"], tiled / "label_map.pbtxt", 100, tiling=examples.Tiling((2,))
     )
-    assert written.shrunk == 4
+    assert written.stored.shrunk == 4
     decoded = decoded_examples(tiled / "train.record")[0]
     assert decoded["image"].shape == (75, 100, 3)
     assert decoded["groundtruth_boxes"][0] == pytest.approx([5 / 167, 5 / 223, 45 / 167, 35 / 223])

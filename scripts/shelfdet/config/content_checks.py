@@ -11,15 +11,16 @@ from shelfdet.config.findings import Findings
 from shelfdet.config.record_checks import (
     RECORD_LINES,
     SplitSummary,
+    find_written,
     joined,
     labelled_images,
     read_record,
     record_of,
     remake,
 )
-from shelfdet.core import boxes, paths, text
+from shelfdet.core import boxes, paths, shards, text
 from shelfdet.core.make_variables import both
-from shelfdet.data import examples
+from shelfdet.data import examples, sharding
 from shelfdet.data.records import COORDINATE_TOLERANCE
 
 SHOWN_NAMES = 3  # images that a finding names
@@ -164,6 +165,8 @@ def _check_same_contents(
                 expected=f"the images and boxes of {paths.shown(beside.path)}",
                 write=_remake(part),
             )
+        else:
+            _check_places(key, part, findings)
     if not others or not by_path:
         return
     named = joined(list(by_path.values()))
@@ -177,6 +180,28 @@ def _check_same_contents(
         )
 
 
+def _check_places(key: str, record: SplitSummary, findings: Findings) -> None:
+    """Reports images that are in another shard than step 04 puts them into: files were renamed."""
+    shard_of = {file: shards.parse(file) for file in dict.fromkeys(record.files)}
+    if None in shard_of.values():
+        return
+    count = next(iter(shard_of.values())).count
+    dealt = sharding.dealt(set(record.filenames), count)
+    number_of = {name: number for number, names in enumerate(dealt) for name in names}
+    for name, file in zip(record.filenames, record.files):
+        if shard_of[file].number != number_of[name]:
+            expected = shards.path(shard_of[file].record, number_of[name], count)
+            findings.error(
+                key,
+                found=f"{paths.shown(file)}: holds {name}, which step 04 puts into {expected.name}",
+                expected="each shard under the name that step 04 gave it: files of two runs were "
+                "mixed, or renamed",
+                write=_remake(record),
+                path=file,
+            )
+            return
+
+
 def _remake(record: SplitSummary) -> str:
     if record.is_divided:
         return f"{remake(record.path)}, with its {both('--tiles')} or {both('--product-scale')}"
@@ -186,10 +211,13 @@ def _remake(record: SplitSummary) -> str:
 def _check_test_record(test: SplitSummary, findings: Findings) -> None:
     """Training does not read the record of the test images, so that this is a warning."""
     path = record_of(test.path)
-    if path == pathlib.Path(test.path) or not path.is_file():
+    if path == pathlib.Path(test.path):
         return
     key = "test record"
-    record = read_record(str(path), key, findings)
+    files = find_written(path, key, findings)
+    if not files:
+        return
+    record = read_record(files, key, findings)
     difference = "" if record is None else _difference(record, test)
     if difference:
         findings.warning(
@@ -224,6 +252,8 @@ def _difference(record: SplitSummary, label_file: SplitSummary) -> str:
             example = example or f"{name} has {differs}"
     if not changed:
         return ""
+    files = record.files_of(changed[0])
+    where = paths.shown(files[0]) if files else where
     return f"{where}: {_images(changed)} with other boxes or classes; {example}"
 
 

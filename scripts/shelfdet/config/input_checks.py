@@ -227,7 +227,7 @@ def check_mixing(config: pipeline.Config, parts: List[SplitSummary], findings: F
 
     Args:
       config: as ``pipeline.read`` returns it.
-      parts: the training records; those of one dataset are in one folder.
+      parts: the training records, each one file or shards; those of one dataset are in one folder.
       findings: for the warning.
     """
     reader = config.train_input_reader
@@ -236,10 +236,11 @@ def check_mixing(config: pipeline.Config, parts: List[SplitSummary], findings: F
     images = sum(len(part.names) for part in parts)
     fitting = min(images, LARGE_BUFFER * images // sum(part.record_bytes for part in parts))
     lines = []
+    files = sum(len(set(part.files)) for part in parts)
     if reader.shuffle_buffer_size < fitting:
         lines.append(f"shuffle_buffer_size: {fitting}")
-    if fitting < images and reader.num_readers < len(parts):
-        lines.append(f"num_readers: {len(parts)}")
+    if fitting < images and reader.num_readers < files:
+        lines.append(f"num_readers: {files}")
     if lines:
         findings.warning(
             TRAIN_READER + ".shuffle_buffer_size",

@@ -13,7 +13,7 @@ from typing import Any, Iterable, List, NamedTuple, Set, Tuple, Union
 from shelfdet import UserError
 from shelfdet.anchors import coverage
 from shelfdet.config import checkpoint_files
-from shelfdet.core import paths, tensorflow1, text, workspace_names
+from shelfdet.core import paths, shards, tensorflow1, text, workspace_names
 
 PathLike = Union[str, pathlib.Path]
 # A TrainEvalPipelineConfig. The class comes from object_detection, which is imported only when a
@@ -169,7 +169,7 @@ def record_changes(folder: PathLike) -> List[Change]:
     readers = (("train_input_reader", "train"), ("eval_input_reader[0]", "val"))
     changes = []
     for reader, split in readers:
-        record = _quoted(paths.record_in(pathlib.Path(folder).resolve(), split))
+        record = _quoted(shards.input_path(paths.record_in(pathlib.Path(folder).resolve(), split)))
         changes.append((reader, f"tf_record_input_reader {{ input_path: {record} }}"))
     return changes
 

@@ -5,14 +5,14 @@ import glob
 import os
 import pathlib
 import shlex
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from shelfdet.config import file_checks, pipeline
 from shelfdet.config.file_checks import PLACEHOLDER, LabelMap, Reader, readers, why_missing
 from shelfdet.config.findings import Findings
-from shelfdet.core import boxes, paths, tensorflow1, text
+from shelfdet.core import boxes, paths, shards, tensorflow1, text
 from shelfdet.core.files import PathLike
 from shelfdet.data import examples, labels
 
@@ -26,16 +26,17 @@ SHOWN_CLASSES = 5  # unknown classes that a finding names
 
 
 class SplitSummary(NamedTuple):
-    """What a label file, a record or the records of a reader hold.
+    """What a label file, a record (one file or shards) or the records of a reader hold.
 
     An image is one example of a record, which may be a tile of an image (see ``data.examples``).
 
-    path: the file, of several records the first. names: the source_id of each image, in a label
-    file its file name. boxes_yxyx: boxes of each image, (N, 4), normalised, as object_detection has
-    them. ignored_yxyx: the same of its ignored boxes. classes_by_image: names of the classes of the
-    boxes, without ignored ones. class_ids: empty for a label file. sizes_wh: of the images as
-    stored. record_bytes: size of the records, 0 for a label file. filenames: file name of each
-    image.
+    path: the file, of shards the pattern for them, of several records the first. names: the
+    source_id of each image, in a label file its file name. boxes_yxyx: boxes of each image, (N, 4),
+    normalised, as object_detection has them. ignored_yxyx: the same of its ignored boxes.
+    classes_by_image: names of the classes of the boxes, without ignored ones. class_ids: empty for
+    a label file. sizes_wh: of the images as stored. record_bytes: size of the records, 0 for a
+    label file. filenames: file name of each image. files: the file that each image is in, by which
+    shards are told apart; empty for a label file.
     """
 
     path: PathLike
@@ -47,6 +48,7 @@ class SplitSummary(NamedTuple):
     record_bytes: int
     ignored_yxyx: List[np.ndarray]
     filenames: List[str]
+    files: List[PathLike]
 
     @property
     def product_counts(self) -> List[int]:
@@ -70,6 +72,11 @@ class SplitSummary(NamedTuple):
     def classes(self) -> Set[str]:
         """Names of all classes that occur."""
         return {name for names in self.classes_by_image for name in names}
+
+    def files_of(self, name: str) -> List[PathLike]:
+        """The files that hold an image, by its source_id."""
+        places = [place for other, place in zip(self.names, self.files) if other == name]
+        return list(dict.fromkeys(places))
 
 
 def remake(record: PathLike) -> str:
@@ -112,6 +119,7 @@ def read_label_file(
         record_bytes=0,
         ignored_yxyx=[np.zeros((0, 4))] * len(images),
         filenames=[image.filename for image in images],
+        files=[],
     )
     _check_classes(summary, label_map, findings)
     return summary, images
@@ -138,8 +146,8 @@ def _read_reader(
     reader: Reader, root: PathLike, label_map: LabelMap, findings: Findings
 ) -> List[SplitSummary]:
     parts = []
-    for path in record_files(reader, root, findings):
-        part = read_record(path, reader.path_key, findings)
+    for record_files in find_records(reader, root, findings):
+        part = read_record(record_files, reader.path_key, findings)
         if part is not None:
             parts.append(part)
     for part in parts:
@@ -155,9 +163,9 @@ def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) 
     repeated = [name for name, count in counts.items() if count > 1]
     if not repeated:
         return
-    places = [part.path for part in parts if repeated[0] in part.names]
+    places = [place for part in parts for place in part.files_of(repeated[0])]
     write = remake(places[0])
-    if len(places) > 1:
+    if sum(repeated[0] in part.names for part in parts) > 1:
         write = (
             "one of the records, if it is there twice; if they are of two datasets, the records of "
             "one again with a name of its own: make data FROM=folder NAME=name"
@@ -183,6 +191,7 @@ def joined(parts: List[SplitSummary]) -> SplitSummary:
         record_bytes=sum(part.record_bytes for part in parts),
         ignored_yxyx=[ignored for part in parts for ignored in part.ignored_yxyx],
         filenames=[name for part in parts for name in part.filenames],
+        files=[place for part in parts for place in part.files],
     )
 
 
@@ -198,8 +207,12 @@ def labelled_images(summary: SplitSummary) -> List[labels.LabelledImage]:
     ]
 
 
-def record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str]:
-    """The files that the input_path lines of a reader name, with * and ? as TensorFlow has them."""
+def find_records(reader: Reader, root: PathLike, findings: Findings) -> List[List[str]]:
+    """The files of each record that the input_path lines of a reader name; several are shards.
+
+    * and ? in the lines are as TensorFlow has them. Shards that are not all of one record are
+    reported and left out: training would read them without a message.
+    """
     patterns = reader.fields.tf_record_input_reader.input_path
     line = RECORD_LINES[reader.split]
     if not patterns:
@@ -219,26 +232,84 @@ def record_files(reader: Reader, root: PathLike, findings: Findings) -> List[str
             in_root = os.path.join(glob.escape(str(root)), pattern)
             matching = sorted(filter(os.path.isfile, glob.glob(in_root)))
         if not matching and PLACEHOLDER not in pattern:
-            other = "" if f'"{pattern}"' in line else f"{line}\nor "
             findings.error(
                 reader.path_key,
                 found=f"{pattern}: {why_missing(path)}",
                 expected=f"a record; paths are relative to {root}",
-                write=f"{other}{remake(path)}, which writes it",
+                write=_present_line(path, root) or _missing_advice(path, pattern, line),
             )
         found += matching
-    return found
+    return [
+        list(map(str, files))
+        for files in shards.by_record(found).values()
+        if _is_complete(files, reader.path_key, findings)
+    ]
 
 
-def read_record(path: str, key: str, findings: Findings) -> Optional[SplitSummary]:
-    """Reads one record file; None after adding a finding if it cannot be read or is empty."""
+def _present_line(path: str, root: PathLike) -> str:
+    """The line for the record at ``path`` as it is: one file or shards; empty if it is neither."""
+    there = shards.input_path(shards.record_of(path))
+    if not there.is_file() and not shards.present(shards.record_of(path)):
+        return ""
+    return f'input_path: "{os.path.relpath(str(there), str(root))}"'
+
+
+def _missing_advice(path: str, pattern: str, line: str) -> str:
+    other = "" if f'"{pattern}"' in line else f"{line}\nor "
+    return f"{other}{remake(path)}, which writes it"
+
+
+def _is_complete(files: List[pathlib.Path], key: str, findings: Findings) -> bool:
+    """Whether files of a record are it or all of its shards; reports others."""
+    problem = shards.problem(files)
+    if problem:
+        findings.error(
+            key,
+            found=f"{paths.shown(files[0].parent)}: {problem}",
+            expected="all shards of one record, and no other file of it: an interrupted run of "
+            "step 04 or a copy by hand leaves others",
+            write=remake(files[0]),
+            path=files[0],
+        )
+    return not problem
+
+
+def find_written(record: pathlib.Path, key: str, findings: Findings) -> List[str]:
+    """The files of a record that step 04 wrote: itself, or its shards.
+
+    Returns:
+      nothing where it is not there or, after adding a finding, where shards are missing.
+    """
+    files = shards.present(record)
+    if record.is_file():
+        files.insert(0, record)
+    return list(map(str, files)) if files and _is_complete(files, key, findings) else []
+
+
+def read_record(files: Sequence[str], key: str, findings: Findings) -> Optional[SplitSummary]:
+    """Reads a record, one file or its shards.
+
+    Returns:
+      what it holds; None after adding a finding for each file that cannot be read or is empty.
+    """
+    parts = [_read_file(path, key, findings) for path in files]
+    if None in parts:
+        return None
+    summary = joined(parts)
+    shard = shards.parse(files[0])
+    return summary if shard is None else summary._replace(path=shards.pattern_of(shard.record))
+
+
+def _read_file(path: str, key: str, findings: Findings) -> Optional[SplitSummary]:
+    """Reads one file; None after adding a finding if it cannot be read or is empty."""
     tf = tensorflow1.load()
     from google.protobuf import message
 
-    summary = SplitSummary(path, [], [], [], set(), [], os.path.getsize(path), [], [])
+    summary = SplitSummary(path, [], [], [], set(), [], os.path.getsize(path), [], [], [])
     try:
         for data in tf.compat.v1.io.tf_record_iterator(path):
             _add_example(tf.train.Example.FromString(data), summary)
+            summary.files.append(path)
     except (tf.errors.OpError, message.DecodeError, IndexError, ValueError) as error:
         reason = str(getattr(error, "message", error)).splitlines()
         findings.error(

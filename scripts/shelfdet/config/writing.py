@@ -12,8 +12,8 @@ from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import coverage_advice, pipeline, record_checks, search_sizes
 from shelfdet.config import network as networks
-from shelfdet.config.findings import Findings
-from shelfdet.core import paths
+from shelfdet.config.findings import ERROR, Findings
+from shelfdet.core import paths, shards
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
@@ -78,19 +78,18 @@ def read_dataset(name: str) -> Dataset:
     fullest_whole = 0
     for split in ("train", "val"):
         record = paths.record(split, name)
-        if not record.is_file():
+        findings = Findings(record, "")
+        files = record_checks.find_written(record, split, findings)
+        if not files and not findings.count(ERROR):
             option = "" if name == paths.DEFAULT_DATASET else f" NAME={name}"
             raise UserError(
                 f"{paths.shown(record)}: no such file; expected the records of the dataset. Run "
                 f"`make data{option}`, or name another dataset with {both('--dataset')}; without "
                 "one it is the dataset that has no name."
             )
-        findings = Findings(record, "")
-        summary = record_checks.read_record(str(record), split, findings)
-        if summary is None:
-            raise UserError(
-                f"{paths.shown(record)}: {next(iter(findings)).found}. Run `make data`."
-            )
+        summary = record_checks.read_record(files, split, findings) if files else None
+        for finding in findings:
+            raise UserError(f"{paths.shown(record)}: {finding.found}. Run `make data`.")
         summaries.append(summary)
         labelled = labels.read_labels(paths.labels(split, name))
         fullest_whole = max([fullest_whole] + [len(image.boxes_xyxy) for image in labelled])
@@ -199,8 +198,8 @@ def config_text(
         warmup_steps=_warmup(num_steps),
         max_boxes=_limit(dataset.fullest),
         label_map=paths.shown(dataset.label_map),
-        train_record=paths.shown(paths.record("train", dataset.name)),
-        val_record=paths.shown(paths.record("val", dataset.name)),
+        train_record=paths.shown(shards.input_path(paths.record("train", dataset.name))),
+        val_record=paths.shown(shards.input_path(paths.record("val", dataset.name))),
     )
 
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 import shutil
 import time
-from typing import Any, Iterator, List, Sequence, Union
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
 from shelfdet import UserError
 from shelfdet.core import command_line
@@ -179,11 +179,18 @@ def _holder(lock):
 
 
 @contextlib.contextmanager
-def replacing_together(targets: Sequence[pathlib.Path]) -> Iterator[List[pathlib.Path]]:
+def replacing_together(
+    targets: Sequence[pathlib.Path], before_moves: Optional[Callable[[], None]] = None
+) -> Iterator[List[pathlib.Path]]:
     """``replacing`` for several files or folders that belong together.
 
     None is moved into place before all are written to the disk. They are then moved one directly
     after another, and Ctrl-C waits for the last.
+
+    Args:
+      targets: as for ``replacing``; there may be none.
+      before_moves: called when all are written, directly before the first is moved. It moves and
+        removes other files that belong to them.
 
     Yields:
       list of the partial files, one for each target.
@@ -198,6 +205,8 @@ def replacing_together(targets: Sequence[pathlib.Path]) -> Iterator[List[pathlib
             _check_movable(partial, target)
             _save_to_disk(partial)
         with command_line.interrupts_delayed():
+            if before_moves is not None:
+                before_moves()
             for target, partial in zip(targets, partials):
                 _move_into_place(partial, target)
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from typing import Any, Callable, Iterable, Iterator, Tuple
+from typing import Any, Callable, Iterable, Iterator, Optional, Tuple, Type
 
 from shelfdet.core import command_line
 
@@ -42,7 +42,12 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Optional[Type[BaseException]], *_: Any) -> None:
+        if kind is not None:
+            # After an error or Ctrl-C nobody needs the results of the running tasks, and one may
+            # take minutes. The pool has no method for this.
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
         self._pool.shutdown()
 
     def map(self, function: Callable, items: Iterable[Tuple]) -> Iterator[Any]:

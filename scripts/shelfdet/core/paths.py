@@ -3,6 +3,8 @@
 import pathlib
 from typing import Optional, Union
 
+from shelfdet.core import shards
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 MODELS = ROOT / "models"
@@ -112,8 +114,12 @@ def record_in(folder: pathlib.Path, split: str) -> pathlib.Path:
 
 
 def labels_beside(record_path: Union[str, pathlib.Path]) -> pathlib.Path:
-    """The label file that step 04 made a record of: beside it."""
-    record_path = pathlib.Path(record_path)
+    """The label file that step 04 made a record, or its shards, of: beside it.
+
+    Args:
+      record_path: the record, one of its shards or a pattern for them.
+    """
+    record_path = shards.record_of(record_path)
     return labels_in(record_path.parent, record_path.stem)
 
 

@@ -1,179 +1,27 @@
-"""Labelled images to TFRecords, which are read back with object_detection's own decoder."""
+"""Labelled images to one TFRecord file, read back with object_detection's own decoder.
 
-import collections
+``record_writing`` writes the records of step 04 with it.
+"""
+
 import hashlib
 import io
 import pathlib
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, parallel, paths, tensorflow1, tiles
+from shelfdet.core import boxes, files, tensorflow1, tiles
 from shelfdet.core.make_variables import both
-from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
-from shelfdet.data import examples, images, labels, layout
+from shelfdet.data import images
 from shelfdet.data.examples import Example
-from shelfdet.data.label_map import read_label_map
 
 # A normalised coordinate is stored as float32: the error of that is below this.
 COORDINATE_TOLERANCE = 1e-6
 
 Size = Tuple[int, int]
-
-
-class Written(NamedTuple):
-    """One record that was written.
-
-    path: the TFRecord.
-    images: number of images.
-    examples: number of examples: images, or tiles of them.
-    is_divided: whether the images were divided into tiles.
-    shrunk: number of examples that were stored smaller than they are.
-    boxes: number of boxes of all examples, without ignored ones.
-    most_boxes: number of boxes, with ignored ones, in the example with most of them.
-    ignored: number of ignored boxes.
-    lost: number of products that are in no tile with enough of their box to be labelled there.
-    tile_counts: number of images by the number of tiles in a row that they were divided into.
-    """
-
-    path: pathlib.Path
-    images: int
-    examples: int
-    is_divided: bool
-    shrunk: int
-    boxes: int
-    most_boxes: int
-    ignored: int
-    lost: int
-    tile_counts: Dict[int, int]
-
-
-class _Split(NamedTuple):
-    """What one record will hold: images, the path of each, the examples of each; the tiling."""
-
-    labelled: List[labels.LabelledImage]
-    paths: List[pathlib.Path]
-    examples_by_image: List[List[Example]]
-    tiling: examples.Tiling
-
-    @property
-    def examples(self) -> List[Example]:
-        return [example for found in self.examples_by_image for example in found]
-
-
-def write_records(
-    annotations: pathlib.Path,
-    images_folder: pathlib.Path,
-    splits: Sequence[str],
-    label_map_path: pathlib.Path,
-    max_side: int = images.MAX_SIDE,
-    exif: str = "ignore",
-    tiling: examples.Tiling = examples.WHOLE_IMAGES,
-    dataset: str = "",
-) -> List[Written]:
-    """Writes the records of splits and reads them back; replaces all old records or none.
-
-    Args:
-      annotations: folder with SPLIT_labels.csv, where SPLIT.record goes.
-      images_folder: images, or a dataset's folder (see ``layout``).
-      splits: some of "train", "val", "test".
-      label_map_path: the label map (.pbtxt).
-      max_side: shrink images, or tiles, whose longer side is over this many pixels; 0 keeps all.
-      exif: "ignore" or "apply", as in ``images.load``.
-      tiling: how the images of "train" and "val" are divided. Those of "test" never are: step 08
-        detects in the images themselves.
-      dataset: as in ``examples.of_image``.
-
-    Returns:
-      a Written for each split.
-
-    Raises:
-      UserError: labels, label map or images with mistakes; a split without any box; a disk that is
-        full; a record that reads back differently, or that another program is writing.
-    """
-    # Everything that can be wrong in small files is read before the first image is encoded.
-    label_map = read_label_map(label_map_path)
-    by_split = {
-        split: _read_split(
-            annotations,
-            images_folder,
-            split,
-            examples.WHOLE_IMAGES if split == "test" else tiling,
-            dataset,
-        )
-        for split in splits
-    }
-    targets = [paths.record_in(annotations, split) for split in splits]
-    results = []
-    # The workers are forked first: TensorFlow's threads, once imported, would not survive a fork.
-    with parallel.Workers() as workers, files.replacing_together(targets) as partials:
-        for split, target, partial in zip(splits, targets, partials):
-            found = by_split[split]
-            tasks = [
-                (path, image.size_wh, [example.tile_xyxy for example in parts], max_side, exif)
-                for path, image, parts in zip(found.paths, found.labelled, found.examples_by_image)
-            ]
-            by_image = progress(workers.map(encode_parts, tasks), split, len(tasks), "images")
-            encoded = (part for parts in by_image for part in parts)
-            stored_sizes = write(partial, found.examples, encoded, label_map)
-            checked = check(partial, found.examples, stored_sizes, label_map, label_map_path)
-            count = len(stored_sizes)
-            box_counts = list(progress(checked, f"{split} read back", count, "examples"))
-            results.append(_written(target, found, stored_sizes, box_counts))
-    return results
-
-
-def _written(
-    target: pathlib.Path, found: _Split, stored_sizes: Sequence[Size], box_counts: Sequence[int]
-) -> Written:
-    ignored = sum(
-        len(example.ignored.classes) for example in found.examples if example.ignored is not None
-    )
-    return Written(
-        path=target,
-        images=len(found.labelled),
-        examples=len(stored_sizes),
-        is_divided=any(example.tile_xyxy is not None for example in found.examples),
-        shrunk=sum(
-            stored_wh != example.labelled.size_wh
-            for stored_wh, example in zip(stored_sizes, found.examples)
-        ),
-        boxes=sum(box_counts) - ignored,
-        most_boxes=max(box_counts),
-        ignored=ignored,
-        lost=sum(map(examples.in_no_tile, found.labelled, found.examples_by_image)),
-        tile_counts=collections.Counter(
-            count for image in found.labelled for count in examples.counts_of(image, found.tiling)
-        ),
-    )
-
-
-def _read_split(
-    annotations: pathlib.Path,
-    images_folder: pathlib.Path,
-    split: str,
-    tiling: examples.Tiling,
-    dataset: str,
-) -> _Split:
-    path = paths.labels_in(annotations, split)
-    labelled = labels.read_labels(path)
-    if not any(image.classes for image in labelled):
-        raise UserError(
-            f"{path}: {counted(len(labelled), 'image')} without any box; expected at least one "
-            "ground-truth box, because nothing can be learned from such a split, nor measured on "
-            "it. Annotate products in these images, or choose others, then run steps 01 and 02 "
-            "again."
-        )
-    located = layout.locate(images_folder, [image.filename for image in labelled], split)
-    return _Split(
-        labelled,
-        located,
-        [examples.of_image(image, tiling, dataset) for image in labelled],
-        tiling,
-    )
 
 
 def write(
@@ -357,6 +205,7 @@ def check(
     stored_sizes: Sequence[Size],
     label_map: Dict[str, int],
     label_map_path: pathlib.Path,
+    threads: int = 0,
 ) -> Iterator[int]:
     """Reads a record back with TfExampleDecoder and compares every image and box with the labels.
 
@@ -366,6 +215,7 @@ def check(
       stored_sizes: (width, height) of each example as stored.
       label_map: class name to id.
       label_map_path: the file that it came from; the decoder reads it itself.
+      threads: that TensorFlow may use; 0 is one a core.
 
     Yields:
       The number of boxes of each example, with the ignored ones, once it agrees.
@@ -386,7 +236,10 @@ def check(
         dataset = tf.data.TFRecordDataset(str(path)).map(decoder.decode)
         iterator = tf.compat.v1.data.make_initializable_iterator(dataset)
         next_decoded = iterator.get_next()
-        with tf.compat.v1.Session() as session:
+        limits = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        )
+        with tf.compat.v1.Session(config=limits) as session:
             session.run([iterator.initializer, tf.compat.v1.tables_initializer()])
             for example, stored_wh in zip(found, stored_sizes):
                 try:
@@ -401,6 +254,28 @@ def check(
             except tf.errors.OutOfRangeError:
                 return
             raise UserError(f"{path}: holds more than the expected {counted(len(found), 'image')}.")
+
+
+def stored_sizes(path: pathlib.Path) -> List[Size]:
+    """(width, height) of each example of a record that has been checked before.
+
+    Raises:
+      UserError: it cannot be read to its end.
+    """
+    tf = tensorflow1.load()
+    from google.protobuf import message
+
+    sizes = []
+    try:
+        for data in tf.compat.v1.io.tf_record_iterator(str(path)):
+            features = tf.train.Example.FromString(data).features.feature
+            sides = [features[f"image/{side}"].int64_list.value[0] for side in ("width", "height")]
+            sizes.append(tuple(sides))
+    except (tf.errors.OpError, message.DecodeError, IndexError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected a record. Run step 04."
+        ) from error
+    return sizes
 
 
 def _not_decoded(path, filename, count, error):

@@ -147,7 +147,7 @@ def check_files(plan: Plan) -> None:
     found = findings.Findings(plan.config_path, content)
     file_checks.check_label_maps(plan.config, paths.ROOT, found)
     for reader in file_checks.readers(plan.config):
-        record_checks.record_files(reader, paths.ROOT, found)
+        record_checks.find_records(reader, paths.ROOT, found)
     checkpoint = plan.config.train_config.fine_tune_checkpoint
     file_checks.check_no_pattern("train_config.fine_tune_checkpoint", checkpoint, found)
     if found.count(findings.ERROR):
