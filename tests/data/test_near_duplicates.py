@@ -68,6 +68,23 @@ def test_all_copies_of_one_photograph_are_connected(tmp_path):
     assert group == {f"{n:02}.jpg" for n in range(25)}
 
 
+def test_candidates_are_the_ten_nearest_above_the_least_correlation(monkeypatch):
+    random = np.random.RandomState(0)
+    layouts = random.normal(size=(60, 192)) + 0.9 * random.normal(size=192)
+    layouts = (layouts / np.linalg.norm(layouts, axis=1, keepdims=True)).astype(np.float32)
+    expected = set()
+    for row, correlations in enumerate(layouts @ layouts.T):
+        nearest = [other for other in np.argsort(-correlations) if other != row][:10]
+        expected |= {
+            (min(row, other), max(row, other)) for other in nearest if correlations[other] >= 0.4
+        }
+    monkeypatch.setattr(near_duplicates, "CORRELATIONS_AT_ONCE", 7 * 60)
+    found = near_duplicates.candidates(layouts)
+    assert list(map(tuple, found)) == sorted(expected)
+    assert 0 < len(expected) < 600
+    assert near_duplicates.candidates(np.eye(3, dtype=np.float32)).shape == (0, 2)
+
+
 def test_placements_are_those_of_the_crop():
     thumbnails = [
         np.asarray(image.convert("L").resize((near_duplicates.SIDE,) * 2, Image.BOX))[None]

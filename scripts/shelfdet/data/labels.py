@@ -6,7 +6,7 @@ Step 02 writes a label file for each split; all later steps read them. The file 
 
 import collections
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -64,6 +64,9 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
             f"{path}: no such file; expected a label file. `make data` writes train_labels.csv, "
             f"val_labels.csv and test_labels.csv; or check the path.{f' {there}' if there else ''}"
         )
+    plain = _read_plain(path)
+    if plain is not None:
+        return plain
     problems = Problems(path)
     images = labels_csv.read(path, problems, needs_sizes=True)
     box_units.check_units(images.values(), problems)
@@ -78,6 +81,35 @@ def read_labels(path: PathLike) -> List[LabelledImage]:
             "Write it from the annotations with `make data`."
         )
     return result
+
+
+def _read_plain(path: PathLike) -> Optional[List[LabelledImage]]:
+    """Reads a label file as step 02 writes it, image by image.
+
+    Rows of millions of boxes in memory would take ten times as much as their LabelledImages.
+
+    Returns:
+      what ``read_labels`` returns; None where there is anything to report or to correct in it,
+      which needs the rows with their lines.
+    """
+    problems = Problems(path)
+    found: Dict[str, LabelledImage] = {}
+    for image in labels_csv.stream(path, problems, needs_sizes=True):
+        rows = [(row.label, row.box_xyxy) for row in image.rows]
+        read = labelled(image.filename, image.size_wh, rows)
+        if len(problems) or image.filename in found or not _is_plain(read, rows):
+            return None
+        found[image.filename] = read
+    return list(found.values()) if found and not len(problems) else None
+
+
+def _is_plain(image: LabelledImage, rows: Sequence[Tuple[str, Sequence[float]]]) -> bool:
+    """Whether nothing is wrong with the boxes of an image, and no row is there twice."""
+    if not rows:
+        return True
+    low, high = image.boxes_xyxy[:, :2], image.boxes_xyxy[:, 2:]
+    is_inside = (low >= 0).all() and (low < high).all() and (high <= image.size_wh).all()
+    return bool(is_inside and high.max() > box_units.SHARES[1] and len(set(rows)) == len(rows))
 
 
 def write_labels(images: Iterable[LabelledImage], path: PathLike) -> None:

@@ -9,6 +9,7 @@ whose class and box fields are empty. UTF-8, with or without a byte order mark, 
 import collections
 import csv
 import io
+import sys
 from typing import Dict, Iterable, Iterator, Optional, Set
 
 from shelfdet import UserError
@@ -224,7 +225,7 @@ def _read_row(
     # All values are read before any is used, so that one run reports every mistake of the row.
     columns = BOX_COLUMNS + (("score",) if scored else ())
     values = [read_number(row[column], column, place, problems) for column in columns]
-    label = row["class"].strip()
+    label = sys.intern(row["class"].strip())  # one text in memory for millions of boxes
     if not label:
         problems.add(
             place,

@@ -37,7 +37,8 @@ LARGEST_STEP = 0.04  # change of a scale or shift in one step
 SCALES = (0.75, 1.33)
 LARGEST_SHIFT = 0.15
 
-ROWS_AT_ONCE = 256  # images whose layouts are compared with all others at once
+# Correlations of layouts in memory at once; there are as many as pairs of images.
+CORRELATIONS_AT_ONCE = 1 << 24
 PAIRS_AT_ONCE = 128
 
 
@@ -68,11 +69,14 @@ def find(image_paths: Mapping[str, pathlib.Path]) -> List[Tuple[str, str]]:
     if len(names) < 2:
         return []
     paths = [(path,) for path in image_paths.values()]
+    grey = np.empty((len(paths), SIDE, SIDE), np.uint8)
+    layouts = np.empty((len(paths), LAYOUT_SIDE * LAYOUT_SIDE * 3), np.float32)
     with parallel.Workers() as workers:
         mapped = workers.map(thumbnail, paths)
-        thumbnails = list(progress(mapped, "comparing images", total=len(paths), unit="images"))
-        grey = np.stack([found.grey for found in thumbnails])
-        pairs = candidates(np.stack([found.layout for found in thumbnails]))
+        found = progress(mapped, "comparing images", total=len(paths), unit="images")
+        for row, of_image in enumerate(found):
+            grey[row], layouts[row] = of_image
+        pairs = candidates(layouts)
         parts = [
             pairs[start : start + PAIRS_AT_ONCE] for start in range(0, len(pairs), PAIRS_AT_ONCE)
         ]
@@ -109,19 +113,25 @@ def candidates(layouts: np.ndarray) -> np.ndarray:
     Returns:
       (P, 2) rows of ``layouts``, the smaller one first, each pair once, sorted.
     """
-    codes = []  # smaller row * N + larger row
-    for start in range(0, len(layouts), ROWS_AT_ONCE):
-        correlations = layouts[start : start + ROWS_AT_ONCE] @ layouts.T  # (rows, N)
+    count = len(layouts)
+    rows_at_once = max(1, CORRELATIONS_AT_ONCE // count)
+    starts = range(0, count, rows_at_once)
+    codes = []  # smaller row * count + larger row
+    for start in progress(starts, "comparing layouts", len(starts), "blocks"):
+        correlations = layouts[start : start + rows_at_once] @ layouts.T  # (rows, count)
         own = np.arange(len(correlations))
         correlations[own, start + own] = -1  # not with itself
-        nearest = np.argpartition(-correlations, min(NEAREST, len(layouts)) - 1, axis=1)[
-            :, :NEAREST
-        ]
-        near = np.take_along_axis(correlations, nearest, axis=1) >= LEAST_CORRELATION_OF_LAYOUTS
-        rows, columns = np.nonzero(near)
-        one, other = start + rows, nearest[rows, columns]
-        codes.append(np.minimum(one, other) * len(layouts) + np.maximum(one, other))
-    return np.stack(np.divmod(np.unique(np.concatenate(codes)), len(layouts)), axis=1)
+        near = correlations >= LEAST_CORRELATION_OF_LAYOUTS
+        for row in np.flatnonzero(near.any(axis=1)):
+            others = np.flatnonzero(near[row])
+            if len(others) > NEAREST:
+                nearest = np.argpartition(-correlations[row, others], NEAREST - 1)[:NEAREST]
+                others = others[nearest]
+            one = np.full(len(others), start + row)
+            codes.append(np.minimum(one, others) * count + np.maximum(one, others))
+    if not codes:
+        return np.empty((0, 2), int)
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
 
 
 def are_near_duplicates(first: np.ndarray, second: np.ndarray) -> np.ndarray:
