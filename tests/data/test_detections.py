@@ -85,6 +85,48 @@ def test_detections_are_read_as_they_were_written(tmp_path_factory, rows_of_imag
     assert detections.read_info(path) == {"graph": "g"}
 
 
+def in_any_order(tmp_path):
+    """A file as step 08 writes it, with boxes of its images in turn: path, and its images."""
+    images = [
+        detected("c.jpg", [(1, 2, 11, 22), (5, 5, 9, 9)], [0.75, 0.5], ["tin", "box"]),
+        detected("a.jpg", [], []),
+        detected("b.jpg", [(3, 3, 9, 9), (1, 1, 8, 8), (0, 0, 7, 7)], [0.9, 0.5, 0.5]),
+    ]
+    path = tmp_path / "d.json"
+    detections.write_detections(images, path, {"graph": "g"})
+    lines = path.read_text().splitlines()
+    lines[2:7] = [line.rstrip(",") + "," for line in (lines[i] for i in (4, 2, 5, 3, 6))]
+    lines[6] = lines[6].rstrip(",")
+    path.write_text("\n".join(lines) + "\n")
+    return path, images
+
+
+def test_boxes_of_an_image_need_not_be_together(tmp_path):
+    path, images = in_any_order(tmp_path)
+    assert_same(detections.read_detections(path), images)
+    # In another layout the file is read whole.
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content, indent=1))
+    assert_same(detections.read_detections(path), images)
+    assert detections.read_info(path) == {"graph": "g"}
+    rows = ["c.jpg,100,50,tin,1,2,11,22,0.75", "b.jpg,100,50,product,3,3,9,9,0.9"]
+    rows += ["a.jpg,100,50,,,,,,", "b.jpg,100,50,product,1,1,8,8,0.5"]
+    rows += ["c.jpg,100,50,box,5,5,9,9,0.5", "b.jpg,100,50,product,0,0,7,7,0.5"]
+    write_file(tmp_path / "d.csv", SCORED_HEADER + "\n".join(rows))
+    found = sorted(detections.read_detections(tmp_path / "d.csv", "csv"), key=lambda one: one[0])
+    assert_same(found, sorted(images, key=lambda one: one.filename))
+
+
+def test_an_annotation_that_is_no_line_of_json(tmp_path):
+    path, _ = in_any_order(tmp_path)
+    text = path.read_text()
+    second = text.index('{"id": 1')
+    path.write_text(text[:second] + text[second + 1 :])
+    assert "d.json: line 4: is no annotation (Extra data" in message_of(path)
+    path.write_text(text[:-30])
+    assert "d.json: is no complete JSON (" in message_of(path)
+
+
 def test_written_file_is_coco_and_the_same_each_time(tmp_path):
     images = [
         detected(

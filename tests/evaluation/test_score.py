@@ -667,7 +667,7 @@ def test_labels_that_changed_after_the_detections_give_a_warning(shelf, capsys):
 def test_a_score_that_is_no_number_is_refused(shelf, value):
     path = shelf / "test_detections.json"
     path.write_text(path.read_text().replace('"score": 0.6', f'"score": {value}'))
-    with pytest.raises(UserError, match=r"test_detections\.json: .*(score is|no complete JSON)"):
+    with pytest.raises(UserError, match=r"test_detections\.json: .*(score is|is no annotation)"):
         evaluate(shelf, threshold=0.5)
 
 

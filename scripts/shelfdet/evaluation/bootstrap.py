@@ -49,10 +49,10 @@ def intervals(
     Returns:
       dict of figure -> (low, high); NaN where not defined.
     """
+    if not resamples or not matches:
+        return {}
     summarise = metrics.summary_function(matches, threshold)
     summaries = [summarise(weights) for weights in progress(_draws(len(matches), resamples, seed))]
-    if not summaries:
-        return {}
     return {name: _interval([drawn[name] for drawn in summaries]) for name in summaries[0]}
 
 

@@ -6,6 +6,7 @@ the Matches of an image when it is asked for.
 """
 
 import collections.abc
+import itertools
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -74,33 +75,33 @@ class MatchTable(collections.abc.Sequence):
     def _image(self, place: int) -> Matches:
         chunk = self._chunks[place // IMAGES_OF_A_CHUNK]
         row = place % IMAGES_OF_A_CHUNK
-        truth = slice(chunk.truth_ends[row], chunk.truth_ends[row + 1])
-        found = slice(chunk.found_ends[row], chunk.found_ends[row + 1])
+        truth = slice(*chunk.truth_ends[row : row + 2])
+        found = slice(*chunk.found_ends[row : row + 2])
         return Matches(
-            filename=self.filenames[place],
-            size_wh=self._sizes_wh[place],
-            truth_xyxy=chunk.truth_xyxy[truth],
-            truth_classes=self._names[chunk.truth_classes[truth]],
-            boxes_xyxy=chunk.boxes_xyxy[found],
-            scores=chunk.scores[found],
-            classes=self._names[chunk.classes[found]],
-            kinds=chunk.kinds[found],
-            truth_index=chunk.truth_index[found],
-            iou=chunk.iou[found],
-            coco_true_positives=_unpacked(chunk.coco_bits[found]),
+            self.filenames[place],
+            self._sizes_wh[place],
+            chunk.truth_xyxy[truth],
+            self._names[chunk.truth_classes[truth]],
+            chunk.boxes_xyxy[found],
+            chunk.scores[found],
+            self._names[chunk.classes[found]],
+            chunk.kinds[found],
+            chunk.truth_index[found],
+            chunk.iou[found],
+            _unpacked(chunk.coco_bits[found]),
         )
 
 
 class _Chunk(NamedTuple):
     """The arrays of Matches of some images, one after another.
 
-    truth_ends, found_ends: int (P + 1,), where the boxes of each of P images begin and end.
+    truth_ends, found_ends: P + 1 places, where the boxes of each of P images begin and end.
     truth_classes, classes: int32, places among the names. coco_bits: uint16 (N,), bit i is row i of
     coco_true_positives. The others are as in Matches.
     """
 
-    truth_ends: np.ndarray
-    found_ends: np.ndarray
+    truth_ends: List[int]
+    found_ends: List[int]
     truth_xyxy: np.ndarray
     truth_classes: np.ndarray
     boxes_xyxy: np.ndarray
@@ -142,13 +143,13 @@ def _chunk(images: Sequence[Matches], names: _Names) -> _Chunk:
         coco_bits=_packed(coco),
         **columns,
     )
-    for column in chunk:
+    for column in chunk[2:]:
         column.flags.writeable = False
     return chunk
 
 
-def _ends(parts: Sequence[Sequence[int]]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+def _ends(parts: Sequence[Sequence[int]]) -> List[int]:
+    return [0] + list(itertools.accumulate(len(part) for part in parts))
 
 
 def _packed(rows: np.ndarray) -> np.ndarray:
@@ -161,7 +162,7 @@ def _packed(rows: np.ndarray) -> np.ndarray:
 
 def _unpacked(bits: np.ndarray) -> np.ndarray:
     """bool (10, N) of uint16 (N,)."""
-    return (bits & _COCO_BITS[:, None]) != 0
+    return (bits & _COCO_BITS) != 0
 
 
-_COCO_BITS = np.uint16(1) << np.arange(10, dtype=np.uint16)  # one of each of COCO_IOUS
+_COCO_BITS = (np.uint16(1) << np.arange(10, dtype=np.uint16))[:, None]  # a row each of COCO_IOUS

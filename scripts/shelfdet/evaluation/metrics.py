@@ -36,7 +36,10 @@ Weights = Optional[np.ndarray]  # float (P,): how often each image counts; None 
 
 
 class Pool(NamedTuple):
-    """The N detections of all P images in one row, by falling score."""
+    """The N detections of all P images in one row, by falling score.
+
+    Without the coco rule, where it was not asked for, coco_true_positives is empty.
+    """
 
     image: np.ndarray  # int (N,), the image's place in the list
     true_positives: np.ndarray  # int, rising: places in the row, by the pascal rule
@@ -52,7 +55,7 @@ class Tally(NamedTuple):
     ground_truths: np.ndarray  # float64 (P,)
 
 
-def pool(matches: Iterable[Matches], label: Optional[str] = None) -> Pool:
+def pool(matches: Iterable[Matches], label: Optional[str] = None, coco_rule: bool = True) -> Pool:
     """The Pool of the Matches of images; of the class ``label`` alone, if given."""
     # Each list starts with an empty array, because np.concatenate refuses a list of none.
     scores = [np.zeros(0)]
@@ -64,7 +67,8 @@ def pool(matches: Iterable[Matches], label: Optional[str] = None) -> Pool:
             image = matching.keep_class(image, label)
         scores.append(image.scores)
         true_positives.append(image.kinds == matching.TRUE_POSITIVE)
-        coco.append(image.coco_true_positives)
+        if coco_rule:
+            coco.append(image.coco_true_positives)
         ground_truths.append(len(image.truth_xyxy))
     images = np.arange(len(ground_truths), dtype=PLACE)
     image_index = np.repeat(images, [len(part) for part in scores[1:]])
@@ -72,15 +76,21 @@ def pool(matches: Iterable[Matches], label: Optional[str] = None) -> Pool:
     return Pool(
         image=image_index[order],
         true_positives=_places(np.concatenate(true_positives)[order]),
-        coco_true_positives=[_places(row[order]) for row in np.concatenate(coco, axis=1)],
+        coco_true_positives=[_places(row[order]) for row in np.concatenate(coco, axis=1)]
+        if coco_rule
+        else [],
         ground_truths=np.array(ground_truths, dtype=np.float64),
     )
 
 
 def pools(matches: Sequence[Matches]) -> List[Pool]:
     """A Pool for each class that has ground truth."""
-    labels = truth_labels(matches)
-    if len(labels) == 1 and all(labels.issuperset(image.classes) for image in matches):
+    labels: Set[str] = set()
+    found: Set[str] = set()
+    for image in matches:
+        labels.update(image.truth_classes)
+        found.update(image.classes)
+    if len(labels) == 1 and labels >= found:
         return [pool(matches)]  # the same, without the time that filtering takes
     return [pool(matches, label) for label in sorted(labels)]
 
@@ -204,7 +214,7 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     Returns:
       A score of one of the detections, or None where there is no true positive.
     """
-    pooled = pool(matches)
+    pooled = pool(matches, coco_rule=False)
     if not len(pooled.true_positives):
         return None
     scores = -np.sort(-np.concatenate([image.scores for image in matches]))

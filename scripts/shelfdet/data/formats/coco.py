@@ -6,10 +6,10 @@ the ground truth's JSON. See https://cocodataset.org/#format-data and #format-re
 """
 
 import collections
+import contextlib
 import json
 from typing import (
     Any,
-    BinaryIO,
     Dict,
     Iterable,
     Iterator,
@@ -47,17 +47,6 @@ ANNOTATIONS_LINE = b'"annotations": ['
 ANNOTATIONS_END = b"],"
 # NaN is no JSON: other readers would refuse the file.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
-
-class _Lines(NamedTuple):
-    """What a file as ``write`` lays it out holds beside its annotations.
-
-    info: the object under "info".
-    rest: the object of "categories" and "images".
-    """
-
-    info: Any
-    rest: Dict[str, Any]
 
 
 class _Declared(NamedTuple):
@@ -123,11 +112,11 @@ def stream(
 
     A file with another layout than that of ``write`` is read whole.
     """
-    lines = _read_lines(path)
-    if lines is None:
+    rest = _read_rest(path)
+    if rest is None:
         yield from read(path, problems, scored, image_names, ground_truth).values()
         return
-    declared = _read_declared(lines.rest, problems)
+    declared = _read_declared(rest, problems)
     # All images first, in their order: those without boxes have no annotation.
     yield from (image._replace(rows=[]) for image in declared.images.values())
     scores = ScoresInGroundTruth(problems)
@@ -151,31 +140,30 @@ def _taken(image: ImageBoxes) -> ImageBoxes:
     return taken
 
 
-def _read_lines(path: PathLike) -> Optional[_Lines]:
-    """What a file holds beside its annotations; None of another layout, or of a broken file."""
-    try:
+def _read_rest(path: PathLike) -> Optional[Entry]:
+    """The object of "categories" and "images" after the annotations of a file of ``write``.
+
+    Returns:
+      None of another layout, of no complete JSON, and where there is no such file.
+    """
+    if _read_first_line(path) is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         with open(str(path), "rb") as file:
-            info = _read_info_line(file)
-            if info is None:
-                return None
             for line in file:
                 if line.strip() == ANNOTATIONS_END:
-                    return _Lines(info, parse_json("{" + file.read().decode("utf-8")))
-    except (OSError, ValueError, RecursionError):
-        pass
+                    return parse_json("{" + file.read().decode("utf-8"))
     return None
 
 
-def _read_info_line(file: BinaryIO) -> Any:
-    """The "info" of a file as ``write`` lays it out, up to its first annotation; else None.
-
-    Raises:
-      ValueError: the line is no JSON.
-    """
-    line = file.readline().rstrip()
-    if not line.startswith(FIRST_LINE_START) or file.readline().rstrip() != ANNOTATIONS_LINE:
-        return None
-    return parse_json(line.decode("utf-8").rstrip(",") + "}")["info"]
+def _read_first_line(path: PathLike) -> Optional[Entry]:
+    """The object of "info" before the annotations of a file of ``write``; else as _read_rest."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        with open(str(path), "rb") as file:
+            line = file.readline().rstrip()
+            if line.startswith(FIRST_LINE_START) and file.readline().rstrip() == ANNOTATIONS_LINE:
+                return parse_json(line.decode("utf-8").rstrip(",") + "}")
+    return None
 
 
 def _annotations(path: PathLike) -> Iterator[Any]:
@@ -195,8 +183,8 @@ def _annotations(path: PathLike) -> Iterator[Any]:
                 yield parse_json(line.decode("utf-8").rstrip(","))
             except (ValueError, RecursionError) as error:
                 raise UserError(
-                    f"{path}: line {number}: is no complete JSON ({error}); expected COCO's JSON. "
-                    "Export it again."
+                    f"{path}: line {number}: is no annotation ({error}); expected one a line, as "
+                    "step 08 writes them. Run it again."
                 ) from error
 
 
@@ -209,8 +197,9 @@ def is_of(content: Any) -> bool:
 
 def read_info(path: PathLike) -> Dict[str, Any]:
     """The "info" of a file; empty where there is none."""
-    lines = _read_lines(path)
-    content = {"info": lines.info} if lines else read_json(path, "COCO's JSON")
+    content = _read_first_line(path)
+    if content is None:
+        content = read_json(path, "COCO's JSON")
     info = content.get("info") if isinstance(content, dict) else None
     return info if isinstance(info, dict) else {}
 

@@ -265,8 +265,9 @@ def read_stated_size(
       (width, height); None where none is stated (both are missing or empty, or 0, which some tools
       write), or after noting a problem.
     """
-    stated = [side for side in (width, height) if not _is_blank(side)]
-    if not stated or [parse_number(side) for side in stated] == [0, 0]:
+    if _is_blank(width) and _is_blank(height):
+        return None
+    if parse_number(width) == 0 and parse_number(height) == 0:
         return None
     return read_size(width, height, place, problems)
 

@@ -133,7 +133,7 @@ def found_names(table: Table) -> str:
 
 def _value(name: str, field: str, table: Table) -> str:
     """A field, with a decimal point in place of a decimal comma."""
-    if name in TEXT_COLUMNS or not _DECIMAL_COMMA.match(field):
+    if "," not in field or name in TEXT_COLUMNS or not _DECIMAL_COMMA.match(field):
         return field
     # 1,234 is 1234 in some countries and 1.234 in others. Only in the latter are semicolons usual.
     if table.separator != ";" and _THREE_DECIMALS.match(field):
