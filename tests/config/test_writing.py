@@ -1,5 +1,7 @@
 """A config written for a dataset: object_detection parses it, and it agrees with the dataset."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,24 @@ def test_products_of_different_shapes_lower_the_matchers_threshold():
     assert (matcher.matched, matcher.unmatched) == pytest.approx((0.4, 0.4))
     assert "their shapes differ" in text
     assert "make eval CONFIG=mine NAME=mine TILES=auto\n" in text
+
+
+def test_tiles_are_advised_where_products_are_small_in_whole_images(monkeypatch):
+    monkeypatch.setattr(search_sizes, "for_images", lambda sizes_wh: [(96, 96)])
+    small = dataset([image(f"{number}.jpg", (12, 18), count=6) for number in range(4)])
+    network = writing.choose_network(small)  # products of 6 x 9 px, cells of 16 px
+    whole = np.mean(network.advice.best_iou >= network.matched)
+    line = writing.tiles_line(small, network)
+    found = re.match(
+        r"  The products are small .* of 2 x 2 tiles (\d\.\d\d) would be covered", line
+    )
+    assert float(found.group(1)) >= whole + 0.05
+    assert "Run `make data NAME=mine TILES=2` with the other options as before" in line
+    assert writing.tiles_line(small._replace(is_divided=True), network) is None
+
+
+def test_no_tiles_are_advised_where_whole_images_do(equal_products, network):
+    assert writing.tiles_line(equal_products, network) is None
 
 
 @pytest.mark.parametrize(

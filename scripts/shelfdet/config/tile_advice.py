@@ -12,6 +12,8 @@ from shelfdet.core.progress import progress
 from shelfdet.data import examples, labels
 
 TABLE_TILES = (1, 2, 3)  # in a row
+# What tiles must cover more than whole images to be worth their time in detection
+WORTH_COVERAGE = 0.05
 
 
 class TileRow(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from shelfdet import UserError
 from shelfdet.anchors import anchors, coverage, search
-from shelfdet.config import coverage_advice, pipeline, record_checks, search_sizes
+from shelfdet.config import coverage_advice, pipeline, record_checks, search_sizes, tile_advice
 from shelfdet.config import network as networks
 from shelfdet.config.findings import ERROR, Findings
 from shelfdet.core import paths, shards
@@ -31,6 +31,7 @@ LEAST_LIMIT = 100  # object_detection's default
 # A warm-up longer than a tenth of the training would leave little of it.
 USUAL_WARMUP, WARMUP_SHARE = 200, 0.1
 USUAL_DECAY = 0.97
+ADVISED_TILES = 2  # in a row
 STEPS_OF_DECAY = 10  # how many times as long as the statistics' memory 1 / (1 - decay) training is
 
 
@@ -231,6 +232,33 @@ def summary_lines(dataset: Dataset, network: Network) -> List[str]:
         f"{network.matched:g}",
         f"  {_matching_reason(network)}",
     ]
+
+
+def tiles_line(dataset: Dataset, network: Network, seed: int = 0) -> Optional[str]:
+    """Advice to train in tiles; None where whole images do, or tiles cover hardly more.
+
+    Args:
+      dataset: with its images.
+      network: as ``choose_network`` returns it.
+      seed: of the search for anchors.
+    """
+    covered = _covered(network)
+    if dataset.is_divided or covered >= coverage_advice.GOOD_COVERAGE:
+        return None
+    parts = tile_advice.divided(dataset.images, ADVISED_TILES)
+    size_wh = network.advice.image_wh
+    resized = np.concatenate(anchors.resized(parts, size_wh))
+    grids_wh = network.advice.grids_wh
+    in_tiles = search.best_anchors(resized, grids_wh, size_wh, network.matched, seed)
+    share = coverage.shares(in_tiles.best_iou, [network.matched])[0]
+    if share < covered + tile_advice.WORTH_COVERAGE:
+        return None
+    name = "" if dataset.name == paths.DEFAULT_DATASET else f" NAME={dataset.name}"
+    return (
+        f"  The products are small in whole images: of 2 x 2 tiles {share:.2f} would be covered. "
+        f"Run `make data{name} TILES={ADVISED_TILES}` with the other options as before, and "
+        f"{both('--overwrite')} here. Detection in tiles takes more time."
+    )
 
 
 def _covered(network: Network) -> float:
