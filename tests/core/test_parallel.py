@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from shelfdet.core import parallel
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
@@ -16,6 +18,19 @@ SECONDS = 10  # that workers get to end
 def test_map_keeps_the_order():
     with parallel.Workers() as workers:
         assert list(workers.map(pow, [(2, 3), (3, 2), (1, 5)])) == [8, 9, 1]
+
+
+def write_late(path):
+    time.sleep(20)
+    path.touch()
+
+
+def test_an_error_ends_the_tasks_that_are_running(tmp_path):
+    with pytest.raises(ValueError):
+        with parallel.Workers() as workers:
+            workers._pool.submit(write_late, tmp_path / "late")
+            raise ValueError
+    assert not (tmp_path / "late").exists()
 
 
 def test_workers_do_not_outlive_a_process_that_is_killed():
