@@ -45,9 +45,9 @@ class Workers:
     def __exit__(self, kind: Optional[Type[BaseException]], *_: Any) -> None:
         if kind is not None:
             # After an error or Ctrl-C nobody needs the results of the running tasks, and one may
-            # take minutes. The pool has no method for this.
+            # take minutes. The pool has no method for this, and workers may have SIGTERM blocked.
             for process in list((self._pool._processes or {}).values()):
-                process.terminate()
+                process.kill()
         self._pool.shutdown()
 
     def map(self, function: Callable, items: Iterable[Tuple]) -> Iterator[Any]:
