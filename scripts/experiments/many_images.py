@@ -6,9 +6,9 @@ Writes  nothing that stays; prints a table. 100,000 images take 1 GB of disk whi
 
     python scripts/experiments/many_images.py --counts 1000 10000 100000
 
-The images are small so that what is measured is the work on files and boxes, not the decoding: a
-photograph takes 5 to 50 ms more in each of the two steps. CPU seconds are those of all processes of
-a step, and memory is the largest sum of theirs.
+The images are small so that what is measured is the work on files and boxes, not the decoding of
+photographs, which ``benchmarks.py`` measures. CPU seconds are those of all processes of a step, and
+memory is the largest sum of theirs.
 """
 
 import argparse
