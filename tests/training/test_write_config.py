@@ -14,6 +14,7 @@ def step(script, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "read_dataset", lambda name: name)
     monkeypatch.setattr(writing, "choose_network", lambda dataset, seed: "network")
     monkeypatch.setattr(writing, "summary_lines", lambda *_: ["summary"])
+    monkeypatch.setattr(writing, "tiles_line", lambda *_: None)
     monkeypatch.setattr(writing, "config_text", lambda *values: f"{values}")
     return script("write_config")
 
