@@ -9,8 +9,8 @@
 #                                    (needs .venv)
 #
 # Reads from the environment:
-#   CPU=intel|stock   intel-tensorflow instead of tensorflow, or tensorflow; the default is the
-#                     choice of the last run
+#   CPU=intel|stock   Intel's build of TensorFlow, or the one from Google; the default is the choice
+#                     of the last run, at first Intel's if the processor has AVX2
 #   SPARK=1|0         also the packages of scripts/requirements-spark.txt, for step 12, or no longer;
 #                     the default is the choice of the last run
 #   PYTHON=/path      the Python 3.7 to use
@@ -144,6 +144,9 @@ The reason for the failed download is in $log."
 }
 
 # --- .venv ----------------------------------------------------------------------------------------
+
+# Intel's build runs on processors of other makers, too, and without AVX2; it is faster with AVX2.
+fastest_build() { if grep -qsw avx2 /proc/cpuinfo; then say intel; else say stock; fi; }
 
 # intel|stock 1|0: prints the pins to install, with intel-tensorflow instead of tensorflow, and with
 # those of Spark
@@ -315,7 +318,7 @@ is_done() {  # stamp
 
 set_up() {
     local cpu spark stamp python
-    cpu=${CPU:-$(cat "$venv/cpu" 2>/dev/null || echo stock)}
+    cpu=${CPU:-$(cat "$venv/cpu" 2>/dev/null || fastest_build)}
     spark=${SPARK:-$(cat "$venv/spark" 2>/dev/null || echo 0)}
     stamp="$cpu $spark $(cat "$root"/requirements*.txt "${BASH_SOURCE[0]}" | cksum)"
     if is_done "$stamp"; then return; fi

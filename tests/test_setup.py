@@ -92,6 +92,17 @@ class Machine:
             ):
                 wheel.writestr(name, name)
 
+    def processor(self, flags):
+        """Lets grep find these flags in /proc/cpuinfo."""
+        info = self.folder / "cpuinfo"
+        info.write_text(f"flags : fpu {flags} aes\n")
+        (self.folder / "bin" / "grep").unlink()
+        self.program(
+            "bin/grep",
+            f'case "$*" in *" /proc/cpuinfo") set -- "$1" "$2" "{info}" ;; esac\n'
+            f'exec {shutil.which("grep")} "$@"',
+        )
+
     def setup(self, *arguments, **environment):
         """Runs setup.sh; returns (exit status, stdout, stderr)."""
         process = self.start_setup(*arguments, **environment)
@@ -239,8 +250,25 @@ def test_a_named_python_that_does_not_work_is_an_error(machine):
 # --- all steps ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "flags, build", [("avx avx2", "intel-tensorflow==1.15.2"), ("avx", "tensorflow==1.15.5")]
+)
+def test_the_faster_build_is_chosen_for_the_processor(machine, flags, build):
+    machine.python_without_network("bin/python3.7")
+    machine.processor(flags)
+    status, out, err = machine.setup()
+    assert status == 0, err
+    assert f"requirements.txt ({'intel' if 'intel' in build else 'stock'} TensorFlow)" in out
+    wanted = (machine.root / ".venv" / "requirements.txt").read_text()
+    assert re.findall("^\\S*tensorflow==.*", wanted, re.MULTILINE) == [build]
+    assert machine.setup(CPU="stock")[0] == 0
+    machine.processor("avx avx2")
+    assert machine.setup() == (0, "", ""), "a choice that was made is kept"
+
+
 def test_first_run_second_run_and_change_of_cpu(machine):
     machine.python_without_network("bin/python3.7")
+    machine.processor("avx")
     status, out, err = machine.setup(CPU="")
     assert status == 0, err
     assert [line[:5] for line in out.splitlines() if line.startswith("[")] == [
