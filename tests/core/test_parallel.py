@@ -20,17 +20,31 @@ def test_map_keeps_the_order():
         assert list(workers.map(pow, [(2, 3), (3, 2), (1, 5)])) == [8, 9, 1]
 
 
-def write_late(path):
-    time.sleep(20)
-    path.touch()
+def wait_until_stopped(folder):
+    (folder / "running").touch()
+    while True:
+        parallel.raise_if_stopped()
+        time.sleep(0.01)
 
 
 def test_an_error_ends_the_tasks_that_are_running(tmp_path):
     with pytest.raises(ValueError):
         with parallel.Workers() as workers:
-            workers._pool.submit(write_late, tmp_path / "late")
+            task = workers._pool.submit(wait_until_stopped, tmp_path)
+            while not (tmp_path / "running").exists():
+                time.sleep(0.01)
             raise ValueError
-    assert not (tmp_path / "late").exists()
+    with pytest.raises(parallel.Stopped):
+        task.result(SECONDS)
+    parallel.raise_if_stopped()  # outside of workers it does nothing
+
+
+def test_an_error_while_workers_send_large_results_does_not_block():
+    for _ in range(20):
+        with pytest.raises(ValueError):
+            with parallel.Workers() as workers:
+                for _ in workers.map(bytes, [(5_000_000,)] * 8):
+                    raise ValueError
 
 
 def test_workers_do_not_outlive_a_process_that_is_killed():

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import ctypes
+import multiprocessing.sharedctypes
 import os
 import signal
 import sys
@@ -22,6 +23,14 @@ def workers() -> int:
     return os.cpu_count() or 1
 
 
+# In a worker process: a number that is 1 when its results are no longer needed
+_stopping: Any = None
+
+
+class Stopped(Exception):
+    """Raised in a worker whose results are no longer needed."""
+
+
 class Workers:
     """Worker processes that are forked at once.
 
@@ -31,8 +40,10 @@ class Workers:
 
     def __init__(self) -> None:
         self._count = workers()
+        # Without a lock: a worker that is killed would hold it for ever.
+        self._stopping = multiprocessing.sharedctypes.RawValue("b", 0)
         self._pool = concurrent.futures.ProcessPoolExecutor(
-            self._count, initializer=_start_worker, initargs=(os.getpid(),)
+            self._count, initializer=_start_worker, initargs=(os.getpid(), self._stopping)
         )
         # Delayed, because a worker that is just being forked would print a traceback on Ctrl-C.
         with command_line.interrupts_delayed():
@@ -44,10 +55,8 @@ class Workers:
 
     def __exit__(self, kind: Optional[Type[BaseException]], *_: Any) -> None:
         if kind is not None:
-            # After an error or Ctrl-C nobody needs the results of the running tasks, and one may
-            # take minutes. The pool has no method for this, and workers may have SIGTERM blocked.
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
+            # Workers are not killed: a result that is half written would block the pool for ever.
+            self._stopping.value = 1
         self._pool.shutdown()
 
     def map(self, function: Callable, items: Iterable[Tuple]) -> Iterator[Any]:
@@ -76,7 +85,22 @@ class Workers:
                 future.cancel()
 
 
-def _start_worker(parent):
+def raise_if_stopped() -> None:
+    """Ends a task, in a worker, after an error in the process that started it, or Ctrl-C there.
+
+    Tasks that take more than a few seconds call it again and again. In other processes it does
+    nothing.
+
+    Raises:
+      Stopped: so.
+    """
+    if _stopping is not None and _stopping.value:
+        raise Stopped
+
+
+def _start_worker(parent: int, stopping: Any) -> None:
+    global _stopping
+    _stopping = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     end_with_parent(parent)
 

@@ -243,12 +243,19 @@ def _write_shard(path: pathlib.Path, part: _Part) -> Stored:
             box_counts = [_box_count(example) for example in _flat(by_image)]
             return _stored(part, by_image, records.stored_sizes(path), box_counts)
     with files.replacing(path) as partial:
-        tasks = _encoding_tasks(part, by_image)
+        tasks = _while_needed(_encoding_tasks(part, by_image))
         encoded = (records.encode_parts(*task) for task in tasks)
         stored_sizes = _store(partial, part, by_image, encoded)
         # One thread, because every core has a process of its own.
         box_counts = _check(partial, part, by_image, stored_sizes, threads=1)
-        return _stored(part, by_image, stored_sizes, box_counts)
+        return _stored(part, by_image, stored_sizes, _while_needed(box_counts))
+
+
+def _while_needed(items: Iterable[Any]) -> Iterator[Any]:
+    """The items, as long as the process that started this worker waits for its result."""
+    for item in items:
+        parallel.raise_if_stopped()
+        yield item
 
 
 def _shard_tasks(split: _Split) -> List[_Part]:
