@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_ctrl_c_while_the_partial_folder_is_removed(tmp_path, monkeypatch):
 
     def interrupted_remove(path):
         if path.exists():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         remove(path)
 
     monkeypatch.setattr(files, "_remove", interrupted_remove)
@@ -260,7 +261,7 @@ class TestReplacingTogether:
 
         def interrupted_move(partial, path):
             move(partial, path)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
         monkeypatch.setattr(files, "_move_into_place", interrupted_move)
         with pytest.raises(KeyboardInterrupt):

@@ -136,7 +136,8 @@ def interrupts_delayed() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         for number in received[:1]:
-            os.kill(os.getpid(), number)
+            # To this thread: sent to the process, it may reach another one, and act later.
+            signal.pthread_kill(threading.get_ident(), number)
 
 
 def make_parser(docstring: Optional[str]) -> argparse.ArgumentParser:
