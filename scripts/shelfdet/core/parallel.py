@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import ctypes
-import multiprocessing.sharedctypes
+import mmap
 import os
 import signal
 import sys
@@ -23,8 +23,8 @@ def workers() -> int:
     return os.cpu_count() or 1
 
 
-# In a worker process: a number that is 1 when its results are no longer needed
-_stopping: Any = None
+# In a worker process: a byte that is 1 when its results are no longer needed
+_stopping: Optional[mmap.mmap] = None
 
 
 class Stopped(Exception):
@@ -40,8 +40,9 @@ class Workers:
 
     def __init__(self) -> None:
         self._count = workers()
-        # Without a lock: a worker that is killed would hold it for ever.
-        self._stopping = multiprocessing.sharedctypes.RawValue("b", 0)
+        # Memory that the forked workers share. multiprocessing's would need a file, or a lock,
+        # which a worker that is killed would hold for ever.
+        self._stopping = mmap.mmap(-1, 1)
         self._pool = concurrent.futures.ProcessPoolExecutor(
             self._count, initializer=_start_worker, initargs=(os.getpid(), self._stopping)
         )
@@ -56,7 +57,7 @@ class Workers:
     def __exit__(self, kind: Optional[Type[BaseException]], *_: Any) -> None:
         if kind is not None:
             # Workers are not killed: a result that is half written would block the pool for ever.
-            self._stopping.value = 1
+            self._stopping[0] = 1
         self._pool.shutdown()
 
     def map(self, function: Callable, items: Iterable[Tuple]) -> Iterator[Any]:
@@ -94,11 +95,11 @@ def raise_if_stopped() -> None:
     Raises:
       Stopped: so.
     """
-    if _stopping is not None and _stopping.value:
+    if _stopping is not None and _stopping[0]:
         raise Stopped
 
 
-def _start_worker(parent: int, stopping: Any) -> None:
+def _start_worker(parent: int, stopping: mmap.mmap) -> None:
     global _stopping
     _stopping = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
