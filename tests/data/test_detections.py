@@ -117,12 +117,27 @@ def test_boxes_of_an_image_need_not_be_together(tmp_path):
     assert_same(found, sorted(images, key=lambda one: one.filename))
 
 
+def test_json_in_another_layout_is_read_whole(tmp_path):
+    path, images = in_any_order(tmp_path)
+    text = path.read_text()
+    for other in (
+        text.replace('{"id": 1', '\n\n{"id": 1'),
+        text.replace('},\n{"id": 1', '},{"id": 1'),
+    ):
+        assert other != text
+        path.write_text(other)
+        assert_same(detections.read_detections(path), images)
+    # A comma too many is no JSON, in whichever layout
+    path.write_text(text.replace('},\n{"id": 1', '},,\n{"id": 1'))
+    assert "d.json: is no complete JSON (" in message_of(path)
+
+
 def test_an_annotation_that_is_no_line_of_json(tmp_path):
     path, _ = in_any_order(tmp_path)
     text = path.read_text()
     second = text.index('{"id": 1')
     path.write_text(text[:second] + text[second + 1 :])
-    assert "d.json: line 4: is no annotation (Extra data" in message_of(path)
+    assert "d.json: is no complete JSON (Expecting ',' delimiter: line 4" in message_of(path)
     path.write_text(text[:-30])
     assert "d.json: is no complete JSON (" in message_of(path)
 

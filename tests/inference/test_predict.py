@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import pathlib
 import re
 import shutil
 
@@ -556,6 +558,43 @@ def test_a_run_with_other_options_begins_anew(run_step, tmp_path, capsys):
     assert "an unfinished run with another max_side, tiles is not resumed" in out
     assert "resuming" not in out
     assert len(files.read_json(tmp_path / "out.json")["images"]) == 2
+
+
+def test_images_of_another_folder_are_not_taken_for_those_of_a_killed_run(
+    run_step, tmp_path, capsys
+):
+    for folder in ("one", "two"):
+        save_image(tmp_path / folder / "a.JPG")
+        (tmp_path / folder / "b.JPG").write_bytes(b"no image")
+        os.utime(str(tmp_path / folder / "a.JPG"), (0, 0))
+    for folder in ("one", "two"):
+        with pytest.raises(UserError, match="b.JPG: is no image"):
+            run_step("--images", tmp_path / folder)
+    assert "resuming" not in capsys.readouterr().out
+
+
+def test_a_bad_image_is_refused_after_a_run_that_skipped_it(run_step, network, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
+    (tmp_path / "in" / "c.JPG").write_bytes(b"no image")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "remaining", lambda inputs, processed: inputs[:2])
+        patch.setattr(pathlib.Path, "unlink", lambda path: None)  # as if killed before the end
+        run_step("--images", tmp_path / "in", "--skip-bad")
+    with pytest.raises(UserError, match="b.JPG: is no image"):
+        run_step("--images", tmp_path / "in")
+
+
+def test_a_drawing_that_is_gone_is_drawn_again(run_step, tmp_path):
+    save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
+    options = ["--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", "0.5"]
+    with pytest.raises(UserError, match="b.JPG: is no image"):
+        run_step(*options)
+    (tmp_path / "drawn" / "a.JPG").unlink()
+    save_image(tmp_path / "in" / "b.JPG")
+    run_step(*options)
+    assert {"a.JPG", "b.JPG"} <= {path.name for path in (tmp_path / "drawn").iterdir()}
 
 
 def test_images_that_changed_since_a_run_was_killed_are_detected_in_again(

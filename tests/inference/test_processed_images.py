@@ -82,6 +82,20 @@ def test_a_run_that_was_killed_is_resumed_and_its_file_removed_at_the_end(tmp_pa
             assert_equal(list(processed), RESULTS)
 
 
+def test_boxes_that_never_reached_the_disk_are_left_out(tmp_path):
+    path = tmp_path / "d.json.unfinished"
+    with pytest.raises(Killed), resumable(path) as processed:
+        processed.add(RESULTS[0])
+        processed.add(result("b.jpg"))
+        raise Killed
+    whole = path.read_bytes()
+    for damaged in (whole[:-40] + bytes(40), whole + b"12\n"):
+        path.write_bytes(damaged)
+        with resumable(path) as processed:
+            kept = [image.filename for image in processed]
+            assert kept == (["a.jpg", "b.jpg"] if len(damaged) > len(whole) else ["a.jpg"])
+
+
 def test_a_run_killed_in_its_first_line_begins_anew(tmp_path):
     path = tmp_path / "d.json.unfinished"
     path.write_bytes(b'{"graph')

@@ -97,7 +97,10 @@ def write_records(
     dataset: str = "",
     shard_count: int = 0,
 ) -> List[Written]:
-    """Writes the records of splits and reads them back; replaces all old records or none.
+    """Writes the records of splits and reads them back.
+
+    All old records are replaced or none, except that shards replace a record one by one: see
+    ``sharding.ShardSet.move_into_place``.
 
     Args:
       annotations: folder with SPLIT_labels.csv, where SPLIT.record or its shards go.
@@ -241,7 +244,9 @@ def _write_shard(path: pathlib.Path, part: _Part) -> Stored:
     if path.is_file():
         with contextlib.suppress(UserError):  # damaged since it was completed
             box_counts = [_box_count(example) for example in _flat(by_image)]
-            return _stored(part, by_image, records.stored_sizes(path), box_counts)
+            stored_sizes = records.stored_sizes(path)
+            if len(stored_sizes) == len(box_counts):  # else it was cut short
+                return _stored(part, by_image, stored_sizes, box_counts)
     with files.replacing(path) as partial:
         tasks = _while_needed(_encoding_tasks(part, by_image))
         encoded = (records.encode_parts(*task) for task in tasks)

@@ -134,11 +134,17 @@ class ShardSet:
         The old files are removed first: whenever a kill ends this, too few shards are there, which
         step 05 and training refuse, and never old ones beside new ones.
         """
-        remove(self.record)
-        for number, waiting in enumerate(self.waiting):
-            place = shards.path(self.record, number, len(self._digests))
-            _move(waiting, place)
-        shutil.rmtree(str(self._folder))
+        try:
+            remove(self.record)
+            for number, waiting in enumerate(self.waiting):
+                place = shards.path(self.record, number, len(self._digests))
+                _move(waiting, place)
+            shutil.rmtree(str(self._folder))
+        except OSError as error:
+            raise UserError(
+                f"{self.record}: its shards cannot be put in place ({error.strerror or error}). "
+                "The old record is gone, and the new one is not complete: run step 04 again."
+            ) from error
 
 
 @contextlib.contextmanager

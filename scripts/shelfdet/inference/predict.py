@@ -206,23 +206,39 @@ def describe_settings(settings: Settings) -> Dict[str, Any]:
     return described
 
 
-def run_key(info: Dict[str, Any], settings: Settings) -> Dict[str, Any]:
+def run_key(info: Dict[str, Any], settings: Settings, class_names: ClassNames) -> Dict[str, Any]:
     """What must be equal for a run to be resumed: how images are processed and drawn.
 
     Args:
       info: what ``describe`` returned.
       settings: of the run.
+      class_names: of the label map.
     """
-    return {**info, "drawings": str(settings.draw_folder), "threshold": settings.threshold}
+    key = {**info, "classes": sorted(class_names.by_id.items())}
+    if settings.draw_folder:
+        key["drawings"] = str(settings.draw_folder.resolve())
+        key["threshold"] = settings.threshold
+        key["names in drawings"] = sorted(class_names.shown.items())
+    return key
 
 
-def current(inputs: Sequence[InputImage]) -> Callable[[ImageResult], bool]:
-    """A function of what was processed before: whether it is of one of these images, unchanged."""
+def current(inputs: Sequence[InputImage], settings: Settings) -> Callable[[ImageResult], bool]:
+    """A function of what was processed before: whether that need not be done again.
+
+    It need not if it is of one of these images, which is unchanged, could be read, and has its
+    drawing.
+    """
     image_paths = {image.name: image.path for image in inputs}
 
     def is_current(result: ImageResult) -> bool:
         path = image_paths.get(result.filename)
-        return path is not None and processed_images.file_version(path) == result.version
+        if path is None or result.problem is not None:
+            return False
+        if settings.draw_folder:
+            drawing = settings.draw_folder / drawings.drawing_name(result.filename)
+            if not drawing.is_file():
+                return False
+        return processed_images.file_version(path) == result.version
 
     return is_current
 

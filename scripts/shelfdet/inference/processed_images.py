@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import zlib
 from typing import (
     Any,
     BinaryIO,
@@ -38,7 +39,7 @@ class ImageResult(NamedTuple):
     detections: None where the image was skipped.
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
-    version: by which a resumed run knows that the file is the same: its size and time of change.
+    version: by which a resumed run knows that the file is the same; see ``file_version``.
     tiles: number of tiles in a row that it was divided into.
     """
 
@@ -101,9 +102,11 @@ class ProcessedImages:
             table = np.column_stack(
                 [found.boxes_xyxy, found.scores, [classes.index(name) for name in found.classes]]
             ).reshape(-1, COLUMNS)
+        data = table.tobytes()
         entry["boxes"] = len(table)
+        entry["crc32"] = zlib.crc32(data)
         self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(entry).encode() + b"\n" + table.tobytes())
+        self._file.write(json.dumps(entry).encode() + b"\n" + data)
 
     def __iter__(self) -> Iterator[ImageResult]:
         for position, entry, table in self._entries():
@@ -130,13 +133,14 @@ def _read_entry(file: BinaryIO) -> Tuple[Optional[Dict[str, Any]], np.ndarray]:
     line = file.readline()
     if not line.endswith(b"\n"):
         return None, nothing
+    # Pages of a file that never reached the disk before a power cut are zeros.
     try:
         entry = json.loads(line.decode())
-    except ValueError:  # a page of a file that never reached the disk before a power cut
+        data = file.read(entry["boxes"] * COLUMNS * nothing.itemsize)
+        is_whole = zlib.crc32(data) == entry["crc32"]
+    except (ValueError, TypeError, KeyError):
         return None, nothing
-    size = entry["boxes"] * COLUMNS * nothing.itemsize
-    data = file.read(size)
-    if len(data) < size:
+    if not is_whole:
         return None, nothing
     return entry, np.frombuffer(data).reshape(-1, COLUMNS)
 
@@ -159,12 +163,17 @@ def _result(entry: Dict[str, Any], table: np.ndarray) -> ImageResult:
 
 
 def file_version(path: pathlib.Path) -> Optional[str]:
-    """The ``version`` of an ImageResult; None where there is no such file."""
+    """What a file is known by: where it is, which one, its size and the times of its changes.
+
+    None where there is no such file.
+    """
     try:
-        status = path.stat()
+        place = path.resolve()
+        status = place.stat()
     except OSError:
         return None
-    return f"{status.st_size} {status.st_mtime_ns}"
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{place} {status.st_dev} {status.st_ino} {status.st_size} {times}"
 
 
 @contextlib.contextmanager

@@ -206,8 +206,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         settings = settings._replace(threshold=threshold.value)
 
     unfinished = args.output.with_name(args.output.name + processed_images.UNFINISHED)
-    run = predict.run_key(info, settings)
-    with processed_images.resumable(unfinished, run, predict.current(inputs)) as processed:
+    run = predict.run_key(info, settings, class_names)
+    is_current = predict.current(inputs, settings)
+    with processed_images.resumable(unfinished, run, is_current) as processed:
         if processed.differs:
             print(
                 f"an unfinished run with another {listed(processed.differs)} is not resumed: its "

@@ -44,7 +44,7 @@ function countImage(image, threshold) {
   return { detections, truths: image.truths, tp, fp: detections - tp, fn: image.truths - tp };
 }
 
-function imagesOfCamera() {
+function imagesOfGroup() {
   return data.images.filter((image) => !state.group || image.group === state.group);
 }
 
@@ -228,7 +228,7 @@ function zoomedLow(images) {
 let curve = null; // the precision-recall chart, with the dot that follows the threshold
 
 function drawCurve() {
-  const images = imagesOfCamera();
+  const images = imagesOfGroup();
   const low = state.zoomedCurve ? zoomedLow(images) : 0;
   const axis = { low, high: 1, step: niceStep(1 - low), digits: low > 0.85 ? 2 : 1 };
   curve = drawChart(
@@ -279,7 +279,7 @@ function countAxis(counts) {
 }
 
 function drawCountChart() {
-  const counted = imagesOfCamera().map((image) => [image, countImage(image, state.threshold)]);
+  const counted = imagesOfGroup().map((image) => [image, countImage(image, state.threshold)]);
   const labelledAxis = countAxis(counted.map(([, { truths }]) => truths));
   // At a low threshold there are many times as many detections as products: an axis of their own.
   const detectedAxis = countAxis(counted.flatMap(([, { truths, detections }]) => [truths, detections]));
@@ -456,7 +456,7 @@ const ORDERS = {
 };
 
 function arrangeGallery() {
-  const images = imagesOfCamera();
+  const images = imagesOfGroup();
   const order = ORDERS[state.order];
   sequence = images.filter((image) => image.embedded).sort(order.compare);
   const added = sequence.filter((image) => !cards.has(image));
@@ -564,7 +564,7 @@ function refresh() {
     byId("exact").value = Number(state.threshold.toFixed(6));
   }
   byId("viewer-value").textContent = fixed(state.threshold, 3);
-  const figures = computeFigures(imagesOfCamera(), state.threshold);
+  const figures = computeFigures(imagesOfGroup(), state.threshold);
   showFigures(figures);
   if (isRefreshPending) {
     return;
@@ -572,7 +572,7 @@ function refresh() {
   isRefreshPending = true;
   requestAnimationFrame(() => {
     isRefreshPending = false;
-    moveDot(computeFigures(imagesOfCamera(), state.threshold));
+    moveDot(computeFigures(imagesOfGroup(), state.threshold));
     drawCountChart();
     for (const [image, { counts }] of cards) {
       counts.replaceChildren(...describeCounts(image));

@@ -150,9 +150,17 @@ def _read_rest(path: PathLike) -> Optional[Entry]:
         return None
     with contextlib.suppress(OSError, ValueError, RecursionError):
         with open(str(path), "rb") as file:
+            file.readline()
+            file.readline()
+            before = b"},"
             for line in file:
-                if line.strip() == ANNOTATIONS_END:
+                line = line.strip()
+                if line == ANNOTATIONS_END:
                     return parse_json("{" + file.read().decode("utf-8"))
+                # One object a line, with a comma after each but the last
+                if line[:1] != b"{" or line.count(b"{") > 1 or not before.endswith(b"},"):
+                    return None
+                before = line
     return None
 
 
