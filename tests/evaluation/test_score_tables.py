@@ -75,7 +75,8 @@ def write_batch(folder, number, images, errors=()):
     first = [box for box in boxes if box[0] == boxes[0][0]]
     for part, of_part in enumerate((first, boxes[len(first) :])):
         write_table(folder / "detections" / name / f"part-{part}.parquet", of_part, schema)
-    files.write_text(folder / "_batches" / f"{number:06d}.json", json.dumps({"images": len(rows)}))
+    counts = {"images": len(rows), "boxes": len(boxes)}
+    files.write_text(folder / "_batches" / f"{number:06d}.json", json.dumps(counts))
 
 
 def write_labels(path, images):
@@ -255,13 +256,13 @@ def test_two_images_of_one_name(tables):
         ),
         ("_run.json", b"{}", "_run.json: states no graph; expected a folder that step 12"),
         ("_batches", None, "tables: no batch of it is complete; expected a folder that step 12"),
-        ("_batches/000001.json", b"{}", "000001.json: states no number of images"),
+        ("_batches/000001.json", b"{}", "000001.json: states no number of images and boxes"),
         ("images/batch=000001/part-0.parquet", None, "batch=000001: holds 0 images; expected 4"),
         ("images/batch=000001/part-0.parquet", b"PAR1", "part-0.parquet: cannot be read"),
         (
             "detections/batch=000001/part-0.parquet",
             None,
-            "batch=000001: lacks the boxes of 1 image, such as 'file:/photographs/shop 1/a b#%20é",
+            r"detections.batch=000001: holds \d+ boxes; expected \d+, as _batches/000001",
         ),
     ],
 )
@@ -274,6 +275,12 @@ def test_incomplete_tables_are_refused(tables, path, content, message):
     else:
         target.write_bytes(content)
     refused(tables, message)
+
+
+def test_a_part_that_is_there_twice_is_refused(tables):
+    part = tables / "detections" / "batch=000001" / "part-1.parquet"
+    shutil.copy(str(part), str(part.with_name("part-1 (1).parquet")))
+    refused(tables, r"detections.batch=000001: holds \d+ boxes; expected \d+, as _batches/000001")
 
 
 def test_boxes_are_checked_as_those_of_other_formats(tables):

@@ -63,8 +63,8 @@ class ProcessedImages:
     def __init__(
         self,
         file: BinaryIO,
-        is_current: Callable[[ImageResult], bool] = lambda result: True,
-        differs: Sequence[str] = (),
+        is_current: Callable[[ImageResult], bool],
+        differs: Sequence[str],
     ) -> None:
         """Reads what a run before has left.
 

@@ -11,7 +11,7 @@ import pathlib
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, counted, read_number, shown
+from shelfdet.core.text import PathLike, Problems, counted, read_number
 from shelfdet.data.formats.image_boxes import (
     BOX_COLUMNS,
     BoxRow,
@@ -33,16 +33,19 @@ ROWS = 1 << 16  # read at a time
 
 
 class _Image(NamedTuple):
-    """A row of the table of images.
-
-    uri: of the image. name: its file name. size_wh: in pixels. products: boxes from the threshold
-    of step 12 on.
-    """
+    """A row of the table of images. uri: of the image. name: its file name. size_wh: in pixels."""
 
     uri: str
     name: str
     size_wh: Tuple[int, int]
-    products: int
+
+
+class _Batch(NamedTuple):
+    """A complete batch. images, boxes: its number of rows in each table, as step 12 counted."""
+
+    name: str
+    images: int
+    boxes: int
 
 
 def read(
@@ -62,8 +65,8 @@ def stream(
     _check_pyarrow(folder)
     wanted = set(image_names)
     places: Dict[str, str] = {}  # file name -> URI
-    for batch, count in _complete_batches(folder):
-        images = _read_images(folder, batch, count, wanted, places, problems)
+    for batch in _complete_batches(folder):
+        images = _read_images(folder, batch, wanted, places, problems)
         yield from (ImageBoxes(image.name, uri, image.size_wh, []) for uri, image in images.items())
         if images:
             yield from _read_boxes(folder, batch, images, problems)
@@ -89,7 +92,7 @@ def read_run(path: PathLike) -> Dict[str, Any]:
 
 def count_images(path: PathLike) -> int:
     """The number of all images in the tables."""
-    return sum(count for _, count in _complete_batches(pathlib.Path(path)))
+    return sum(batch.images for batch in _complete_batches(pathlib.Path(path)))
 
 
 def _check_pyarrow(folder: pathlib.Path) -> None:
@@ -100,8 +103,8 @@ def _check_pyarrow(folder: pathlib.Path) -> None:
         )
 
 
-def _complete_batches(folder: pathlib.Path) -> List[Tuple[str, int]]:
-    """(name, number of images) of each complete batch; rows of others do not count."""
+def _complete_batches(folder: pathlib.Path) -> List[_Batch]:
+    """The complete batches; rows of others do not count."""
     found = sorted((folder / BATCHES).glob("*.json"))
     if not found:
         raise UserError(
@@ -112,18 +115,18 @@ def _complete_batches(folder: pathlib.Path) -> List[Tuple[str, int]]:
     for file in found:
         counts = read_json(file, "JSON of step 12")
         try:
-            batches.append((file.stem, int(counts["images"])))
+            batches.append(_Batch(file.stem, int(counts["images"]), int(counts["boxes"])))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{file}: states no number of images; expected a file of step 12. Copy it again."
+                f"{file}: states no number of images and boxes; expected a file of step 12. Copy "
+                "it again, or run step 12 again into a new folder."
             ) from error
     return batches
 
 
 def _read_images(
     folder: pathlib.Path,
-    batch: str,
-    count: int,
+    batch: _Batch,
     wanted: Iterable[str],
     places: Dict[str, str],
     problems: Problems,
@@ -131,16 +134,16 @@ def _read_images(
     """The wanted images of a batch by URI; notes those that step 12 could not read as problems.
 
     Args:
-      count: of all images of the batch.
       wanted: file names; empty for all.
       places: the URI of each name that was found; this adds to them.
     """
-    columns = ["image", "width", "height", "products", "error"]
+    place = folder / IMAGES / f"batch={batch.name}"
+    columns = ["image", "width", "height", "error"]
     images: Dict[str, _Image] = collections.OrderedDict()
     rows = 0
-    for table in _record_batches(folder / IMAGES / f"batch={batch}", columns):
+    for table in _record_batches(place, columns):
         rows += table.num_rows
-        for uri, width, height, products, error in zip(*_values(table, columns)):
+        for uri, width, height, error in zip(*_values(table, columns)):
             name = base_name(uri)
             if wanted and name not in wanted:
                 continue
@@ -160,43 +163,45 @@ def _read_images(
                     "of the labels.",
                 )
                 continue
-            images[uri] = _Image(uri, name, (int(width), int(height)), int(products))
-    if rows != count:
-        raise UserError(
-            f"{folder / IMAGES / f'batch={batch}'}: holds {counted(rows, 'image')}; expected "
-            f"{count}, as {BATCHES}/{batch}.json states. Copy the whole folder again."
-        )
+            images[uri] = _Image(uri, name, (int(width), int(height)))
+    _check_rows(place, counted(rows, "image"), rows, batch, batch.images)
     return images
 
 
+def _check_rows(
+    place: pathlib.Path, shown_rows: str, rows: int, batch: _Batch, expected: int
+) -> None:
+    """Refuses a part of a table that lacks rows, or has some twice."""
+    if rows != expected:
+        raise UserError(
+            f"{place}: holds {shown_rows}; expected {expected}, as {BATCHES}/{batch.name}.json "
+            "states. Copy the whole folder again."
+        )
+
+
 def _read_boxes(
-    folder: pathlib.Path, batch: str, images: Dict[str, _Image], problems: Problems
+    folder: pathlib.Path, batch: _Batch, images: Dict[str, _Image], problems: Problems
 ) -> Iterator[ImageBoxes]:
     """The boxes of the images of a batch, an image at a time.
 
     Raises:
-      UserError: images with products have no boxes: a file is missing.
+      UserError: a file is missing, or there is one too many.
     """
-    place = folder / DETECTIONS / f"batch={batch}"
-    without = {uri for uri, image in images.items() if image.products}
+    place = folder / DETECTIONS / f"batch={batch.name}"
+    count = 0
     columns = ["image", "class", "score"] + list(BOX_COLUMNS)
     for table in _record_batches(place, columns):
         uris, *values = _values(table, columns)
+        count += len(uris)
         for begin, end in _runs(uris):
             image = images.get(uris[begin])
             if image is None:
                 continue
-            without.discard(image.uri)
             rows = zip(*(column[begin:end] for column in values))
             boxes = (_box(row, image.uri, problems) for row in rows)
             kept = [box for box in boxes if box is not None]
             yield ImageBoxes(image.name, image.uri, image.size_wh, kept)
-    if without:
-        raise UserError(
-            f"{place}: lacks the boxes of {counted(len(without), 'image')}, such as "
-            f"{shown(min(without))}; expected those of all images that have products. Copy the "
-            "whole folder again."
-        )
+    _check_rows(place, counted(count, "box", "boxes"), count, batch, batch.boxes)
 
 
 def _box(row: Tuple[Any, ...], place: str, problems: Problems) -> Optional[BoxRow]:

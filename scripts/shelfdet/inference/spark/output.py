@@ -64,7 +64,7 @@ class Output:
           listed_images: rows of tables.LISTED_DDL, of all images of the batch.
 
         Returns:
-          its number of "images", "products" and "errors".
+          its number of "images", "products", "errors", and "boxes" of any score.
 
         Raises:
           UserError: none of the images can be read, or another program writes the folder.
@@ -74,7 +74,8 @@ class Output:
         images = self._with_unread(results.drop("boxes"), listed_images)
         name = f"{max(self._complete, default=0) + 1:06d}"
         boxes = results.select("image", "width", "height", functions.inline("boxes"))
-        boxes.write.mode("overwrite").parquet(self._at(DETECTIONS, f"batch={name}"))
+        box_place = self._at(DETECTIONS, f"batch={name}")
+        boxes.write.mode("overwrite").parquet(box_place)
         images = images.withColumn("graph_sha256", functions.lit(self._run["graph_sha256"]))
         place = self._at(IMAGES, f"batch={name}")
         images.coalesce(1).write.mode("overwrite").parquet(place)
@@ -84,6 +85,7 @@ class Output:
             functions.count("error").alias("errors"),
         )
         counts = counts.first().asDict()
+        counts["boxes"] = self._session.read.parquet(box_place).count()
         assert counts["images"] == len(listed_images), (counts, len(listed_images))
         self._complete_batch(name, counts)
         return counts
