@@ -87,9 +87,6 @@ SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $
 FETCH_OPTIONS := $(call option,--from,$(FROM)) $(call option,--annotations,$(ANNOTATIONS)) \
     $(call option,--format,$(FORMAT)) $(call option,--corrected,$(CORRECTED)) \
     $(call option,--test-share,$(TEST_SHARE)) $(SPLIT_OPTIONS)
-# The threads of intel-tensorflow spin for 200 ms after each operation by default, which takes a core from the others.
-# The stock build ignores the variable.
-export KMP_BLOCKTIME ?= 1
 
 .PHONY: help setup setup-deploy demo lint test data anchors config check train export deploy pretrained eval report predict predict-spark spark-environment prelabel suspects tensorboard reproduce ablations label-noise bench clean
 

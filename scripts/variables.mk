@@ -2,7 +2,7 @@
 # were typed: neither make nor a shell interprets anything in them. One that is given to make has to be used by a target
 # that is asked for; one in the environment may be meant for another program. The Makefile includes this file.
 
-VALUES := ANNOTATIONS ARCHIVE BAD_BOXES CHECKPOINT CLASSES CONFIG CORRECTED CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES KMP_BLOCKTIME \
+VALUES := ANNOTATIONS ARCHIVE BAD_BOXES CHECKPOINT CLASSES CONFIG CORRECTED CPU DRAW EMPTY_IMAGES EXIF FOLD FORMAT FROM GRAPH IMAGES \
     MASTER MINUTES NAME OUTPUT OUT_OF_IMAGE PRODUCT_SCALE PYTHON PYTHON_HERE RUN_DIR RUNTIME SEED SHELF_DATA SHELF_DATA_ORIGINAL SPARK SPLIT START STEPS TESTS \
     TEST_SHARE THRESHOLD TILES VAL_SHARE WORKERS
 # Options without a value. What turns them on and off, in capitals or not; an empty value is off, too.

@@ -4,11 +4,11 @@ These are deprecations inside TensorFlow, the end of tf.contrib, and features of
 """
 
 import logging
-import os
 import warnings
 from types import ModuleType
 
 from shelfdet import UserError
+from shelfdet.core import parallel, tensorflow_environment
 
 
 def load() -> ModuleType:
@@ -19,8 +19,7 @@ def load() -> ModuleType:
     Raises:
       UserError: one of them cannot be imported.
     """
-    # A value that the user has set is kept.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tensorflow_environment.prepare(parallel.workers())
     # Before the import, because TensorFlow logs while it is imported.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -3,20 +3,19 @@
 Importing this module loads TensorFlow.
 """
 
-import os
 import pathlib
 from typing import Optional, Tuple, Union
 
 import numpy as np
 
-# TensorFlow reads this when it is imported; without it every run logs the processor's instruction
-# sets.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from shelfdet.core import parallel, tensorflow_environment
+
+tensorflow_environment.prepare(parallel.workers())  # TensorFlow reads it when it is imported
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from shelfdet import UserError
-from shelfdet.core import parallel, paths
+from shelfdet.core import paths
 from shelfdet.inference.graph_outputs import (
     INPUT,
     OUTPUTS,

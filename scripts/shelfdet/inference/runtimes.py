@@ -11,7 +11,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import deploy_packages, parallel, paths
+from shelfdet.core import deploy_packages, parallel, paths, tensorflow_environment
 from shelfdet.core.make_variables import both
 from shelfdet.inference import ONNXRUNTIME, OPENVINO, TENSORFLOW, graph_outputs
 from shelfdet.inference.deployment import description
@@ -39,6 +39,7 @@ def load(runtime: str, graph: pathlib.Path, callers: int) -> Any:
         missing, broken or of another graph.
     """
     if runtime == TENSORFLOW:
+        tensorflow_environment.prepare(max(1, parallel.workers() // callers))
         from shelfdet.inference import detector  # loads TensorFlow
 
         return detector.Detector(graph, callers)

@@ -10,7 +10,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 from shelfdet import UserError
 from shelfdet.config import pipeline
-from shelfdet.core import files, parallel, paths
+from shelfdet.core import files, parallel, paths, tensorflow_environment
 from shelfdet.inference import checkpoints
 from shelfdet.training import cluster, cluster_run, training_log
 from shelfdet.training.cluster_run import Member
@@ -139,14 +139,7 @@ def follow(run: pathlib.Path, settings: Settings, member: Member) -> str:
 
 def environment(member: Optional[Member] = None) -> Dict[str, str]:
     """Environment variables of the child process; those of the user have precedence."""
-    env = {
-        # Intel's build needs as many OpenMP threads as cores, and that these do not spin while they
-        # wait. The stock build ignores these variables.
-        "OMP_NUM_THREADS": str(parallel.workers()),
-        "KMP_BLOCKTIME": "1",
-        "KMP_SETTINGS": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-    }
+    env = {**tensorflow_environment.variables(parallel.workers()), "TF_CPP_MIN_LOG_LEVEL": "1"}
     env.update(os.environ)
     env["PYTHONUNBUFFERED"] = "1"
     env.pop(cluster.VARIABLE, None)

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional
 import pyarrow
 
 from shelfdet import UserError
+from shelfdet.core import tensorflow_environment
 from shelfdet.inference import confidence, predict
 from shelfdet.inference.input_images import InputImage
 from shelfdet.inference.spark import tables
@@ -96,6 +97,7 @@ def detect_one(uri: str, content: bytes, work: Work) -> Dict[str, Any]:
 def _detector(work: Work) -> Any:
     """The detector of this process, with one thread: Spark starts a task on each core."""
     if work.graph_sha256 not in _detectors:
+        tensorflow_environment.prepare(threads=1)
         from shelfdet.inference import detector  # loads TensorFlow
 
         _detectors.clear()
