@@ -1,6 +1,7 @@
 """Records in shards: what object_detection reads, restarts after a kill, no mixture of two runs."""
 
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -185,12 +186,22 @@ def test_a_complete_shard_of_other_inputs_is_written_again(annotated, one_worker
     assert write(annotated, 4, max_side=20).kept_shards == 0
 
 
-def test_a_complete_shard_that_was_damaged_is_written_again(annotated, one_worker):
+def without_the_last_example(data):
+    """A TFRecord cut between two examples: each has 8 bytes of its length, 4, the length, and 4."""
+    ends = [0]
+    while ends[-1] < len(data):
+        (length,) = struct.unpack_from("<Q", data, ends[-1])
+        ends.append(ends[-1] + length + 16)
+    return data[: ends[-2]]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], without_the_last_example])
+def test_a_complete_shard_that_was_damaged_is_written_again(annotated, one_worker, damage):
     name, content = interrupted(annotated)
     (annotated / name).write_bytes(content)
     first = waiting(annotated)[0]
-    first.write_bytes(first.read_bytes()[:-9])
-    write(annotated, 4)
+    first.write_bytes(damage(first.read_bytes()))
+    assert write(annotated, 4).kept_shards == 2
     assert sorted(names_in(annotated)) == NAMES
 
 

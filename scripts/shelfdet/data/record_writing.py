@@ -223,19 +223,20 @@ def _write_shards(
     split: _Split, parts: Sequence[_Part], shard_set: sharding.ShardSet, workers: parallel.Workers
 ) -> Written:
     """Writes the shards of a record that are not complete yet, one a process."""
-    waiting = shard_set.waiting
-    kept = sum(path.is_file() for path in waiting)
     # TensorFlow's threads do not survive a fork: where this process has it, it writes the shards.
     run = itertools.starmap if "tensorflow" in sys.modules else workers.map
-    results = run(_write_shard, zip(waiting, parts))
-    stored = list(progress(results, split.record.stem, len(parts), "shards"))
+    results = run(_write_shard, zip(shard_set.waiting, parts))
+    done = list(progress(results, split.record.stem, len(parts), "shards"))
     pattern = shards.pattern_of(split.record)
-    written = _written(split, pattern, stored)
-    return written._replace(shards=len(parts), kept_shards=kept)
+    written = _written(split, pattern, [stored for stored, _ in done])
+    return written._replace(shards=len(parts), kept_shards=sum(kept for _, kept in done))
 
 
-def _write_shard(path: pathlib.Path, part: _Part) -> Stored:
+def _write_shard(path: pathlib.Path, part: _Part) -> Tuple[Stored, bool]:
     """Writes one shard and reads it back, unless an earlier run has; worker processes run it.
+
+    Returns:
+      what it holds, and whether it is of an earlier run.
 
     Raises:
       UserError: as ``write_records``.
@@ -246,14 +247,14 @@ def _write_shard(path: pathlib.Path, part: _Part) -> Stored:
             box_counts = [_box_count(example) for example in _flat(by_image)]
             stored_sizes = records.stored_sizes(path)
             if len(stored_sizes) == len(box_counts):  # else it was cut short
-                return _stored(part, by_image, stored_sizes, box_counts)
+                return _stored(part, by_image, stored_sizes, box_counts), True
     with files.replacing(path) as partial:
         tasks = _while_needed(_encoding_tasks(part, by_image))
         encoded = (records.encode_parts(*task) for task in tasks)
         stored_sizes = _store(partial, part, by_image, encoded)
         # One thread, because every core has a process of its own.
         box_counts = _check(partial, part, by_image, stored_sizes, threads=1)
-        return _stored(part, by_image, stored_sizes, _while_needed(box_counts))
+        return _stored(part, by_image, stored_sizes, _while_needed(box_counts)), False
 
 
 def _while_needed(items: Iterable[Any]) -> Iterator[Any]:
