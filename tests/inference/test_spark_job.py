@@ -254,7 +254,12 @@ def test_an_image_that_disappears_gets_a_row_with_an_error(spark, work_with, ima
     tables = output.Output(spark, str(tmp_path / "tables"), job.description(work))
     results = job.detected(spark, batch, work)
     (tmp_path / "in" / "gone.jpg").unlink()
-    assert tables.write_batch(results, batch) == {"images": 2, "products": 1, "errors": 1}
+    assert tables.write_batch(results, batch) == {
+        "images": 2,
+        "products": 1,
+        "errors": 1,
+        "boxes": 2,
+    }
     errors = {
         os.path.basename(row["image"]): row["error"]
         for row in spark_runs.table(tmp_path / "tables", "images")

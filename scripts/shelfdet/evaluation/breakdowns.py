@@ -116,10 +116,10 @@ def error_kinds(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[
     """
     labels = sorted(metrics.truth_labels(matches))
     several = len(confusion.class_names(matches)) > 1
-    before = _corrected_map(lambda image: image, matches, labels)
+    before = _map(matches, labels)
     result = {}
     for kind, correct in {**_CORRECTIONS, **(_CLASS_CORRECTIONS if several else {})}.items():
-        after = _corrected_map(correct, matches, labels)
+        after = _map(MatchTable(map(correct, matches)), labels)
         number = None
         if threshold is not None:
             number = sum(_count_errors(image, kind, threshold) for image in matches)
@@ -151,17 +151,11 @@ def _count_errors(image: Matches, kind: str, threshold: float) -> int:
     return int(np.sum(of_kind & (image.scores >= threshold)))
 
 
-def _corrected_map(
-    correct: Callable[[Matches], Matches], matches: Sequence[Matches], labels: List[str]
-) -> float:
-    """mAP of corrected Matches, over the classes ``labels``; NaN without any class.
-
-    A class without ground truth counts as 1.
-    """
+def _map(matches: Sequence[Matches], labels: List[str]) -> float:
+    """mAP over the classes ``labels``, NaN without any; one without ground truth counts as 1."""
     if not labels:
         return np.nan
-    # One class after another, and none of the corrected Matches is kept: they may be millions.
-    pools = (metrics.pool(map(correct, matches), label, coco_rule=False) for label in labels)
+    pools = (metrics.pool(matches, label, coco_rule=False) for label in labels)
     precisions = [metrics.average_precision(pooled) for pooled in pools]
     return float(np.mean([1.0 if np.isnan(value) else value for value in precisions]))
 
