@@ -65,7 +65,8 @@ def test_pixels_in_the_stated_order_are_accepted(is_xywh):
 def test_shares_of_the_image_are_refused(is_xywh):
     numbers = (xywh(SHELVES) if is_xywh else SHELVES) / np.tile(SIZE, 2)
     message = message_of([image(SHELVES), image(numbers, is_xywh, "b.jpg")])
-    assert "1 of 2 images with boxes has all its boxes between 0 and 1 (row 0: 0.025" in message
+    assert "1 of 2 images with boxes has all its boxes between 0 and 1 (row 0: " in message
+    assert ("bbox [0.025" if is_xywh else "box 0.025,0.05,") in message
     assert "'b.jpg'" in message and "Expected pixels" in message and "YOLO" not in message
 
 

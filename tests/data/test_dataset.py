@@ -107,7 +107,7 @@ def test_a_file_of_one_format_beside_the_images_of_each_folder(
     coco(source, ["t.jpg"], [(5, 5, -3, 2)])
     (source / "annotations.json").rename(source / "test" / "_annotations.coco.json")
     with pytest.raises(
-        UserError, match="test/_annotations.coco.json: annotations.0. .*: box 5,5,2"
+        UserError, match=r"test/_annotations.coco.json: annotations.0. .*: bbox .5, 5, -3, 2. is"
     ):
         fetch("--from", source)
     whole = (source / "train" / "_annotations.coco.json").read_text()

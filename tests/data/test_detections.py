@@ -283,7 +283,11 @@ def test_ground_truth_of_every_format_is_refused_where_it_is_outside_by_more(tmp
     known = [detected("a.jpg", size_wh=(100, 80))]
     for format, path in ground_truth_files(tmp_path, box_xyxy).items():
         message = message_of(path, format, scored=False, known=known)
-        assert "the box xmin {:g}, ymin {:g}, xmax {:g}, ymax {:g}".format(*box_xyxy) in message
+        xmin, ymin, xmax, ymax = box_xyxy
+        numbers = f"bbox [{xmin}, {ymin}, {xmax - xmin}, {ymax - ymin}]"
+        if format != "coco":
+            numbers = f"box {xmin},{ymin},{xmax},{ymax}"
+        assert numbers in message
         assert "--clip" not in message  # which is for detections
 
 
@@ -330,8 +334,8 @@ def test_sizes_that_are_not_stated_are_those_of_the_known_images(tmp_path, forma
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"bbox": [11, 22, -10, -20]}, "the box xmin 11, ymin 22, xmax 1, ymax 2 has swapped"),
-        ({"bbox": [1, 2, 0, 20]}, "swapped corners or no area; expected xmin < xmax"),
+        ({"bbox": [11, 22, -10, -20]}, "bbox [11, 22, -10, -20] has swapped corners"),
+        ({"bbox": [1, 2, 0, 20]}, "swapped corners or no area; expected a width and height above"),
         ({"bbox": [95, 2, 10, 20]}, "reaches outside its image of 100 x 80 pixels"),
         ({"iscrowd": 1}, "is marked iscrowd; expected boxes that all count"),
         ({"score": None}, "score is missing"),
@@ -349,8 +353,8 @@ def test_all_bad_boxes_are_in_one_message(tmp_path):
     path = write_file(tmp_path / "d.csv", SCORED_HEADER + rows + "a.jpg,100,50,product,x,2,3,4,1\n")
     message = message_of(path, "csv")
     assert "3 problems" in message
-    assert "line 2: the box xmin 11, ymin 2, xmax 1, ymax 22 has swapped corners" in message
-    assert "line 3: the box xmin 1, ymin 2, xmax 200" in message
+    assert "line 2: box 11,2,1,22 has swapped corners" in message
+    assert "line 3: box 1,2,200,22 reaches" in message
     assert "line 4: xmin is 'x'" in message
 
 
@@ -367,7 +371,7 @@ def test_a_file_without_images(tmp_path):
 def test_boxes_that_start_outside_an_image_of_unknown_size(tmp_path, line):
     write_file(tmp_path / "a.txt", line)
     message = message_of(tmp_path, "text")
-    assert "a.txt: line 1: the box xmin" in message and "starts outside its image" in message
+    assert "a.txt: line 1: box " in message and "starts outside its image" in message
     assert "--clip" in message
 
 

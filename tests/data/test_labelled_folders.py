@@ -261,10 +261,13 @@ def spoil_label(path, text):
         ),
         (
             spoil_label("train/a.txt", "0 1.3 .5 .2 .2\n"),
-            "a.txt: line 1: box 120,32,140,48 is outside the image, 100 x 80; expected it inside",
+            "a.txt: line 1: '0 1.3 .5 .2 .2' is outside the image, 100 x 80; expected it inside",
         ),
-        (spoil_label("train/a.txt", "0 .5 .5 -.2 .2\n"), "a.txt: line 1: box 60,32,40,48 is inver"),
-        (spoil_label("train/a.txt", "0 .5 .5 .2 0\n"), "a.txt: line 1: box 40,40,60,40 is without"),
+        (
+            spoil_label("train/a.txt", "0 .5 .5 -.2 .2\n"),
+            "a.txt: line 1: '0 .5 .5 -.2 .2' is inver",
+        ),
+        (spoil_label("train/a.txt", "0 .5 .5 .2 0\n"), "a.txt: line 1: '0 .5 .5 .2 0' is without"),
         (
             lambda folder: [
                 path.write_text(path.read_text().replace("0 ", "can ", 1))

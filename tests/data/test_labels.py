@@ -70,7 +70,7 @@ def test_variants_that_are_accepted(tmp_path, content):
         (LABELS.replace(",100,", ",,"), ["line 2", "width is ''"]),
         (
             HEADER + "a.jpg,100,80,product,0.1,0.2,0.3,0.4\n",
-            ["1 of 1 image", "between 0 and 1 (line 2: 0.1,0.2,0.3,0.4)", "Expected pixels"],
+            ["1 of 1 image", "between 0 and 1 (line 2: box 0.1,0.2,0.3,0.4)", "Expected pixels"],
         ),
         (
             HEADER + "a.jpg,100,80,product,2,71,30,99\n" * 2 + "a.jpg,100,80,product,1,70,9,98\n",

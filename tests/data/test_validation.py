@@ -1,5 +1,7 @@
 """Annotations checked against the images: policies, messages, and what is reported."""
 
+import json
+
 import numpy as np
 import pytest
 from annotation_samples import (
@@ -200,7 +202,107 @@ def test_boxes_of_coco_are_positions_and_sizes(write, photos, read_coco):
 
 def test_an_inverted_box_of_coco(write, photos, read_coco):
     message = read_coco.message(write("a.json", coco_with(bbox=[1, 2, -3, 3])), photos)
-    assert "annotations[0] (id 1): box 1,2,-2,5 is inverted" in message
+    assert "annotations[0] (id 1): bbox [1, 2, -3, 3] is inverted" in message
+
+
+def cvat_with(shape):
+    image = '<image id="0" name="{}" width="100" height="80">{}</image>'
+    whole = '<box label="p" xtl="1" ytl="2" xbr="30" ybr="40"/>'
+    images = image.format("a.jpg", shape) + image.format("b.jpg", whole)
+    return f"<annotations><version>1.1</version>{images}</annotations>"
+
+
+def via_with(shape):
+    return json.dumps(
+        {
+            name: {"filename": f"{name}.jpg", "regions": [{"shape_attributes": attributes}]}
+            for name, attributes in (("a", shape), ("b", {"name": "rect", **VIA_BOX}))
+        }
+    )
+
+
+VIA_BOX = {"x": 1, "y": 2, "width": 30, "height": 40}
+
+
+def datumaro_with(**annotation):
+    items = [
+        {"id": name, "image": {"path": f"{name}.jpg"}, "annotations": [{"label_id": 0, **entry}]}
+        for name, entry in (("a", annotation), ("b", {"type": "bbox", "bbox": [1, 2, 30, 40]}))
+    ]
+    return json.dumps({"items": items, "categories": {"label": {"labels": [{"name": "p"}]}}})
+
+
+def labelstudio_with(**value):
+    tasks = []
+    for name, numbers in (("a", value), ("b", {"x": 1, "y": 2, "width": 30, "height": 40})):
+        kind = "ellipselabels" if "radiusX" in numbers else "rectanglelabels"
+        result = {"type": kind, "value": {kind: ["p"], **numbers}}
+        result.update(original_width=100, original_height=80)
+        tasks.append({"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [result]}]})
+    return json.dumps(tasks)
+
+
+@pytest.mark.parametrize(
+    "format, file, content, expected",
+    [
+        ("cvat", "a.xml", cvat_with('<ellipse cx="50" cy="40" rx="-5" ry="9"/>'), "ellipse 'cx=50"),
+        (
+            "cvat",
+            "a.xml",
+            cvat_with('<mask left="5" top="6" width="-7" height="8"/>'),
+            "mask 'left=5 top=6 width=-7 height=8'",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            cvat_with('<box xtl="30" ytl="2" xbr="1" ybr="40" rotation="9"/>'),
+            "box 'xtl=30 ytl=2 xbr=1 ybr=40 rotation=9'",
+        ),
+        ("via", "a.json", via_with({"name": "rect", **VIA_BOX, "width": -30}), '"width": -30'),
+        ("via", "a.json", via_with({"name": "circle", "cx": 50, "cy": 40, "r": -5}), '"r": -5'),
+        (
+            "datumaro",
+            "a.json",
+            datumaro_with(type="bbox", bbox=[50, 40, -5, 6]),
+            "bbox '[50, 40, -5, 6]'",
+        ),
+        (
+            "datumaro",
+            "a.json",
+            datumaro_with(type="rotated_bbox", points=[50, 40, -5, 6, 30]),
+            "points '[50, 40, -5, 6, 30]'",
+        ),
+        (
+            "labelstudio",
+            "a.json",
+            labelstudio_with(x=50, y=50, width=-5, height=6, rotation=20),
+            '"width": -5',
+        ),
+        (
+            "labelstudio",
+            "a.json",
+            labelstudio_with(x=50, y=50, radiusX=-5, radiusY=6),
+            '"radiusX": -5',
+        ),
+        ("grocery", "a.txt", "a.jpg 1 50 40 -5 6 3\nb.jpg 1 1 2 30 40 0\n", "'50 40 -5 6 3'"),
+    ],
+)
+def test_a_negative_size_is_refused_with_the_numbers_of_the_file(
+    write, photos, format, file, content, expected
+):
+    message = Reader(format).message(write(file, content), photos)
+    assert expected in message and " is inverted; expected a width and height above 0" in message
+    assert "\n" not in message
+
+
+def test_lines_of_yolo_are_shown_as_they_stand_in_the_file(write, photos):
+    lines = "0 .7 .7 -.1 .1\n0 .7 .7 .1 0\n0 1.7 .7 .1 .1\n0 .2 .2 .1 .1\n0 .5 .5 .1 .1\n"
+    folder = write("labels/a.txt", lines).parent
+    write("labels/b.txt", "0 .1 .1 .1 .1\n0 .3 .3 .1 .1\n")
+    message = Reader("yolo").message(folder, photos)
+    assert "a.txt: line 1: '0 .7 .7 -.1 .1' is inverted" in message
+    assert "a.txt: line 2: '0 .7 .7 .1 0' is without area" in message
+    assert "a.txt: line 3: '0 1.7 .7 .1 .1' is outside the image, 100 x 80" in message
 
 
 def test_an_inverted_box_of_voc(write, photos, read_voc):

@@ -25,6 +25,7 @@ from shelfdet.core.text import PathLike, Problems, listed, shown
 from shelfdet.data import formats
 from shelfdet.data.checks import box_units
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
+from shelfdet.data.formats.image_boxes import described
 
 # With --clip: share of the boxes that may be more than half outside their image. Detectors that do
 # not clip have some such boxes at the edges; more are boxes in other coordinates. A few boxes of a
@@ -318,12 +319,12 @@ def _checked_box(
 ) -> Optional[Tuple[float, ...]]:
     """The box of a row, of ground truth the part inside; None as ``_checked_row`` returns it."""
     xmin, ymin, xmax, ymax = row.box_xyxy
-    box_text = f"the box xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
+    box_text = described(row)
     if xmax <= xmin or ymax <= ymin:
         problems.add(
             row.place,
-            f"{box_text} has swapped corners or no area; expected xmin < xmax and ymin < ymax. "
-            "Check the order of the columns.",
+            f"{box_text} has swapped corners or no area; expected a width and height above 0 "
+            "(xmin < xmax, ymin < ymax). Check the order of the columns.",
         )
         return None
     # Where the size is not known, only the left and the upper edge are.

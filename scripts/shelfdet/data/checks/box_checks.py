@@ -13,6 +13,7 @@ from shelfdet.data import labels
 from shelfdet.data.checks import box_units
 from shelfdet.data.classes import KEEP_ALL, PRODUCT, ClassChoice
 from shelfdet.data.formats import BoxRow
+from shelfdet.data.formats.image_boxes import described
 
 Size = Tuple[int, int]
 LabelledBox = Tuple[str, Tuple[float, ...]]  # class name, xyxy
@@ -160,7 +161,7 @@ class BoxChecker:
             if not self._drops:
                 self._problems.add(
                     row.place,
-                    f"{_described(row.box_xyxy)} {defect or too_far}. Correct it, or "
+                    f"{described(row)} {defect or too_far}. Correct it, or "
                     f"give {both('--bad-boxes drop')}.",
                 )
             return None
@@ -174,7 +175,7 @@ class BoxChecker:
             return clipped_xyxy
         self._problems.add(
             row.place,
-            f"{_described(row.box_xyxy)} reaches outside the image, {size_wh[0]} x {size_wh[1]}; "
+            f"{described(row)} reaches outside the image, {size_wh[0]} x {size_wh[1]}; "
             f"expected it inside. Correct it, or give {both('--out-of-image clip')}.",
         )
         return None
@@ -184,7 +185,7 @@ def _defect(box_xyxy: Sequence[float], size_wh: Size) -> str:
     """Why a box can be no product, and what was expected; empty where it can."""
     xmin, ymin, xmax, ymax = box_xyxy
     of_image = f"the image, {size_wh[0]} x {size_wh[1]}"
-    corners = f"expected xmin < xmax and ymin < ymax, inside {of_image}"
+    corners = f"expected a width and height above 0 (xmin < xmax, ymin < ymax), inside {of_image}"
     if xmax < xmin or ymax < ymin:
         return f"is inverted; {corners}"
     if box_units.area(box_xyxy) == 0:
@@ -198,10 +199,6 @@ def _too_far_outside(box_xyxy: Sequence[float], size_wh: Size) -> str:
     """Why a box may not be clipped, and what was expected; empty where it may."""
     problem = box_units.too_far_outside(box_xyxy, size_wh)
     return f"{problem} of the image, {size_wh[0]} x {size_wh[1]}" if problem else ""
-
-
-def _described(box_xyxy: Sequence[float]) -> str:
-    return "box " + ",".join(f"{side:g}" for side in box_xyxy)
 
 
 def report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) -> None:

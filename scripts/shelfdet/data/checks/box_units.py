@@ -13,6 +13,7 @@ import numpy as np
 from shelfdet.core import boxes
 from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data.formats import BoxRow, ImageBoxes
+from shelfdet.data.formats.image_boxes import described
 
 Size = Tuple[float, float]
 Box = Sequence[float]
@@ -184,14 +185,13 @@ def _shares_problem(found: Sequence[ImageRows], count: int) -> str:
     if not found:
         return ""
     row = found[0].rows[0]
-    numbers = row.box_xyxy if row.bbox_xywh is None else row.bbox_xywh
     order = ""
     if any(row.box_xyxy[0] >= row.box_xyxy[2] for image in found for row in image.rows):
         order = ", and in YOLO's order (centre x, centre y, width, height)"
     return (
         f"{len(found)} of {counted(count, 'image')} with boxes "
         f"{plural(len(found), 'has all its', 'have all their')} boxes between 0 and 1 "
-        f"({row.place}: {_text(numbers)}), so these are shares of the width and height{order}: "
+        f"({row.place}: {described(row)}), so these are shares of the width and height{order}: "
         f"{listed(shown(image.filename) for image in found)}. Expected pixels. Multiply x by the "
         "width and y by the height of the image, or export the file in pixels."
     )
@@ -217,7 +217,7 @@ def _order_problem(images: Sequence[ImageRows]) -> str:
     stated = np.array([row.bbox_xywh for row in rows]) if is_xywh else boxes_xyxy
     orders = XYWH_ORDERS if is_xywh else XYXY_ORDERS
     first = int(np.argmax(is_wrong))
-    example = f"{rows[first].place}: {_text(stated[first])}"
+    example = f"{rows[first].place}: {described(rows[first])}"
     for order, to_xyxy in orders.items():
         left = int(_is_wrong(to_xyxy(stated), sizes_wh).sum())
         if left <= UNEXPLAINED_SHARE * wrong:
@@ -268,10 +268,6 @@ def _is_wrong(boxes_xyxy: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
     lost = areas - boxes.areas(inside_xyxy)
     is_far = (outside > limit) | (lost > CLIPPED_SHARE_OF_BOX * areas)
     return (areas == 0) | (is_far & (outside > ROUNDING_PX))
-
-
-def _text(numbers: Sequence[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
 
 
 def _columns(*indices: int) -> Reorder:

@@ -432,6 +432,7 @@ def _read_annotation(
                 f"expected the id of one. Add it to {section}, or correct the annotation.",
             )
     bbox_xywh, left_out = _read_bbox(entry, place, problems)
+    is_around_polygons = not entry.get("bbox") and not left_out
     score = read_number(entry.get("score"), "score", place, problems) if scored else None
     crowd = read_flag(entry.get("iscrowd"), "iscrowd", place, problems)
     if len(known) < 2 or None in known or None in (bbox_xywh, crowd) or (scored and score is None):
@@ -446,6 +447,7 @@ def _read_annotation(
         crowd=crowd,
         bbox_xywh=bbox_xywh,
         left_out=left_out,
+        stated=f"segmentation {shown(entry['segmentation'])}" if is_around_polygons else "",
     )
     declared.images[name].rows.append(row)
     return name

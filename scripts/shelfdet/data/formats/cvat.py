@@ -38,6 +38,19 @@ LEFT_OUT = {
     "cuboid": "cuboids",
     "skeleton": "skeletons",
 }
+# Attributes that state where a shape is.
+PLACE_ATTRIBUTES = SIDES + (
+    "rotation",
+    "points",
+    "cx",
+    "cy",
+    "rx",
+    "ry",
+    "left",
+    "top",
+    "width",
+    "height",
+)
 WITHOUT_PLACE = ("tag", "attribute")  # of the whole image
 OUTSIDE = "shapes marked outside"
 FEWEST_POINTS = 3  # of a polygon
@@ -146,7 +159,15 @@ def _read_shape(shape: Element, place: str, problems: Problems) -> Optional[BoxR
     if left_out or outside:
         return BoxRow(place, label, (0, 0, 0, 0), left_out=left_out or OUTSIDE)
     box_xyxy = BOXES_OF_SHAPES[shape.tag](shape, place, problems)
-    return None if box_xyxy is None else BoxRow(place, label, box_xyxy)
+    return None if box_xyxy is None else BoxRow(place, label, box_xyxy, stated=_stated(shape))
+
+
+def _stated(shape: Element) -> str:
+    """The place of a shape as the file states it; empty where these are the corners of its box."""
+    if shape.tag == "box" and shape.get("rotation") is None:
+        return ""
+    names = [name for name in shape.keys() if name in PLACE_ATTRIBUTES]
+    return f"{shape.tag} {shown(' '.join(f'{name}={shape.get(name)}' for name in names))}"
 
 
 def _numbers(

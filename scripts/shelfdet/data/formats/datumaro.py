@@ -122,7 +122,8 @@ def _read_annotation(
     box_xyxy = READERS[kind](entry, place, problems)
     if label is None or box_xyxy is None:
         return None
-    return BoxRow(place, label, box_xyxy)
+    key = "bbox" if entry.get("bbox") is not None else "points"
+    return BoxRow(place, label, box_xyxy, stated=f"{key} {shown(entry[key])}")
 
 
 def _label(written: Any, labels: List[Any], place: str, problems: Problems) -> Optional[str]:

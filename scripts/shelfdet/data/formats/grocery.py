@@ -121,7 +121,8 @@ def _row_of_line(fields: List[str], place: str, brand_is_class: bool) -> BoxRow:
     """The row of x, y, width, height and brand."""
     x, y, width, height = map(float, fields[:4])
     label = fields[4] if brand_is_class else None
-    return BoxRow(place, label, (x, y, x + width, y + height))
+    box_xyxy = (x, y, x + width, y + height)
+    return BoxRow(place, label, box_xyxy, stated=shown(" ".join(fields)))
 
 
 def is_of(table: tables.Table) -> bool:

@@ -44,6 +44,8 @@ class BoxRow(NamedTuple):
     bbox_xywh: the four numbers as COCO states them; None in other formats.
     left_out: what the file has here in place of a box, in the plural, where it is never a product's
       box ("lines"). It is counted and named, and the box means nothing.
+    stated: the box as the file states it, for messages, where that is other numbers than those of
+      box_xyxy or bbox_xywh; see ``described``.
     """
 
     place: str
@@ -54,6 +56,7 @@ class BoxRow(NamedTuple):
     crowd: bool = False
     bbox_xywh: Optional[Tuple[float, float, float, float]] = None
     left_out: str = ""
+    stated: str = ""
 
 
 class ImageBoxes(NamedTuple):
@@ -254,6 +257,15 @@ class RowNames:
 def number_text(number: float) -> str:
     """The shortest text that is read as the same float; "7" instead of "7.0"."""
     return str(int(number)) if number == int(number) else repr(float(number))
+
+
+def described(row: BoxRow) -> str:
+    """The box of a row for a message, in the numbers that a person finds in the file."""
+    if row.stated:
+        return row.stated
+    if row.bbox_xywh is not None:
+        return f"bbox [{', '.join(map(number_text, row.bbox_xywh))}]"
+    return "box " + ",".join(map(number_text, row.box_xyxy))
 
 
 def read_stated_size(

@@ -154,7 +154,9 @@ def _read_shape(
     if found is None or (scored and score is None):
         return None
     box_xyxy, left_out = found
-    return BoxRow(place, (label or "").strip(), box_xyxy, score, left_out=left_out)
+    # Those of a rectangle are the numbers of its box, perhaps in another order.
+    stated = "" if kind == "rectangle" else f"{kind} {shown(shape['points'])}"
+    return BoxRow(place, (label or "").strip(), box_xyxy, score, left_out=left_out, stated=stated)
 
 
 def _box(

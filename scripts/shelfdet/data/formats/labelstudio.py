@@ -57,6 +57,8 @@ WITHOUT_BOX = (LABELS_ONLY, "choices", "textarea", "rating", "number", "taxonomy
 FEWEST_POINTS = 3  # of a polygon
 # Pixels are rounded to this: percent of an image have as many digits as a double.
 DIGITS = 6
+# Keys of a result's value that state where it is.
+PLACE_KEYS = ("x", "y", "width", "height", "radiusX", "radiusY", "rotation", "points")
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # that Label Studio puts before an uploaded name
 _LOCAL = re.compile(r"(?:^|&)d=([^&]*)")  # the path in the query of a local file
@@ -380,7 +382,9 @@ def _read_result(
     box_xyxy = _box(kind, value, size_wh or (1, 1), place, problems)
     if box_xyxy is None or (scored and score is None):
         return None
-    return BoxRow(place, label, tuple(round(side, DIGITS) for side in box_xyxy), score)
+    box_xyxy = tuple(round(side, DIGITS) for side in box_xyxy)
+    numbers = {name: value[name] for name in PLACE_KEYS if name in value}
+    return BoxRow(place, label, box_xyxy, score, stated=f"value {shown(json.dumps(numbers))}")
 
 
 def _label(written: Any) -> str:

@@ -21,9 +21,10 @@ def around_rotated(box_xyxy: Sequence[float], degrees: float, pivot: Point) -> B
       degrees: clockwise, as it is seen: y points down.
       pivot: the point that it is rotated about.
     """
-    if degrees == 0:
-        return tuple(box_xyxy)  # exactly, without the rounding of a sine
     xmin, ymin, xmax, ymax = box_xyxy
+    # Exactly, without the rounding of a sine. An inverted box is one for the checks to refuse.
+    if degrees == 0 or xmax < xmin or ymax < ymin:
+        return xmin, ymin, xmax, ymax
     cosine = math.cos(math.radians(degrees))
     sine = math.sin(math.radians(degrees))
     turned = []
@@ -36,10 +37,15 @@ def around_rotated(box_xyxy: Sequence[float], degrees: float, pivot: Point) -> B
 
 
 def around_ellipse(centre: Point, radii: Point, degrees: float) -> Box:
-    """The box around an ellipse with radii along x and y that was rotated about its centre."""
+    """The box around an ellipse with radii along x and y that was rotated about its centre.
+
+    With a negative radius it is inverted, so that the checks refuse it.
+    """
+    x, y = centre
+    if min(radii) < 0:
+        return x - radii[0], y - radii[1], x + radii[0], y + radii[1]
     cosine = math.cos(math.radians(degrees))
     sine = math.sin(math.radians(degrees))
     half_width = math.hypot(radii[0] * cosine, radii[1] * sine)
     half_height = math.hypot(radii[0] * sine, radii[1] * cosine)
-    x, y = centre
     return x - half_width, y - half_height, x + half_width, y + half_height

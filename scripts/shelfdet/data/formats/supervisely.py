@@ -108,7 +108,9 @@ def _read_object(written: Any, place: str, problems: Problems) -> Optional[BoxRo
     if found is None:
         return None
     box_xyxy, left_out = found
-    return BoxRow(place, label.strip(), box_xyxy, left_out=left_out)
+    points = written.get("points")
+    stated = f"points {shown(points.get('exterior'))}" if isinstance(points, dict) else ""
+    return BoxRow(place, label.strip(), box_xyxy, left_out=left_out, stated=stated)
 
 
 def _box(written: Dict[str, Any], place: str, problems: Problems) -> Found:

@@ -172,7 +172,9 @@ def _read_region(region: _Region, label: str, problems: Problems) -> Optional[Bo
             f"the shape is {shown(kind)}; expected rect, polygon, circle or ellipse. Correct it.",
         )
         return None
-    return None if box_xyxy is None else BoxRow(region.place, label, box_xyxy)
+    if box_xyxy is None:
+        return None
+    return BoxRow(region.place, label, box_xyxy, stated=shown(json.dumps(shape)))
 
 
 def _box(kind: str, shape: Entry, place: str, problems: Problems) -> Optional[shapes.Box]:

@@ -222,7 +222,7 @@ def _read_line(
     score = read_number(fields[-1], "confidence", place, problems) if scored else None
     if label is None or None in numbers or (scored and score is None):
         return None
-    return BoxRow(place, label, _corners(numbers), score)
+    return BoxRow(place, label, _corners(numbers), score, stated=shown(" ".join(fields)))
 
 
 def _layout(count: int, keypoints: int) -> Optional[Tuple[int, bool]]:
