@@ -1,12 +1,13 @@
 """Reads what a user wrote (text, numbers, file names), and collects all its mistakes."""
 
+import codecs
 import collections
 import functools
 import math
 import pathlib
 import re
 import unicodedata
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from shelfdet import UserError
 
@@ -18,6 +19,8 @@ SHOWN_PLACES = 3  # of equal problems
 GROUPED_PLACES = 4  # from this many places on, equal problems are one line
 
 UTF16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+LINE_END = b"\n"
+PART_BYTES = 2**20  # of a file that are in memory at a time
 
 # Python's float() also reads "1_0", "nan", "infinity" and the digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
@@ -83,38 +86,55 @@ def read_text(path: PathLike, expected: str) -> str:
     Raises:
       UserError: it cannot be read, or is not UTF-8 text.
     """
-    path = pathlib.Path(path)
+    return "".join(_decoded(path, expected))
+
+
+def check_text(path: PathLike, expected: str) -> None:
+    """Raises what ``read_text`` raises, without holding a large file in memory."""
+    for _ in _decoded(path, expected):
+        pass
+
+
+def _decoded(path: PathLike, expected: str) -> Iterator[str]:
+    """Yields the text of a file part by part, as ``read_text`` returns it."""
+    # Spreadsheets write a byte order mark, which would become part of the first value.
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line = 1
+    for data in _parts(path, expected):
+        if line == 1 and data[:2] in UTF16_BYTE_ORDER_MARKS:
+            raise UserError(
+                f'{path}: is UTF-16 text ("Unicode" on Windows); expected {expected} in UTF-8. '
+                "Save it again as UTF-8."
+            )
+        if b"\0" in data:
+            raise UserError(
+                f"{path}: line {line + data[: data.index(0)].count(LINE_END)}: contains a zero "
+                f"byte, so the file is not text, or text in UTF-16; expected {expected} in UTF-8. "
+                "Check the path, or save it again as UTF-8."
+            )
+        try:
+            yield decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            place = line + error.object[: error.start].count(LINE_END)
+            raise UserError(
+                f"{path}: line {place}: byte 0x{error.object[error.start]:02x} is not UTF-8 (but "
+                f"Latin-1 or another encoding); expected {expected} in UTF-8. Save it again as "
+                "UTF-8."
+            ) from error
+        line += data.count(LINE_END)
+
+
+def _parts(path: PathLike, expected: str) -> Iterator[bytes]:
+    """Yields the bytes of a file part by part, and an empty part at its end."""
     try:
-        data = path.read_bytes()
+        with open(str(path), "rb") as file:
+            yield from iter(functools.partial(file.read, PART_BYTES), b"")
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); expected {expected}. "
             "Check the path."
         ) from error
-    if data[:2] in UTF16_BYTE_ORDER_MARKS:
-        raise UserError(
-            f'{path}: is UTF-16 text ("Unicode" on Windows); expected {expected} in UTF-8. '
-            "Save it again as UTF-8."
-        )
-    if b"\0" in data:
-        raise UserError(
-            f"{path}: line {_line_of(data, data.index(0))}: contains a zero byte, so the file is "
-            f"not text, or text in UTF-16; expected {expected} in UTF-8. Check the path, or save "
-            "it again as UTF-8."
-        )
-    try:
-        # Spreadsheets write a byte order mark, which would become part of the first value.
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: line {_line_of(data, error.start)}: byte 0x{data[error.start]:02x} is not "
-            f"UTF-8 (but Latin-1 or another encoding); expected {expected} in UTF-8. Save it again "
-            "as UTF-8."
-        ) from error
-
-
-def _line_of(data, position):
-    return data[:position].count(b"\n") + 1
+    yield b""
 
 
 def parse_number(value: Any) -> Optional[float]:

@@ -20,7 +20,7 @@ from typing import (
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import boxes
+from shelfdet.core import boxes, disk_list
 from shelfdet.core.text import PathLike, Problems, listed, shown
 from shelfdet.data import formats
 from shelfdet.data.checks import box_units
@@ -84,7 +84,7 @@ def read_detections(
     coco_ground_truth: Optional[PathLike] = None,
     clip: bool = False,
     check_boxes: bool = True,
-) -> List[Detections]:
+) -> Sequence[Detections]:
     """Reads and checks a file or folder of detections, or of ground truth.
 
     Args:
@@ -100,7 +100,8 @@ def read_detections(
         the search of the reason.
 
     Returns:
-      list of Detections in the order of the file (of the names, for folders).
+      Detections in the order of the file (of the names, for folders), kept on disk where they are
+      many.
 
     Raises:
       UserError: with the file and the line or entry of each problem:
@@ -117,28 +118,28 @@ def read_detections(
     options = {"ground_truth": coco_ground_truth} if format == "coco" else {}
 
     def stream(problems: Problems) -> Iterable[ImageBoxes]:
-        """The images with their boxes in pixels; none is kept here, a file may hold millions."""
+        """The images with their boxes in pixels; none is kept, a file may hold millions."""
         for image in formats.stream(path, format, problems, scored, known_sizes, **options):
             size_wh = image.size_wh or known_sizes.get(image.filename)
             yield _in_pixels(image._replace(size_wh=size_wh), problems)
 
     problems = Problems(path)
     checks = _BoxChecks(scored, clip, problems) if check_boxes else None
-    found: Dict[str, Detections] = {}
+    found = _ImagesByName(scored)
     for image in stream(problems):
         if checks is not None:
             image = checks.checked(image)
-        _add(found, image, scored)
+        found.add(image)
     if checks is not None:
         checks.finish(lambda: _refuse_other_units(path, stream, scored))
     problems.refuse()
-    if not found:
+    images = found.images()
+    if not images:
         raise UserError(
             f"{path}: no image in it; expected every image that was processed, also those without "
             "boxes. Check the path."
         )
-    finish = _by_score if scored else _without_equals
-    return [finish(image) for image in found.values()]
+    return images
 
 
 class _BoxChecks:
@@ -262,20 +263,46 @@ def image_boxes(image: Detections) -> ImageBoxes:
     return ImageBoxes(image.filename, "", image.size_wh, rows)
 
 
-def _add(found: Dict[str, Detections], image: ImageBoxes, scored: bool) -> None:
-    """Adds the boxes of an image, or of a part of it, in the order of the file."""
-    before = found.get(image.filename)
-    if before is not None and not image.rows:
-        return
-    boxes_xyxy = np.array([row.box_xyxy for row in image.rows], dtype=np.float64).reshape(-1, 4)
-    scores = np.array([row.score for row in image.rows], dtype=np.float64) if scored else None
-    classes = tuple(row.label for row in image.rows)
-    if before is not None and len(before.boxes_xyxy):
-        boxes_xyxy = np.concatenate([before.boxes_xyxy, boxes_xyxy])
-        scores = np.concatenate([before.scores, scores]) if scored else None
-        classes = before.classes + classes
-    size_wh = image.size_wh if before is None else before.size_wh
-    found[image.filename] = Detections(image.filename, size_wh, boxes_xyxy, scores, classes)
+class _ImagesByName:
+    """Collects the Detections of a file, whose images may come in several parts."""
+
+    def __init__(self, scored: bool) -> None:
+        self._scored = scored
+        self._kept = disk_list.DiskList()
+        self._places: Dict[str, int] = {}  # of each image in it; a dict keeps their order
+
+    def add(self, image: ImageBoxes) -> None:
+        """Adds the boxes of an image, or of a part of it."""
+        before = self._places.get(image.filename)
+        if before is not None and not image.rows:
+            return
+        boxes_xyxy = np.array([row.box_xyxy for row in image.rows], dtype=np.float64).reshape(-1, 4)
+        scores = np.array([row.score for row in image.rows], dtype=np.float64)
+        whole = Detections(
+            image.filename,
+            image.size_wh,
+            boxes_xyxy,
+            scores if self._scored else None,
+            tuple(row.label for row in image.rows),
+        )
+        if before is not None:
+            whole = _joined(self._kept[before], whole)
+        self._places[image.filename] = len(self._kept)
+        self._kept.append(_by_score(whole) if self._scored else _without_equals(whole))
+
+    def images(self) -> Sequence[Detections]:
+        """All images, in the order in which their first parts were added."""
+        return disk_list.Mapped(self._kept.__getitem__, list(self._places.values()))
+
+
+def _joined(first: Detections, second: Detections) -> Detections:
+    """Two parts of an image."""
+    scores = None if first.scores is None else np.concatenate([first.scores, second.scores])
+    return first._replace(
+        boxes_xyxy=np.concatenate([first.boxes_xyxy, second.boxes_xyxy]),
+        scores=scores,
+        classes=first.classes + second.classes,
+    )
 
 
 def _by_score(image: Detections) -> Detections:

@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
+from shelfdet.core import disk_list
 from shelfdet.core.text import counted, plural
 from shelfdet.evaluation import confusion, matching
 from shelfdet.evaluation.matching import Matches
@@ -79,9 +80,10 @@ def _badly_placed(matches: Sequence[Matches], threshold: float, tiles: Tiles) ->
 
 def _missed_small(matches: Sequence[Matches], threshold: float, tiles: Tiles) -> Optional[_Advice]:
     """Small products, if they are missed much more often than the others."""
-    matches = [image for image in matches if image.size_wh is not None]
-    if not matches:
+    known = [place for place, image in enumerate(matches) if image.size_wh is not None]
+    if not known:
         return None
+    matches = disk_list.Mapped(matches.__getitem__, known)
     small = np.concatenate([_is_small(image) for image in matches])
     missed = np.concatenate([matching.false_negatives(image, threshold) for image in matches])
     number = int(missed[small].sum())

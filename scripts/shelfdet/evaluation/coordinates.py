@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
-from shelfdet.core import boxes
+from shelfdet.core import boxes, disk_list
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, plural
 from shelfdet.data.checks import box_units
@@ -209,22 +209,21 @@ class Pair(NamedTuple):
     found_xyxy: np.ndarray  # float64 (N, 4)
 
 
-def pairs(truth: Iterable[Detections], found: Iterable[Detections]) -> List[Pair]:
+def pairs(truth: Sequence[Detections], found: Sequence[Detections]) -> Sequence[Pair]:
     """The images that are in both."""
-    found_by_name = {image.filename: image for image in found}
-    return [
-        Pair(
-            image.filename,
-            image.size_wh or found_by_name[image.filename].size_wh,
-            image.boxes_xyxy,
-            found_by_name[image.filename].boxes_xyxy,
-        )
-        for image in truth
-        if image.filename in found_by_name
-    ]
+    places = {image.filename: place for place, image in enumerate(found)}
+    in_both = [place for place, image in enumerate(truth) if image.filename in places]
+
+    def pair(place: int) -> Pair:
+        labelled = truth[place]
+        detected = found[places[labelled.filename]]
+        size_wh = labelled.size_wh or detected.size_wh
+        return Pair(labelled.filename, size_wh, labelled.boxes_xyxy, detected.boxes_xyxy)
+
+    return disk_list.Mapped(pair, in_both)
 
 
-def explain(images: Iterable[Pair], truth_format: str, found_format: str) -> Optional[Explanation]:
+def explain(images: Sequence[Pair], truth_format: str, found_format: str) -> Optional[Explanation]:
     """The likely reason why boxes do not match, from the images in which few do.
 
     Args:
@@ -234,11 +233,12 @@ def explain(images: Iterable[Pair], truth_format: str, found_format: str) -> Opt
     Returns:
       The reading under which most boxes match; None where there is none, or nothing to explain.
     """
-    images = [_best_detections(image) for image in images]
-    suspicious = [image for image in images if _is_suspicious(image)]
-    filenames = [image.filename for image in suspicious]
-    share = _possible(suspicious) / max(_possible(images), 1)
-    suspicious = suspicious[:: -(-len(suspicious) // MOST_IMAGES) or 1]
+    # Of the images only places are kept: there may be millions.
+    images = disk_list.Mapped(_best_detections, images)
+    places = [place for place, image in enumerate(images) if _is_suspicious(image)]
+    filenames = [images[place].filename for place in places]
+    share = _possible(images[place] for place in places) / max(_possible(images), 1)
+    suspicious = [images[place] for place in places[:: -(-len(places) // MOST_IMAGES) or 1]]
     best = _best_reading(suspicious, expected_order(found_format), in_truth=False)
     in_truth = _best_reading(suspicious, expected_order(truth_format), in_truth=True)
     # Most confusions explain as much from either side, and labels have been checked more often.
@@ -255,8 +255,11 @@ def explain(images: Iterable[Pair], truth_format: str, found_format: str) -> Opt
 
 def matched_share(images: Sequence[Pair]) -> float:
     """Share of the boxes that could match, min(detections, ground truth), that do, at any score."""
-    possible = sum(min(len(image.found_xyxy), len(image.truth_xyxy)) for image in images)
-    return sum(_count_matches(image) for image in images) / max(possible, 1)
+    possible = matched = 0
+    for image in images:
+        possible += min(len(image.found_xyxy), len(image.truth_xyxy))
+        matched += _count_matches(image)
+    return matched / max(possible, 1)
 
 
 class _Reading(NamedTuple):

@@ -1,8 +1,8 @@
 """The matched boxes of many images in little memory.
 
 A million images may be scored, and the arrays of one image take kilobytes beside their content. The
-table holds the boxes of IMAGES_OF_A_CHUNK images in one array each, 59 bytes a detection, and makes
-the Matches of an image when it is asked for.
+table holds the boxes of IMAGES_OF_A_CHUNK images in one array each, 59 bytes a detection, on disk
+where they are many, and makes the Matches of an image when it is asked for.
 """
 
 import collections.abc
@@ -10,6 +10,8 @@ import itertools
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+
+from shelfdet.core import disk_list
 
 IMAGES_OF_A_CHUNK = 1000
 
@@ -37,12 +39,16 @@ class Matches(NamedTuple):
 
 
 class MatchTable(collections.abc.Sequence):
-    """A sequence of Matches, whose arrays cannot be changed."""
+    """A sequence of Matches, whose arrays cannot be changed.
+
+    Keep no Matches of many images: each holds the arrays of IMAGES_OF_A_CHUNK.
+    """
 
     def __init__(self, images: Iterable[Matches] = ()) -> None:
         self.filenames: List[str] = []
         self._sizes_wh: List[Optional[Tuple[int, int]]] = []
-        self._chunks: List[_Chunk] = []
+        self._chunks = disk_list.DiskList()
+        self._read: Tuple[int, Optional[_Chunk]] = (-1, None)  # the last one, with its place
         names = _Names()
         sizes: Dict[Optional[Tuple[int, int]], Optional[Tuple[int, int]]] = {}
         pending: List[Matches] = []
@@ -73,7 +79,7 @@ class MatchTable(collections.abc.Sequence):
         return map(self._image, range(len(self)))
 
     def _image(self, place: int) -> Matches:
-        chunk = self._chunks[place // IMAGES_OF_A_CHUNK]
+        chunk = self._chunk(place // IMAGES_OF_A_CHUNK)
         row = place % IMAGES_OF_A_CHUNK
         truth = slice(*chunk.truth_ends[row : row + 2])
         found = slice(*chunk.found_ends[row : row + 2])
@@ -90,6 +96,14 @@ class MatchTable(collections.abc.Sequence):
             chunk.iou[found],
             _unpacked(chunk.coco_bits[found]),
         )
+
+    def _chunk(self, place: int) -> "_Chunk":
+        if self._read[0] != place:
+            chunk = self._chunks[place]
+            for column in chunk[2:]:
+                column.flags.writeable = False
+            self._read = (place, chunk)
+        return self._read[1]
 
 
 class _Chunk(NamedTuple):
@@ -135,7 +149,7 @@ def _chunk(images: Sequence[Matches], names: _Names) -> _Chunk:
     }
     columns["truth_index"] = columns["truth_index"].astype(np.int32)
     coco = np.concatenate([image.coco_true_positives for image in images], axis=1)
-    chunk = _Chunk(
+    return _Chunk(
         truth_ends=_ends(truth_classes),
         found_ends=_ends(classes),
         truth_classes=np.concatenate(truth_classes).astype(np.int32),
@@ -143,9 +157,6 @@ def _chunk(images: Sequence[Matches], names: _Names) -> _Chunk:
         coco_bits=_packed(coco),
         **columns,
     )
-    for column in chunk[2:]:
-        column.flags.writeable = False
-    return chunk
 
 
 def _ends(parts: Sequence[Sequence[int]]) -> List[int]:

@@ -3,10 +3,10 @@
 import functools
 import pathlib
 import sys
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import text
+from shelfdet.core import disk_list, text
 from shelfdet.data import detections
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation import coordinates, matching
@@ -62,7 +62,9 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _read_both(sides: Sides, check_boxes: bool = True) -> Tuple[List[Detections], List[Detections]]:
+def _read_both(
+    sides: Sides, check_boxes: bool = True
+) -> Tuple[Sequence[Detections], Sequence[Detections]]:
     """(ground truth, detections)."""
     read_truth = functools.partial(
         detections.read_detections,
@@ -106,10 +108,7 @@ def _match(sides: Sides, truth: Sequence[Detections], found: Sequence[Detections
 
 def _check_matches(sides: Sides, matches: Sequence[Matches]) -> None:
     """Refuses or reports matches that are so few that one side seems to be in other coordinates."""
-    pairs = [
-        coordinates.Pair(image.filename, image.size_wh, image.truth_xyxy, image.boxes_xyxy)
-        for image in matches
-    ]
+    pairs = disk_list.Mapped(_pair, matches)
     # What clipping left of boxes does not show how they were meant.
     stated = _read_as_stated(sides) if sides.clip else None
     explanation = coordinates.explain(stated or pairs, sides.truth_format, sides.found_format)
@@ -135,6 +134,10 @@ def _check_matches(sides: Sides, matches: Sequence[Matches]) -> None:
         )
 
 
+def _pair(image: Matches) -> coordinates.Pair:
+    return coordinates.Pair(image.filename, image.size_wh, image.truth_xyxy, image.boxes_xyxy)
+
+
 def _reason_of_refusal(sides: Sides) -> Optional[str]:
     """Why the boxes may be refused: their coordinates; None where these are no reason."""
     pairs = _read_as_stated(sides)
@@ -144,7 +147,7 @@ def _reason_of_refusal(sides: Sides) -> Optional[str]:
     return None if explanation is None else _text(sides, explanation)
 
 
-def _read_as_stated(sides: Sides) -> Optional[List[coordinates.Pair]]:
+def _read_as_stated(sides: Sides) -> Optional[Sequence[coordinates.Pair]]:
     """The boxes as the files state them, neither checked nor clipped; None where they cannot be."""
     try:
         return coordinates.pairs(*_read_both(sides, check_boxes=False))

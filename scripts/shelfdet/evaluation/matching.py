@@ -16,7 +16,7 @@ changes no match of those kept. Only boxes of the same class match; a detection 
 box of another class is a false positive of a kind of its own.
 """
 
-from typing import Iterable, Mapping, Sequence, Tuple, Union
+from typing import Dict, Iterable, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from shelfdet.data.labels import LabelledImage
 from shelfdet.evaluation.match_table import Matches, MatchTable
 
 GroundTruth = Union[LabelledImage, Detections]
+SizeWH = Optional[Tuple[int, int]]
 
 PASCAL_IOU = 0.5
 # Under this IoU a false positive is background, not a poorly localised box: t_b of TIDE (Bolya et
@@ -51,8 +52,8 @@ ANY_CLASS = "any"
 
 
 def match(
-    ground_truth: Iterable[GroundTruth],
-    detections: Iterable[Detections],
+    ground_truth: Sequence[GroundTruth],
+    detections: Sequence[Detections],
     one_class: bool = False,
 ) -> MatchTable:
     """Matches detections to ground truth by both rules, image by image.
@@ -68,16 +69,34 @@ def match(
     Raises:
       UserError: the images are not the same, or one has another size, or no class name is in both.
     """
-    truth_by_name = {image.filename: image for image in ground_truth}
-    found_by_name = {image.filename: image for image in detections}
-    _check_same_images(truth_by_name.keys(), found_by_name.keys())
-    names = sorted(truth_by_name)
-    _check_same_sizes(truth_by_name, found_by_name)
+    truth = _Side(ground_truth)
+    found = _Side(detections)
+    _check_same_images(truth.places.keys(), found.places.keys())
+    _check_same_sizes(truth.sizes_wh, found.sizes_wh)
     if not one_class:
-        _check_common_class(truth_by_name.values(), found_by_name.values())
+        _check_common_class(truth.classes, found.classes)
     return MatchTable(
-        _match_image(truth_by_name[name], found_by_name[name], one_class) for name in names
+        _match_image(ground_truth[truth.places[name]], detections[found.places[name]], one_class)
+        for name in sorted(truth.places)
     )
+
+
+class _Side:
+    """What has to be known of the images of one side together; not their boxes.
+
+    places: file name of each -> its place in the sequence.
+    sizes_wh: file name of each -> its size, or None.
+    classes: the names in use.
+    """
+
+    def __init__(self, images: Sequence[GroundTruth]) -> None:
+        self.places: Dict[str, int] = {}
+        self.sizes_wh: Dict[str, SizeWH] = {}
+        self.classes: Set[str] = set()
+        for place, image in enumerate(images):
+            self.places[image.filename] = place
+            self.sizes_wh[image.filename] = image.size_wh
+            self.classes.update(image.classes)
 
 
 def keep(image: Matches, kept_detections: np.ndarray, kept_truths: np.ndarray) -> Matches:
@@ -270,12 +289,12 @@ def _check_same_images(labelled: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Detections]) -> None:
+def _check_same_sizes(truth: Mapping[str, SizeWH], found: Mapping[str, SizeWH]) -> None:
     other_sizes = []
     turned = 0
     for name in sorted(truth):
-        truth_wh = truth[name].size_wh
-        found_wh = found[name].size_wh
+        truth_wh = truth[name]
+        found_wh = found[name]
         if truth_wh is None or found_wh is None or tuple(truth_wh) == tuple(found_wh):
             continue
         other_sizes.append(
@@ -301,9 +320,7 @@ def _check_same_sizes(truth: Mapping[str, GroundTruth], found: Mapping[str, Dete
     )
 
 
-def _check_common_class(truth: Iterable[GroundTruth], found: Iterable[Detections]) -> None:
-    truth_names = {name for image in truth for name in image.classes}
-    found_names = {name for image in found for name in image.classes}
+def _check_common_class(truth_names: Set[str], found_names: Set[str]) -> None:
     if truth_names and found_names and not truth_names & found_names:
         raise UserError(
             f"the ground truth has the classes {text.listed(sorted(truth_names))}, "

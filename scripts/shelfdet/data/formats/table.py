@@ -9,7 +9,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core.text import PathLike, Problems, counted, listed, parse_number, read_text, shown
+from shelfdet.core.text import PathLike, Problems, check_text, counted, listed, parse_number, shown
 
 SEPARATORS = ",;\t|"  # the first of several that fit equally well is taken
 
@@ -35,7 +35,6 @@ TEXT_COLUMNS = ("filename", "class", "brand", "shape", "attributes")
 _SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\r?\n")  # Excel's own, before the header
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*$", re.ASCII)
 _THREE_DECIMALS = re.compile(r"\s*[+-]?\d{1,3},\d{3}\s*$", re.ASCII)
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 
 
 class Table(NamedTuple):
@@ -46,7 +45,6 @@ class Table(NamedTuple):
     first_line: of the header, or of the first row where there is no header.
     first: the fields of that line.
     columns: column (a key of NAMES) to its index; None where there is no header.
-    content: the text of the file.
     """
 
     path: PathLike
@@ -54,32 +52,30 @@ class Table(NamedTuple):
     first_line: int
     first: List[str]
     columns: Optional[Dict[str, int]]
-    content: str
 
 
 def open_table(path: PathLike) -> Table:
-    """Reads a CSV file, and finds its separator and its columns.
+    """Checks that a CSV file is text, and finds its separator and its columns.
 
     Raises:
       UserError: the file is missing, a folder, empty or not UTF-8 text; two columns have one name.
     """
-    content = read_text(path, "a CSV file")
-    named = _SEPARATOR_LINE.match(content)
-    candidates = named.group(1) if named else SEPARATORS
-    firsts = [(separator, _first_row(content, separator)) for separator in candidates]
+    check_text(path, "a CSV file")
+    candidates = _named_separator(path) or SEPARATORS
+    firsts = [(separator, _first_row(path, separator)) for separator in candidates]
     # max takes the first of equals. A header is recognised by its names, a row by its columns.
     separator, (line, first) = max(
         firsts, key=lambda found: (len(_columns(found[1][1])), len(found[1][1]))
     )
-    if not content.strip(SEPARATORS + '"' + " \r\n"):
+    if not any(line.strip(SEPARATORS + '"' + " \r\n") for line in _lines(path)):
         raise UserError(
             f"{path}: the file is empty; expected rows of separated values. Check the path."
         )
     columns = _columns(first)
     if len(columns) < 2:  # one name may be a class, in a row
-        return Table(path, separator, line, first, None, content)
+        return Table(path, separator, line, first, None)
     _refuse_equal_names(path, line, first)
-    return Table(path, separator, line, first, columns, content)
+    return Table(path, separator, line, first, columns)
 
 
 def rows(
@@ -99,7 +95,7 @@ def rows(
     count = len(table.first)
     wrong: List[Tuple[str, List[str]]] = []
     is_any_right = False
-    for line, fields in _fields(table.path, table.content, table.separator):
+    for line, fields in _fields(table.path, table.separator):
         if line < table.first_line or (line == table.first_line and table.columns is not None):
             continue
         place = f"line {line}"
@@ -178,24 +174,24 @@ def _refuse_equal_names(path: PathLike, line: int, fields: Sequence[str]) -> Non
             )
 
 
-def _first_row(content: str, separator: str) -> Tuple[int, List[str]]:
+def _first_row(path: PathLike, separator: str) -> Tuple[int, List[str]]:
     """(line, fields) of the first row that is not blank; an open quote is found by ``rows``."""
     try:
-        return next(_fields("", content, separator), (1, []))
+        return next(_fields(path, separator), (1, []))
     except UserError:
-        return 1, content.splitlines()[:1]
+        return 1, [next(_lines(path)).rstrip("\r\n")]
 
 
-def _fields(path: PathLike, content: str, separator: str) -> Iterator[Tuple[int, List[str]]]:
+def _fields(path: PathLike, separator: str) -> Iterator[Tuple[int, List[str]]]:
     """Yields (line, fields) of every row that is not blank; the line on which it starts, from 1."""
+    lines = _lines(path)
     line = 1
-    named = _SEPARATOR_LINE.match(content)
-    if named:
-        content = content[named.end() :]
+    if _named_separator(path):
+        next(lines)
         line = 2
     first_line = line
     # strict makes an open quote an error, not a field that extends to the end of the file.
-    reader = csv.reader(_lines(content), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for fields in reader:
             if any(field.strip() for field in fields):
@@ -208,9 +204,13 @@ def _fields(path: PathLike, content: str, separator: str) -> Iterator[Tuple[int,
         ) from error
 
 
-def _lines(content: str) -> Iterator[str]:
-    """The lines with their ends, which a field in quotes may contain.
+def _named_separator(path: PathLike) -> Optional[str]:
+    """The separator that the file names before its header, if it does."""
+    named = _SEPARATOR_LINE.match(next(_lines(path), ""))
+    return named.group(1) if named else None
 
-    io.StringIO would copy the whole text first, as four bytes a character.
-    """
-    return (found.group() for found in _LINE.finditer(content) if found.group())
+
+def _lines(path: PathLike) -> Iterator[str]:
+    """The lines of a file with their ends, which a field in quotes may contain."""
+    with open(str(path), encoding="utf-8-sig", newline="") as file:
+        yield from file

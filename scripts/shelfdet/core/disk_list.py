@@ -1,0 +1,57 @@
+"""A list of objects that takes little memory: it keeps them in a temporary file."""
+
+import collections.abc
+import pickle
+import tempfile
+from array import array
+from typing import Any, Callable, Iterable, Sequence
+
+MOST_IN_MEMORY = 64 * 2**20  # bytes; what is smaller never reaches the disk
+
+
+class DiskList(collections.abc.Sequence):
+    """Objects that can be pickled, in the order in which they were appended.
+
+    Each access reads the object anew, so changing it changes nothing here. The file is in the
+    folder that TMPDIR names (default: /tmp), and is gone when the process ends, however it ends.
+    """
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        self._file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY)
+        self._ends = array("q", [0])
+        for item in items:
+            self.append(item)
+
+    def append(self, item: Any) -> None:
+        """Raises OSError where the disk is full."""
+        self._file.seek(self._ends[-1])
+        pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
+        self._ends.append(self._file.tell())
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        self._file.seek(self._ends[place])
+        return pickle.loads(self._file.read(self._ends[place + 1] - self._ends[place]))
+
+
+class Mapped(collections.abc.Sequence):
+    """``function`` of each of ``items``, computed when it is asked for and not kept."""
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self._function = function
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self._function(self._items[index])
