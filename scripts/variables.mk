@@ -27,10 +27,12 @@ ifneq ($(firstword $(origin NAME)),command)
 endif
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-# $(call similar,NAME,NAMES): which of NAMES is the most similar, if any is; in capitals or not
+# $(call similar,NAME,NAMES): which of NAMES is the most similar, if any is; in capitals or not. One of the same letters
+# comes first.
 similar = $(shell $(or $(wildcard .venv/bin/python),python3) -c \
     'import difflib, sys; name, *names = sys.argv[1:]; close = difflib.get_close_matches; \
-    print(*(close(name, names, 1) or close(name.upper(), names, 1)))' \
+    same = [other for other in names if sorted(other) == sorted(name.upper())]; \
+    print(*(same[:1] or close(name, names, 1) or close(name.upper(), names, 1)))' \
     $(call quoted,$(1)) $(2) 2>/dev/null)
 advice = $(if $(1),did you mean $(1)=? )`make` lists the targets with their variables, docs/data.md has all of make data
 $(foreach name,$(filter-out $(VALUES) $(FLAGS),$(GIVEN)),\

@@ -500,6 +500,7 @@ def test_an_unknown_variable_is_refused_and_a_similar_one_named():
         ("IMAGE", "IMAGES"),
         ("RUNDIR", "RUN_DIR"),
         ("SKIP_BAD_IMAGES", "SKIP_BAD"),
+        ("FORM", "FROM"),
     ):
         assert f"{wrong}= is not a variable" in refused("train", f"{wrong}=x")
         assert f"did you mean {right}=?" in refused("train", f"{wrong}=x")

@@ -13,11 +13,13 @@ steps comes from --minutes: a few steps are trained, and timed. Every value has 
 """
 
 import argparse
+import collections
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
-from typing import Any, Optional, Sequence
+from typing import Any, Deque, Iterable, List, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError
@@ -29,6 +31,7 @@ TRAIN = pathlib.Path(__file__).with_name("06_train.py")
 EVALUATION_SHARE = 0.1  # of the minutes, for evaluations on validation and for checkpoints
 LEAST_STEPS = 100
 LOG_LINES_SHOWN = 12
+PROGRESS_LINE = re.compile(r"  (building the graph|training):")  # of step 06
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -99,20 +102,33 @@ def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> float:
         config.write_text(writing.config_text(name, dataset, network, steps), encoding="utf-8")
         run_folder = pathlib.Path(folder) / "run"
         command = [sys.executable, str(TRAIN), "--config", str(config)]
-        ended = subprocess.run(
-            command + ["--run-dir", str(run_folder), "--eval-seconds", "1000000"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        options = ["--run-dir", str(run_folder), "--eval-seconds", "1000000"]
+        status, output = run_and_show_progress(command + options)
         log = run_folder / run.LOG_FILE
         seconds = timing.seconds_per_step(log) if log.is_file() else None
-        if ended.returncode or seconds is None:
-            output = ended.stdout.decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        if status or seconds is None:
             raise UserError(
-                f"{TRAIN.name}: failed while its steps were timed, with status "
-                f"{ended.returncode}. Its output ended:\n" + "\n".join(output)
+                f"{TRAIN.name}: failed while its steps were timed, with status {status}. Its "
+                "output ended:\n" + "\n".join(output)
             )
     return seconds
+
+
+def run_and_show_progress(command: List[str]) -> Tuple[int, Iterable[str]]:
+    """Runs step 06, of whose output it prints how far the training is.
+
+    Returns:
+      (status, output): the exit status, and the last LOG_LINES_SHOWN lines.
+    """
+    last: Deque[str] = collections.deque(maxlen=LOG_LINES_SHOWN)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace"
+    ) as process:
+        for line in process.stdout:
+            last.append(line.rstrip("\n"))
+            if PROGRESS_LINE.match(line):
+                print(line, end="", flush=True)
+    return process.returncode, last
 
 
 def steps_for(minutes: int, seconds: float) -> int:

@@ -152,6 +152,30 @@ def test_the_script_lists_and_writes_all(script, folder, capsys):
     assert places == [place, "annotations.csv: line 6"]
 
 
+def test_images_that_the_detector_does_not_know_are_named(script, folder, monkeypatch, capsys):
+    metrics = folder.parent / "metrics.json"
+    monkeypatch.setattr(paths, "METRICS", metrics)
+    write_all_detections(folder)
+    validation = {"lowest_confidence": 0.8, "product_scales": [0.1, 0.2]}
+    content = {"graph_sha256": "one", "threshold": 0.5, "validation": validation}
+    metrics.write_text(json.dumps(content))
+    script("suspects").main([])
+    assert "uncertain" not in capsys.readouterr().out
+    write_detections(folder, "val", [(0.6, *BOX), (0.5, *FAR)])  # (0.36 + 0.25) / 1.1 is 0.55
+    script("suspects").main([])
+    message = "unusually uncertain in 1 of 3 images (confidence under 0.80): val.jpg\n"
+    assert message in capsys.readouterr().out
+
+
+def test_the_command_that_reads_the_corrected_labels(script, folder, tmp_path, capsys):
+    write_all_detections(folder)
+    script("suspects").main(["--threshold=0.5"])
+    assert "then: make data\n" in capsys.readouterr().out
+    target = tmp_path / "to correct"
+    script("suspects").main(["--threshold=0.5", f"--marked={target}"])
+    assert f"then: make data CORRECTED='{target}'\n" in capsys.readouterr().out
+
+
 def test_the_page_shows_each_suspect_with_its_place(script, folder):
     write_all_detections(folder)
     script("suspects").main(["--threshold=0.5"])

@@ -654,6 +654,21 @@ def test_pre_labels_are_the_boxes_from_the_threshold_on(run_step, tmp_path, caps
     assert (target / "images" / "a.xml").read_text() == "edited"
 
 
+def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_path, capsys):
+    save_image(tmp_path / "in" / "a.jpg")
+    content = {
+        "graph_sha256": files.sha256(graph),
+        "threshold": 0.5,
+        "validation": {"lowest_confidence": 0.85, "product_scales": [0.1, 0.2]},
+    }
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps(content))
+    target = tmp_path / "to correct"
+    options = ["--prelabel", target, "--format", "voc", "--metrics", metrics]
+    run_step("--images", tmp_path / "in", *options)
+    assert "counts are unreliable in 1 of 1 image" in capsys.readouterr().out
+
+
 def test_a_bad_image_is_skipped_in_pre_labels(run_step, tmp_path):
     save_image(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "b.jpg").write_text("no image")

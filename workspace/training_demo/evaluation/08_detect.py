@@ -275,10 +275,10 @@ def detect_and_write(
         f"{score_range(args.min_score)} in {counted(len(readable), 'image')}, "
         f"{len(remaining) / seconds:.1f} images/s"
     )
+    validated = graph_files.validated(
+        inference_options.metrics_files(args.metrics, args.graph), info["graph_sha256"]
+    )
     if args.draw:
-        validated = graph_files.validated(
-            inference_options.metrics_files(args.metrics, args.graph), info["graph_sha256"]
-        )
         counts = drawings.write_counts(
             [
                 drawings.CountedImage(
@@ -293,6 +293,7 @@ def detect_and_write(
             class_names.shown,
         )
         print_report(drawings.counts_report(counts))
+    if args.draw or args.prelabel:
         print_report(
             summaries.confidence_report(
                 images,

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
-from shelfdet.core import command_line, files, paths
+from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import counted
+from shelfdet.core.text import counted, listed
 from shelfdet.data import options, prelabels
 
 if TYPE_CHECKING:  # they load NumPy
@@ -107,6 +107,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     compared = read(args.dataset)
     info = the_one_info(compared.infos)
     threshold = choose_threshold(args.threshold, info)
+    print_uncertain(compared, info)
     found = suspects.find(compared.matches, threshold)
     places = label_places.read(args.dataset, sizes_of(compared))
     located = [places.of(suspect.filename, suspect.label_xyxy) for suspect in found]
@@ -120,8 +121,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.marked:
         write_marked(args, compared, found, places)
     if found:
-        again = f" with {both('--corrected')}" if args.marked else ""
-        print(f"correct the wrong labels ({places.described}), then run `make data` again{again}")
+        marked = paths.shown(args.marked) if args.marked else None
+        again = next_step.command("data", NAME=args.dataset, CORRECTED=marked)
+        print(f"correct the wrong labels ({places.described}), then: {again}")
 
 
 def read(dataset: str) -> Compared:
@@ -181,19 +183,45 @@ def the_one_info(infos: Dict[pathlib.Path, Dict[str, Any]]) -> Dict[str, Any]:
 
 
 def choose_threshold(given: Optional[float], info: Dict[str, Any]) -> float:
-    from shelfdet.evaluation import scored_graph
     from shelfdet.inference import graph_files
 
-    folder = scored_graph.graph_folder(info)
-    beside = [folder / paths.METRICS.name] if folder else []
     choice = graph_files.choose_threshold(
-        given, beside + [paths.METRICS], info.get("graph_sha256", ""), info.get("tiles", 1)
+        given, metrics_files(info), info.get("graph_sha256", ""), info.get("tiles", 1)
     )
     if choice.is_default:
         print(f"warning: {choice.source}.", file=sys.stderr)
     else:
         print(f"threshold: score {choice.value:.3f} ({choice.source})")
     return choice.value
+
+
+def metrics_files(info: Dict[str, Any]) -> List[pathlib.Path]:
+    """Where the threshold and the validation figures of the graph may be."""
+    from shelfdet.evaluation import scored_graph
+
+    folder = scored_graph.graph_folder(info)
+    return ([folder / paths.METRICS.name] if folder else []) + [paths.METRICS]
+
+
+def print_uncertain(compared: Compared, info: Dict[str, Any]) -> None:
+    """Prints in how many images the detector is too uncertain for its suspects to be trusted."""
+    from shelfdet.inference import confidence, graph_files
+
+    validated = graph_files.validated(metrics_files(info), info.get("graph_sha256", ""))
+    if validated is None:
+        return
+    lowest = validated.lowest_confidence
+    uncertain = [
+        match.filename for match in compared.matches if confidence.confidence(match.scores) < lowest
+    ]
+    if uncertain:
+        print(
+            f"the detector is unusually uncertain in {len(uncertain)} of "
+            f"{counted(len(compared.matches), 'image')} (confidence under {lowest:.2f}): "
+            f"{listed(uncertain)}\n  what it marks there may be its own mistakes: it may know "
+            f"products of another kind or size. Try {both('--tiles')}, or one that was trained on "
+            f"images like these ({both('--graph')})"
+        )
 
 
 def write_json(
