@@ -320,7 +320,7 @@ def check_coverage(
         _check_comment(coverage.best_iou, findings)
     if best_share < coverage_advice.GOOD_COVERAGE:
         reach = coverage_advice.find(config, network, images, best_share, is_divided)
-        _report_reach(network, best_share, threshold, reach, findings)
+        _report_reach(network, best_share, threshold, reach, is_divided, findings)
     return coverage
 
 
@@ -329,6 +329,7 @@ def _report_reach(
     best_share: float,
     threshold: float,
     reach: coverage_advice.Reach,
+    is_divided: bool,
     findings: Findings,
 ) -> None:
     """Reports what covers more boxes than any anchors on the network's feature maps, or why nothing
@@ -340,7 +341,7 @@ def _report_reach(
         f"IoU >= {threshold:g}"
     )
     if reach.network is None and reach.tiles is None:
-        reason = coverage_advice.reason_text(reach, best_share, threshold)
+        reason = coverage_advice.reason_text(reach, best_share, threshold, is_divided)
         findings.note(key, found=found, expected=reason)
         return
     lines = [] if reach.network is None else search.config_lines(reach.network.advice)

@@ -95,17 +95,26 @@ def expected_text(reach: Reach, network: Network) -> str:
     return "; or ".join(ways)
 
 
-def reason_text(reach: Reach, covered: float, threshold: float) -> str:
-    """Why no input of step 03's table and no tiles are advised."""
+def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool) -> str:
+    """Why no input of step 03's table and no tiles are advised. Arguments are those of ``find``."""
     if covered >= reach.wanted:
         return (
             "nothing to change: the shapes of the products differ, so that one anchor per cell "
             f"covers at most {reach.highest:.2f} of them at IoU >= {threshold:g}, whatever the "
             "input size and the tiles"
         )
-    return (
+    reason = (
         "nothing to change: the products are small, and no input size of step 03's table reaches "
-        f"{reach.wanted:.2f}"
+    )
+    if is_divided:
+        return (
+            f"{reason}{reach.wanted:.2f}. More tiles may: a larger {both('--product-scale')} of "
+            "step 04"
+        )
+    most = max(TILES)
+    return (
+        f"{reason}{reach.wanted:.2f}, nor do these feature maps in up to {most} x {most} tiles. "
+        f"More tiles may: {both('--tiles')} of step 03 measures them"
     )
 
 
