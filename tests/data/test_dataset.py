@@ -164,7 +164,7 @@ def test_what_is_missing_is_named(tmp_path):
     assert "14 of 28 annotated images do not exist: C1_P01_N3_S2_1.JPG (line 1), " in missing
     assert "C1_P01_N12_S2_1.JPG (line 10) and 4 more" in missing
     assert "C1_P01_N29_S2_1.JPG: cannot be decoded to its end" in broken
-    assert "1 of 15 images has no box: new one.png" in unannotated
+    assert "1 of 15 images has no box: test/new one.png" in unannotated
 
 
 def alone(found):

@@ -282,19 +282,19 @@ def spoil_label(path, text):
                 for split, names in SPLITS.items()
                 for name in names
             ],
-            "a.txt: line 1: the box has the corners 40, 30, 60, 50, and 2 of 2 boxes are so: these",
+            "4 boxes in 4 of 4 images with boxes look like pixels (labels/test/t.txt: line 1: '0 50 40",
         ),
         (
             spoil_label("train/a.txt", ""),
-            "1 of 4 images has no box: a.jpg. Expected at least one on every image",
+            "1 of 4 images has no box: images/train/a.jpg. Expected at least one on every image",
         ),
         (
             lambda folder: (folder / "labels/train/a.txt").unlink(),
-            "1 of 4 images has no box: a.jpg. Expected",
+            "1 of 4 images has no box: images/train/a.jpg. Expected",
         ),
         (
             spoil_label("train/gone.txt", "0 .5 .5 .2 .2\n"),
-            "1 of 5 annotated images does not exist: gone (gone.txt). Expected every image",
+            "1 of 5 annotated images does not exist: gone (labels/train/gone.txt). Expected every",
         ),
         (
             lambda folder: draw(folder / "images" / "test" / "a.jpg"),
@@ -381,11 +381,11 @@ def test_boxes_that_are_left_out_are_counted(source, labels_of, capsys):
     path.write_text(json.dumps(content))
     assert labels_of(folder)["train"] == rows(train=["a.jpg", "b.jpg"])["train"]
     printed = capsys.readouterr().out
-    assert "lines were left out, which are no boxes (2): a.json: shapes[1], a.json: sh" in printed
-    assert "points were left out, which are no boxes (1): a.json: shapes[3]" in printed
+    assert "lines were left out, which are no boxes (2): train/a.json: shapes[1], train" in printed
+    assert "points were left out, which are no boxes (1): train/a.json: shapes[3]" in printed
     content["shapes"] = content["shapes"][1:2]
     path.write_text(json.dumps(content))
-    assert "1 of 4 images has no box: a.jpg" in message_of(labels_of, folder)
+    assert "1 of 4 images has no box: train/a.jpg" in message_of(labels_of, folder)
 
 
 def test_bad_boxes_may_be_dropped(source, labels_of, capsys):
@@ -394,6 +394,6 @@ def test_bad_boxes_may_be_dropped(source, labels_of, capsys):
     path.write_text(path.read_text() + "0 1.4 .5 .2 .2\n0 .5 .5 -.2 .2\n")
     found = labels_of(folder, "--bad-boxes", "drop")
     assert found["train"] == rows(train=["a.jpg", "b.jpg"])["train"]
-    assert "2 boxes were dropped: inverted, without area, or wholly outside" in (
+    assert "2 boxes were dropped as inverted, without area or outside the image: " in (
         capsys.readouterr().out
     )

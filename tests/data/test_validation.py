@@ -109,10 +109,96 @@ def test_images_are_sorted_and_boxes_keep_the_order_of_the_file(write, photos, g
 def test_boxes_are_clipped_and_counted_or_refused(write, photos, grocery):
     path = write("a.csv", "a.jpg,-3,2,30,90.5,0\nb.jpg,1,1,2,2,0\n")
     np.testing.assert_array_equal(grocery(path, photos)[0].boxes_xyxy, [[0, 2, 30, 80]])
-    assert grocery.lines == ["1 box reached outside its image and was clipped, by at most 10.5 px"]
+    assert grocery.lines == [
+        "1 box reached outside its image and was clipped, the furthest first: "
+        "a.csv: line 1 (10.5 px)"
+    ]
     message = grocery.message(path, photos, out_of_image="refuse")
     assert "line 1: box -3,2,30,90.5 reaches outside the image, 100 x 80" in message
     assert "--out-of-image clip" in message
+
+
+def test_the_boxes_that_are_clipped_most_are_named_first(write, photos, grocery):
+    rows = [f"a.jpg,{-n},{20 + n},30,40,0\n" for n in (2, 9, 4, 1, 3, 5, 8)]
+    grocery(write("a.csv", "".join(rows) + "b.jpg,1,1,2,2,0\n"), photos)
+    assert grocery.lines[0] == (
+        "7 boxes reached outside their image and were clipped, the furthest first: "
+        "a.csv: line 2 (9 px), a.csv: line 7 (8 px), a.csv: line 6 (5 px), a.csv: line 3 (4 px), "
+        "a.csv: line 5 (3 px) and 2 more"
+    )
+
+
+def read_folders(root, format):
+    """Reads and checks images and files of one folder each; returns the report, or the message."""
+    lines = []
+    problems = Problems(root)
+    image_paths = images_in(root)
+    folders = sorted({path.parent for path in image_paths.values()})
+    try:
+        found = validation.read(folders, format, image_paths, ONE_CLASS, problems, lines.append)
+        validation.check(found, image_paths, ONE_CLASS, problems, report=lines.append)
+    except UserError as error:
+        lines.append(str(error))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("folders", [("train", "valid"), ("shop_a/1", "shop_b/1")])
+def test_places_name_the_folder_of_files_of_one_name(tmp_path, folders):
+    """Of images of different names: 1.xml in both folders states its image itself."""
+    for number, folder in enumerate(folders):
+        save_image(tmp_path / folder / f"image{number}.jpg")
+        product = VOC_OBJECT.format("p", -3 - number, 2, 30, 40)
+        write_file(tmp_path / folder / "1.xml", voc(f"image{number}.jpg", objects=product))
+    report = read_folders(tmp_path, "voc")
+    assert f"{folders[1]}/1.xml: object 1 (4 px), {folders[0]}/1.xml: object 1 (3 px)" in report
+    spoilt = VOC_OBJECT.format("p", "x", 2, 30, 40)
+    write_file(tmp_path / folders[1] / "1.xml", voc("image1.jpg", objects=spoilt))
+    assert f"{tmp_path}: {folders[1]}/1.xml: object 1: <xmin> is 'x'" in (
+        read_folders(tmp_path, "voc")
+    )
+    write_file(tmp_path / folders[1] / "1.xml", voc("image1.jpg", objects=""))
+    assert f"1 of 2 images has no box: {folders[1]}/image1.jpg." in read_folders(tmp_path, "voc")
+
+
+LABELME = {
+    "imagePath": "b.jpg",
+    "shapes": [{"label": "p", "shape_type": "rectangle", "points": [[1, 2], [30, 40]]}],
+}
+SUPERVISELY = {
+    "size": {"width": 100, "height": 80},
+    "objects": [
+        {
+            "classTitle": "p",
+            "geometryType": "rectangle",
+            "points": {"exterior": [[1, 2], [30, 40]], "interior": []},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "format, suffix, content",
+    [
+        ("labelme", ".json", json.dumps(LABELME)),
+        ("supervisely", ".jpg.json", json.dumps(SUPERVISELY)),
+        ("voc", ".xml", voc("b.jpg")),
+        ("yolo", ".txt", "0 .5 .5 .2 .2\n"),
+    ],
+)
+def test_an_image_whose_file_is_broken_is_not_also_one_without_a_box(
+    write, photos, format, suffix, content
+):
+    folder = write(f"files/b{suffix}", content).parent
+    write(f"files/a{suffix}", content.replace("b.jpg", "a.jpg"))
+    Reader(format)(folder, photos)
+    whole = (folder / f"b{suffix}").read_bytes()
+    broken = whole[: len(whole) // 2]
+    if format == "yolo":
+        broken = whole.decode("utf-8").encode("utf-16")
+    (folder / f"b{suffix}").write_bytes(broken)
+    message = Reader(format).message(folder, photos)
+    assert f"b{suffix}: is " in message
+    assert "no box" not in message and "\n" not in message
 
 
 def test_equal_boxes_are_dropped_and_counted(write, photos, grocery):
@@ -120,7 +206,9 @@ def test_equal_boxes_are_dropped_and_counted(write, photos, grocery):
         "a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,41,2,70,41,5\nb.jpg,1,2,30,40,0\n"
     )
     assert len(grocery(path, photos)[0].classes) == 2
-    assert grocery.lines == ["1 box was dropped: equal to another of the same image"]
+    assert grocery.lines == [
+        "1 box was dropped as equal to another of the same image: a.csv: line 2"
+    ]
 
 
 def test_possible_duplicate_labels_are_kept_and_reported(write, photos, grocery):
@@ -151,9 +239,8 @@ def test_boxes_that_can_be_no_product(write, photos, grocery, box, defect):
     message = grocery.message(path, photos)
     assert f"line 3: box {box} is {defect}" in message and "--bad-boxes drop" in message
     assert len(grocery(path, photos, bad_boxes="drop")[0].classes) == 1
-    assert grocery.lines == [
-        "1 box was dropped: inverted, without area, or wholly outside the image"
-    ]
+    (line,) = grocery.lines
+    assert "1 box was dropped as inverted, without area or outside the image: a.csv: line 3" in line
 
 
 def test_crowds_are_left_out_and_counted(write, photos, read_coco):
@@ -161,7 +248,8 @@ def test_crowds_are_left_out_and_counted(write, photos, read_coco):
     assert read_coco(path, photos, empty_images="keep")[0].classes == ()
     assert read_coco.lines == [
         "2 images without a box were kept, showing no product: a.jpg, b.jpg",
-        "1 entry was left out: iscrowd marks a region, not one product",
+        "1 entry was left out: iscrowd marks a region, not one product: "
+        "a.json: annotations[0] (id 1)",
     ]
     assert "2 of 2 images have no box: a.jpg, b.jpg" in read_coco.message(path, photos)
 

@@ -163,13 +163,6 @@ def test_bad_lines(labels, line, expected):
     assert "a.txt: line 2: " in message and expected in message and "\n" not in message
 
 
-def test_boxes_in_pixels_are_one_problem(labels):
-    folder = labels(a="0 50 40 20 10\n0 150 40 20 10\n", b="0 .5 .5 .2 .2\n")
-    message = message_of(folder)
-    assert "a.txt: line 1: the box has the corners 40, 35, 60, 45, and 2 of 3 boxes" in message
-    assert "these are pixels. Expected shares of the width and height" in message
-
-
 def test_a_single_box_in_pixels_is_checked_as_boxes_of_any_format(labels):
     """It is outside its image, which --bad-boxes drop leaves out."""
     found = read(labels(a="0 .5 .5 .2 .2\n0 90 90 10 10\n", b="0 .1 .1 .1 .1\n"))

@@ -55,6 +55,14 @@ class Annotations(NamedTuple):
             return self.files
         return list(dict.fromkeys(path.parent for path in self.files))
 
+    def root(self) -> pathlib.Path:
+        """The place, or the folder that holds all places: messages name files from it."""
+        places = self.places()
+        if len(places) == 1:
+            return places[0]
+        folders = [place.parent if place in self.files else place for place in places]
+        return pathlib.Path(os.path.commonpath([str(folder) for folder in folders]))
+
     def splits(self) -> Dict[pathlib.Path, str]:
         """Place to its split ("train", "val", "test"), where there is one place a split.
 

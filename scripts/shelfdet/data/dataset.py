@@ -4,6 +4,7 @@ Images are as in ``layout``: "train", "test" and perhaps "val" to {file name: pa
 {file name: path} where they are not divided.
 """
 
+import os
 import pathlib
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set
 
@@ -109,7 +110,7 @@ def read_corrections(
     if found.corrected is None:
         return {}
     places = found.corrected.places()
-    problems = Problems(places[0])
+    problems = Problems(found.corrected.root())
     corrected = validation.read(
         places,
         found.corrected.format,
@@ -163,7 +164,7 @@ def check(
         by_split = stated_splits.by_lists(by_split["all"], found.image_sets, report)
     image_paths = all_images(by_split)
     places = annotations.places()
-    problems = Problems(places[0] if len(places) == 1 else found.layout.root)
+    problems = Problems(_root(annotations, image_paths))
     annotated = validation.read(
         places,
         annotations.format,
@@ -204,6 +205,16 @@ def check(
     used = {image.filename for image in result.labelled}.union(result.without_boxes)
     images = {name: path for name, path in image_paths.items() if name in used}
     return Checked(result.labelled, images, by_split, result.label_map)
+
+
+def _root(annotations: annotation_files.Annotations, image_paths: ImagePaths) -> pathlib.Path:
+    """From where messages name files: the folder of images and annotations, or their one file."""
+    own = annotations.root()
+    if own in annotations.files:
+        return own
+    folders = [own] + [path.parent for path in image_paths.values()]
+    common = pathlib.Path(os.path.commonpath([str(folder) for folder in folders]))
+    return own if common == common.parent else common  # they may have "/" alone in common
 
 
 def all_images(found: Dict[str, ImagePaths]) -> ImagePaths:

@@ -23,7 +23,7 @@ from shelfdet import UserError
 from shelfdet.core import boxes, disk_list
 from shelfdet.core.text import PathLike, Problems, listed, shown
 from shelfdet.data import formats
-from shelfdet.data.checks import box_units
+from shelfdet.data.checks import box_units, share_units
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 from shelfdet.data.formats.image_boxes import described
 
@@ -119,7 +119,8 @@ def read_detections(
 
     def stream(problems: Problems) -> Iterable[ImageBoxes]:
         """The images with their boxes in pixels; none is kept, a file may hold millions."""
-        for image in formats.stream(path, format, problems, scored, known_sizes, **options):
+        images = formats.stream(path, format, problems, scored, known_sizes, **options)
+        for image in share_units.checked(images, known_sizes, problems):
             size_wh = image.size_wh or known_sizes.get(image.filename)
             yield _in_pixels(image._replace(size_wh=size_wh), problems)
 

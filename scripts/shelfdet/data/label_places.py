@@ -85,7 +85,7 @@ def _read_annotations(name: str, sizes_wh: Mapping[str, Size]) -> LabelPlaces:
         annotations.format,
         image_paths,
         choice,
-        Problems(annotations.files[0]),  # of labels that step 02 has left out
+        Problems(annotations.root()),  # of labels that step 02 has left out
         report=_ignore,
         names_file=annotations.names_file,
     )

@@ -4,7 +4,8 @@
 """
 
 import collections
-from typing import Callable, Iterable, List, Optional, Sequence, Set, Tuple
+import pathlib
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from shelfdet.core import boxes
 from shelfdet.core.make_variables import both
@@ -17,6 +18,28 @@ from shelfdet.data.formats.image_boxes import described
 
 Size = Tuple[int, int]
 LabelledBox = Tuple[str, Tuple[float, ...]]  # class name, xyxy
+SHOWN_CHANGES = 5  # places of boxes that were clipped or dropped
+# What happens to boxes: its key, what a report says of one box and of several, and the rest of it.
+CHANGES = (
+    (
+        "clipped",
+        ("box reached outside its image and was", "boxes reached outside their image and were"),
+        "clipped, the furthest first",
+    ),
+    (
+        "dropped",
+        ("box was", "boxes were"),
+        "dropped as inverted, without area or outside the image",
+    ),
+    (
+        "too far",
+        ("box was", "boxes were"),
+        "dropped because too large a part is outside the image",
+    ),
+    ("equal", ("box was", "boxes were"), "dropped as equal to another of the same image"),
+    ("crowd", ("entry was", "entries were"), "left out: iscrowd marks a region, not one product"),
+)
+
 Report = Callable[[str], None]  # called with a line of text
 
 
@@ -27,12 +50,14 @@ class BoxChecker:
         self, problems: Problems, classes: ClassChoice, out_of_image: str, bad_boxes: str
     ) -> None:
         """See ``validation.check`` for the arguments; ``problems`` collects errors."""
+        # The one file of all annotations, whose name places in it lack.
+        self._file = pathlib.Path(problems.path)
         self._problems = problems
         self._classes = classes
         self._clips = out_of_image == "clip"
         self._drops = bad_boxes == "drop"
-        self._furthest_outside_px = 0.0
-        self._counts = collections.Counter()
+        # Kind of change to (pixels outside the image, place) of each box.
+        self._changed: Dict[str, List[Tuple[float, str]]] = {}
         self._without_class: List[str] = []  # places of boxes whose class is to be kept
         self._other_classes = collections.Counter()  # class that was not chosen -> boxes
         self._found_classes: Set[str] = set()  # of kept boxes
@@ -45,7 +70,7 @@ class BoxChecker:
         for row in rows:
             # Training would take a region of many products for one large product.
             if row.crowd:
-                self._counts["crowd"] += 1
+                self._note_changed("crowd", row)
                 continue
             if row.left_out:
                 self._left_out.setdefault(row.left_out, []).append(row.place)
@@ -58,7 +83,7 @@ class BoxChecker:
                 continue
             self._found_classes.add(label)
             if (label, box) in kept:
-                self._counts["equal"] += 1
+                self._note_changed("equal", row)
             kept[label, box] = None
         return list(kept)
 
@@ -103,31 +128,28 @@ class BoxChecker:
                 for name, number in self._other_classes.most_common()
             )
             report(f"{count} left out, of classes that were not chosen: {names}")
-        furthest = f"{round(self._furthest_outside_px, 2):g}"
-        dropped = ("box was dropped", "boxes were dropped")
-        messages = (
-            (
-                "clipped",
-                (
-                    "box reached outside its image and was",
-                    "boxes reached outside their image and were",
-                ),
-                f" clipped, by at most {furthest} px",
-            ),
-            ("dropped", dropped, ": inverted, without area, or wholly outside the image"),
-            ("too far", dropped, ": too large a part is outside the image"),
-            ("equal", dropped, ": equal to another of the same image"),
-            (
-                "crowd",
-                ("entry was", "entries were"),
-                " left out: iscrowd marks a region, not one product",
-            ),
-        )
-        for key, words, message in messages:
-            if self._counts[key]:
-                report(counted(self._counts[key], *words) + message)
+        for kind, words, effect in CHANGES:
+            if kind in self._changed:
+                count = counted(len(self._changed[kind]), *words)
+                report(f"{count} {effect}: {self._places_of_changed(kind)}")
         for kind, places in self._left_out.items():
-            report(f"{kind} were left out, which are no boxes ({len(places)}): {listed(places)}")
+            names = listed(self._in_file(place) for place in places)
+            report(f"{kind} were left out, which are no boxes ({len(places)}): {names}")
+
+    def _note_changed(self, kind: str, row: BoxRow, outside_px: float = 0.0) -> None:
+        self._changed.setdefault(kind, []).append((round(outside_px, 2), row.place))
+
+    def _places_of_changed(self, kind: str) -> str:
+        """The first places of boxes of a kind, those furthest outside their image first."""
+        places = []
+        for outside_px, place in sorted(self._changed[kind], key=lambda changed: -changed[0]):
+            amount = f" ({outside_px:g} px)" if outside_px else ""
+            places.append(self._in_file(place) + amount)
+        return listed(places, SHOWN_CHANGES)
+
+    def _in_file(self, place: str) -> str:
+        """A place for a report; those in the one file of all annotations do not name it."""
+        return f"{self._file.name}: {place}" if self._file.is_file() else place
 
     def leaves_out(self, row: BoxRow) -> bool:
         """Whether a row is left out whatever its box is: no product, or of another class."""
@@ -157,7 +179,8 @@ class BoxChecker:
         defect = _defect(row.box_xyxy, size_wh)
         too_far = "" if defect else _too_far_outside(row.box_xyxy, size_wh)
         if defect or too_far:
-            self._counts["dropped" if defect else "too far"] += 1
+            outside_px = box_units.outside_px(row.box_xyxy, size_wh)
+            self._note_changed("dropped" if defect else "too far", row, outside_px)
             if not self._drops:
                 self._problems.add(
                     row.place,
@@ -168,9 +191,7 @@ class BoxChecker:
         clipped_xyxy = box_units.clipped(row.box_xyxy, size_wh)
         if clipped_xyxy == row.box_xyxy:
             return clipped_xyxy
-        self._counts["clipped"] += 1
-        outside_px = box_units.outside_px(row.box_xyxy, size_wh)
-        self._furthest_outside_px = max(self._furthest_outside_px, outside_px)
+        self._note_changed("clipped", row, box_units.outside_px(row.box_xyxy, size_wh))
         if self._clips:
             return clipped_xyxy
         self._problems.add(
@@ -201,10 +222,18 @@ def _too_far_outside(box_xyxy: Sequence[float], size_wh: Size) -> str:
     return f"{problem} of the image, {size_wh[0]} x {size_wh[1]}" if problem else ""
 
 
-def report_duplicates(labelled: Iterable[labels.LabelledImage], report: Report) -> None:
-    """Reports images in which a product seems to have two boxes, which only a person can decide."""
+def report_duplicates(
+    labelled: Iterable[labels.LabelledImage], called: Mapping[str, str], report: Report
+) -> None:
+    """Reports images in which a product seems to have two boxes, which only a person can decide.
+
+    Args:
+      labelled: the images.
+      called: name of an image to what the report calls it.
+      report: called with a line of text.
+    """
     counts = {
-        image.filename: int(boxes.duplicates(image.boxes_xyxy, image.classes).sum())
+        called[image.filename]: int(boxes.duplicates(image.boxes_xyxy, image.classes).sum())
         for image in labelled
     }
     total = sum(counts.values())

@@ -6,6 +6,7 @@ meant, it is taken, and the caller reports it.
 """
 
 import collections
+import os
 import pathlib
 import unicodedata
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple
@@ -104,6 +105,24 @@ def similar(missing: Iterable[str], image_names: Iterable[str]) -> str:
         f" There is {listed(pairs, SHOWN_PAIRS)}; it was not taken, because more than one "
         "annotated name could mean it, or because it is one of several such images."
     )
+
+
+def in_folders(image_paths: Mapping[str, pathlib.Path], root: pathlib.Path) -> Dict[str, str]:
+    """Name of an image to what messages call it, its path from a folder.
+
+    Args:
+      image_paths: name of each image to its path.
+      root: the folder; where it does not hold all images, they are named from the one that does.
+    """
+    if not image_paths:
+        return {}
+    folder = pathlib.Path(os.path.commonpath([str(path.parent) for path in image_paths.values()]))
+    if root in folder.parents:
+        folder = root
+    return {
+        name: (path.parent.relative_to(folder) / name).as_posix()
+        for name, path in image_paths.items()
+    }
 
 
 def _by_key(names: Iterable[str], key_of: Callable[[str], str]) -> Dict[str, List[str]]:

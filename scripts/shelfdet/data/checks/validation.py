@@ -7,10 +7,11 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 from shelfdet import UserError
 from shelfdet.core.text import Problems, shown
 from shelfdet.data import classes, formats, labels
-from shelfdet.data.checks import box_units, image_checks, names
+from shelfdet.data.checks import box_units, image_checks, names, share_units
 from shelfdet.data.checks.box_checks import BoxChecker, Report, report_duplicates
 from shelfdet.data.classes import ClassChoice
 from shelfdet.data.formats import BoxRow, ImageBoxes, ImagesByName
+from shelfdet.data.formats.image_boxes import place_of
 
 
 class CheckedImages(NamedTuple):
@@ -44,7 +45,8 @@ def read(
       format: one of formats.ANNOTATION_FORMATS.
       image_paths: file name -> path of every image that exists.
       choice: which classes boxes get.
-      problems: collects everything that is wrong with single lines, elements or entries.
+      problems: of the file or folder, or of one that holds all places, from which messages name a
+        file; collects everything that is wrong with single lines, elements or entries.
       report: called with a line of text for names that were matched.
       splits: place to the split of its images, where it has one.
       names_file: with the class names of "yolo"; None looks for it in the places.
@@ -69,12 +71,12 @@ def read(
             if splits and place in splits:
                 image = image._replace(split=splits[place])
             if is_part:
-                image = _with_file(image, _shown_file(place, places))
+                image = _with_file(image, place_of(place, problems))
             if name in annotated:
                 problems.add(
-                    str(place),
-                    f"{image.place} is of image {shown(name)}, which {annotated[name].place} of "
-                    "another folder is of, too; expected each image once. Correct one of them.",
+                    image.place,
+                    f"is of image {shown(name)}, of which {annotated[name].place} is, too; "
+                    "expected each image once. Correct one of them.",
                 )
             annotated.setdefault(name, image)
     if not annotated:
@@ -89,13 +91,6 @@ def _with_file(image: ImageBoxes, file: str) -> ImageBoxes:
     """``image`` with the file's name in its places."""
     rows = [row._replace(place=f"{file}: {row.place}") for row in image.rows]
     return image._replace(place=f"{file}: {image.place}", rows=rows)
-
-
-def _shown_file(file: pathlib.Path, files: List[pathlib.Path]) -> str:
-    """The name of a file, with its folder where several of ``files`` have this name."""
-    if sum(other.name == file.name for other in files) > 1:
-        return f"{file.parent.name}/{file.name}"
-    return file.name
 
 
 def check(
@@ -144,8 +139,15 @@ def check(
         name for name in image_paths if empty_images != "leave-out" or _rows(annotated, name)
     ]
     infos, broken = image_checks.inspect_all({name: image_paths[name] for name in decoded_names})
+    called = names.in_folders(image_paths, pathlib.Path(problems.path))
+    broken = {called[name]: reason for name, reason in broken.items()}
     image_checks.check_broken(broken, allow_missing, problems, report)
     sizes = image_checks.check_sizes(annotated, infos, exif, problems, report)
+    with_rows = {name for name, image in annotated.items() if image.rows}
+    annotated = {
+        image.filename: image for image in share_units.checked(annotated.values(), sizes, problems)
+    }
+    wrong_rows |= {name for name in with_rows if not annotated[name].rows}
     annotated = {
         name: box_units.to_pixels(image, sizes[name]) if name in sizes else image
         for name, image in annotated.items()
@@ -163,7 +165,9 @@ def check(
     empty = _without_box(labelled, annotated, bad_boxes, checker)
     empty |= set(image_paths).difference(decoded_names)
     empty -= wrong_rows
-    image_checks.check_empty(sorted(empty), len(image_paths), empty_images, problems, report)
+    image_checks.check_empty(
+        [called[name] for name in sorted(empty)], len(image_paths), empty_images, problems, report
+    )
     checker.note_classes()
     problems.refuse()
     left_out = empty if empty_images == "leave-out" else set()
@@ -174,7 +178,7 @@ def check(
     )
     checker.report_counts(report)
     box_units.report_small_extent(sized, report)
-    report_duplicates(result.labelled, report)
+    report_duplicates(result.labelled, called, report)
     if not result.labelled:
         raise UserError(
             f"{problems.path}: no image is left; expected at least one. Check the path."

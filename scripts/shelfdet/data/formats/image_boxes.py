@@ -321,6 +321,17 @@ def files_in(folder: PathLike, suffix: str, title: str) -> List[pathlib.Path]:
     return found
 
 
+def place_of(file: pathlib.Path, problems: Problems) -> str:
+    """A file of one image in a message: its path from that of ``problems``, which a message names.
+
+    Several folders may have files of one name.
+    """
+    try:
+        return file.relative_to(problems.path).as_posix()
+    except ValueError:
+        return file.name
+
+
 class NamesOfFiles:
     """Finds the image of a file that belongs to one image and is named like it but for the suffix.
 
@@ -330,6 +341,7 @@ class NamesOfFiles:
     def __init__(self, image_names: Iterable[str]) -> None:
         self._known = set(image_names)
         self._contradictions: List[str] = []
+        self._unread: Dict[str, str] = {}  # image to the place of its file
         self._by_stem = collections.defaultdict(list)
         self._by_key = collections.defaultdict(list)
         for name in self._known:
@@ -360,10 +372,24 @@ class NamesOfFiles:
         meant = self._meant(name)
         if like and meant and not set(like) & set(meant):
             self._contradictions.append(f"{place} is of {shown(name)}")
+            self.note_unread(stem, place)
             return None
         if name not in self._known and len(like) == 1:
             return like[0]
         return read_name(name or stem, place, problems)
+
+    def note_unread(self, stem: str, place: str) -> None:
+        """Notes a file that is not read because of a problem; ``stem`` and ``place`` as above."""
+        for name in self.like(stem):
+            self._unread.setdefault(name, place)
+
+    def add_unread(self, images: ImagesByName) -> None:
+        """Adds the images of files that were not read, without boxes.
+
+        An image without annotations would be reported as one without a box, which it is not.
+        """
+        for name, place in self._unread.items():
+            images.setdefault(name, ImageBoxes(name, place, None, []))
 
     def _meant(self, name: str) -> List[str]:
         """The images that a stated name can mean: of that name or, if there is none, of that stem.

@@ -10,12 +10,13 @@ from shelfdet.data.formats.shapes import Point
 
 
 def read_object(
-    file: pathlib.Path, title: str, key: str, problems: Problems
+    file: pathlib.Path, place: str, title: str, key: str, problems: Problems
 ) -> Optional[Dict[str, Any]]:
     """The JSON of one image, an object with a list; None after noting why it is none.
 
     Args:
       file: the file.
+      place: of it, for messages.
       title: the name of the format, for messages.
       key: of the list.
       problems: as in ``formats.read``.
@@ -27,7 +28,7 @@ def read_object(
         return None
     except (ValueError, RecursionError) as error:
         problems.add(
-            file.name,
+            place,
             f"is no complete JSON ({error}); expected {title}. Save it again, or move it away if "
             "it is of no image.",
         )
@@ -39,7 +40,7 @@ def read_object(
     if not isinstance(content, dict):
         found = f"is {shown(content)}"
     problems.add(
-        file.name,
+        place,
         f"{found}; expected {title}, an object with a list {key}. Save it again, or move it away "
         "if it is of no image.",
     )

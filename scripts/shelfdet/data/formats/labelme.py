@@ -24,6 +24,7 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     files_in,
+    place_of,
     read_stated_size,
 )
 
@@ -62,21 +63,24 @@ def read(
     scores = ScoresInGroundTruth(problems)
     images: ImagesByName = collections.OrderedDict()
     for file in files_in(path, ".json", "labelme JSON"):
-        content = image_json.read_object(file, "labelme JSON", "shapes", problems)
+        place = place_of(file, problems)
+        content = image_json.read_object(file, place, "labelme JSON", "shapes", problems)
         if content is None:
+            names.note_unread(file.stem, place)
             continue
-        name = names.choose(file.stem, content.get("imagePath"), file.name, problems)
+        name = names.choose(file.stem, content.get("imagePath"), place, problems)
         if name is None:
             continue
         size = (content.get("imageWidth"), content.get("imageHeight"))
-        size_wh = read_stated_size(*size, f"{file.name}: imageWidth, imageHeight", problems)
-        if not add_image(images, name, file.name, size_wh, problems):
+        size_wh = read_stated_size(*size, f"{place}: imageWidth, imageHeight", problems)
+        if not add_image(images, name, place, size_wh, problems):
             continue
         for index, shape in enumerate(content["shapes"]):
-            row = _read_shape(shape, f"{file.name}: shapes[{index}]", scored, scores, problems)
+            row = _read_shape(shape, f"{place}: shapes[{index}]", scored, scores, problems)
             if row is not None:
                 images[name].rows.append(row)
     names.finish("imagePath", problems)
+    names.add_unread(images)
     scores.finish()
     return images
 

@@ -24,6 +24,7 @@ from shelfdet.data.formats.image_boxes import (
     NamesOfFiles,
     add_image,
     files_in,
+    place_of,
     read_stated_size,
 )
 
@@ -66,22 +67,25 @@ def read(
     for file in files_in(path, ".json", "Supervisely JSON"):
         if file.name.lower() == META:
             continue
-        content = image_json.read_object(file, "Supervisely JSON", "objects", problems)
-        if content is None:
-            continue
+        place = place_of(file, problems)
+        content = image_json.read_object(file, place, "Supervisely JSON", "objects", problems)
         stem = pathlib.PurePath(file.stem).stem
+        if content is None:
+            names.note_unread(stem, place)
+            continue
         # Of a.jpg.json the image is a.jpg, also where a.png exists.
-        name = names.choose(stem, file.stem, file.name, problems)
+        name = names.choose(stem, file.stem, place, problems)
         if name is None:
             continue
-        size_wh = _read_size(content.get("size"), f"{file.name}: size", problems)
-        if not add_image(images, name, file.name, size_wh, problems):
+        size_wh = _read_size(content.get("size"), f"{place}: size", problems)
+        if not add_image(images, name, place, size_wh, problems):
             continue
         for index, written in enumerate(content["objects"]):
-            row = _read_object(written, f"{file.name}: objects[{index}]", problems)
+            row = _read_object(written, f"{place}: objects[{index}]", problems)
             if row is not None:
                 images[name].rows.append(row)
     names.finish("the suffix in the name of the file", problems)
+    names.add_unread(images)
     return images
 
 

@@ -18,6 +18,7 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     files_in,
+    place_of,
 )
 
 BOX_FIELDS = ("x1", "y1", "x2", "y2")
@@ -62,12 +63,13 @@ def read(
     unreadable: List[_Line] = []
     is_any_read = False
     for file in files_in(path, ".txt", "text files of boxes"):
-        name = names.choose(file.stem, None, file.name, problems)
-        if name is None or not add_image(images, name, file.name, None, problems):
+        place = place_of(file, problems)
+        name = names.choose(file.stem, None, place, problems)
+        if name is None or not add_image(images, name, place, None, problems):
             continue
         content = read_text(file, "lines of boxes")
         for number, written in enumerate(content.splitlines(), start=1):
-            line = _Line(f"{file.name}: line {number}", written.strip())
+            line = _Line(f"{place}: line {number}", written.strip())
             if not line.text:
                 continue
             fields = _fields(line.text, scored)

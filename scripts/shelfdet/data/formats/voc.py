@@ -22,6 +22,7 @@ from shelfdet.data.formats.image_boxes import (
     add_image,
     files_in,
     number_text,
+    place_of,
     read_flag,
     read_stated_size,
 )
@@ -48,26 +49,29 @@ def read(
     scores = ScoresInGroundTruth(problems)
     images: ImagesByName = collections.OrderedDict()
     for file in files_in(path, ".xml", "Pascal VOC XML"):
-        root = _read_xml(file, problems)
+        place_of_file = place_of(file, problems)
+        root = _read_xml(file, place_of_file, problems)
         if root is None:
+            names.note_unread(file.stem, place_of_file)
             continue
         stated = root.findtext("filename")
-        name = names.choose(file.stem, stated, file.name, problems)
+        name = names.choose(file.stem, stated, place_of_file, problems)
         if name is None:
             continue
-        size_wh = _read_size(root, file.name, problems)
-        if add_image(images, name, file.name, size_wh, problems):
+        size_wh = _read_size(root, place_of_file, problems)
+        if add_image(images, name, place_of_file, size_wh, problems):
             # Some tools put all into one <objects>.
             elements = list(root.iter("object"))
-            _note_boxes_outside(root, elements, file.name, problems)
+            _note_boxes_outside(root, elements, place_of_file, problems)
             for number, element in enumerate(elements, start=1):
-                place = f"{file.name}: object {number}"
+                place = f"{place_of_file}: object {number}"
                 if not scored:
                     scores.note(element.findtext("score"), place)
                 row = _read_object(element, place, scored, problems)
                 if row is not None:
                     images[name].rows.append(row)
     names.finish("<filename>", problems)
+    names.add_unread(images)
     scores.finish()
     return images
 
@@ -121,24 +125,24 @@ def _write_object(root: Element, row: BoxRow) -> None:
         add_element(box, name, number_text(side))
 
 
-def _read_xml(file: pathlib.Path, problems: Problems) -> Optional[Element]:
+def _read_xml(file: pathlib.Path, place: str, problems: Problems) -> Optional[Element]:
     try:
         root = xml.etree.ElementTree.fromstring(file.read_bytes())
     except (OSError, SyntaxError, ValueError, LookupError) as error:
         # ParseError is a SyntaxError; an unknown encoding raises LookupError or ValueError.
         problems.add(
-            file.name, f"is no complete XML ({error}); expected Pascal VOC XML. Save it again."
+            place, f"is no complete XML ({error}); expected Pascal VOC XML. Save it again."
         )
         return None
     lower_tags(root)
     if root.tag != "annotation":
         problems.add(
-            file.name,
+            place,
             f"the outermost element is <{root.tag}>{_kind_of(root)}; expected <annotation> of "
             "Pascal VOC XML. Export it as Pascal VOC.",
         )
         return None
-    note_repeated(root, ("filename", "size"), file.name, problems)
+    note_repeated(root, ("filename", "size"), place, problems)
     return root
 
 

@@ -34,14 +34,11 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     files_in,
+    place_of,
 )
 
 BOX_FIELDS = ("x", "y", "width", "height")
 MIN_POLYGON = 6  # numbers of three points
-# A share above this is in pixels, however far outside its image a box may be. If more than half of
-# all boxes have one, the files are in pixels; otherwise these boxes are single mistakes.
-IN_PIXELS = 4.0
-MOSTLY = 0.5
 FIRST_BYTES = 1 << 16  # in which a line ends: a polygon has hundreds of numbers
 
 _NUMBERS = r"(\s+[-+.\deE]+){4,}\s*$"
@@ -81,17 +78,20 @@ def read(
     for file in files_in(path, ".txt", "YOLO's label files"):
         if not is_label_file(file, names):
             continue
-        name = _image_of(file, names, problems)
-        if name is None or not add_image(images, name, file.name, None, problems, in_shares=True):
+        place_of_file = place_of(file, problems)
+        name = _image_of(file, place_of_file, names, problems)
+        if name is None or not add_image(
+            images, name, place_of_file, None, problems, in_shares=True
+        ):
             continue
         lines = _read_lines(file, problems)
         for number, line in enumerate(lines, start=1):
-            place = f"{file.name}: line {number}"
+            place = f"{place_of_file}: line {number}"
             row = _read_line(line.split(), place, scored, classes, scores, problems)
             if row is not None:
                 images[name].rows.append(row)
+    names.add_unread(images)
     scores.finish()
-    _note_pixels(images.values(), problems)
     return images
 
 
@@ -172,16 +172,19 @@ def text_of(image: ImageBoxes, labels: Sequence[str], scored: bool = False) -> s
     return "".join(lines)
 
 
-def _image_of(file: pathlib.Path, names: NamesOfFiles, problems: Problems) -> Optional[str]:
+def _image_of(
+    file: pathlib.Path, place: str, names: NamesOfFiles, problems: Problems
+) -> Optional[str]:
     like = names.like(file.stem)
     if len(like) > 1:
         problems.add(
-            file.name,
+            place,
             f"{like[0]} and {like[1]} differ in their suffix alone, so that this file is of both; "
             "expected one image of this name. Rename the other, with a label file of its own.",
         )
+        names.note_unread(file.stem, place)
         return None
-    return names.choose(file.stem, None, file.name, problems)
+    return names.choose(file.stem, None, place, problems)
 
 
 def _read_lines(file: pathlib.Path, problems: Problems) -> List[str]:
@@ -270,21 +273,3 @@ def _corners(numbers: Sequence[float]) -> Tuple[float, float, float, float]:
         x, y, width, height = numbers
         return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     return (min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2]))
-
-
-def _note_pixels(images: Iterable[ImageBoxes], problems: Problems) -> None:
-    """Notes one problem where most boxes are in pixels; single ones are checked as boxes are."""
-    images = list(images)
-    rows = [row for image in images for row in image.rows]
-    in_pixels = [row for row in rows if max(row.box_xyxy) > IN_PIXELS]
-    if len(in_pixels) <= MOSTLY * len(rows):
-        return
-    corners = ", ".join(f"{corner:g}" for corner in in_pixels[0].box_xyxy)
-    problems.add(
-        in_pixels[0].place,
-        f"the box has the corners {corners}, and {len(in_pixels)} of {len(rows)} boxes are so: "
-        "these are pixels. Expected shares of the width and height of the image, from 0 to 1. "
-        "Export the labels again, or divide x by the width and y by the height.",
-    )
-    for image in images:
-        image.rows.clear()  # without what follows from it
