@@ -201,6 +201,44 @@ def test_an_image_whose_file_is_broken_is_not_also_one_without_a_box(
     assert "no box" not in message and "\n" not in message
 
 
+@pytest.mark.parametrize(
+    "format, suffix, of_image, without_boxes",
+    [
+        ("yolo", ".txt", "0 .5 .5 .2 .2\n", ""),
+        ("labelme", ".json", json.dumps(LABELME), json.dumps({**LABELME, "shapes": []})),
+        ("voc", ".xml", voc("b.jpg"), voc("b.jpg", objects="")),
+    ],
+)
+def test_files_without_an_image_and_images_without_a_file(
+    write, photos, format, suffix, of_image, without_boxes
+):
+    """Of a.jpg there is no file, of b.jpg an empty one; the others are of images not there."""
+    contents = {"b": without_boxes, "empty": without_boxes}
+    contents.update((f"gone{number}", of_image) for number in range(12))
+    for stem, content in contents.items():
+        folder = write(f"files/{stem}{suffix}", content.replace("b.jpg", f"{stem}.jpg")).parent
+    reader = Reader(format)
+    message = reader.message(folder, photos)
+    gone = [name for name in ("gone0", "gone1") if f"({name}{suffix})" in message]
+    assert len(gone) == 2 and "12 of 14 annotated images do not exist: gone0" in message
+    assert "and 2 more. Expected every image" in message
+    assert "2 of 2 images have no box: a.jpg, b.jpg (1 of them not in the annotations: a.jpg)." in (
+        message
+    )
+    assert any(
+        "1 image is listed without a box and not there" in line and f"(empty{suffix})" in line
+        for line in reader.lines
+    )
+    reader(folder, photos, allow_missing=True, empty_images="keep")
+    assert any(
+        "12 annotated images do not exist; their 12 boxes were" in line for line in reader.lines
+    )
+    (folder / f"b{suffix}").unlink()
+    assert "2 of 2 images have no box: a.jpg, b.jpg (not in the annotations)." in (
+        reader.message(folder, photos)
+    )
+
+
 def test_equal_boxes_are_dropped_and_counted(write, photos, grocery):
     path = write(
         "a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,41,2,70,41,5\nb.jpg,1,2,30,40,0\n"
@@ -500,7 +538,7 @@ def test_images_without_annotations(write, photos, grocery):
     assert "--empty-images keep" in message
     left = grocery(path, photos, empty_images="leave-out")
     assert [image.filename for image in left] == ["a.jpg"]
-    assert grocery.lines == ["1 image without a box was left out: b.jpg"]
+    assert grocery.lines == ["1 image without a box was left out: b.jpg (not in the annotations)"]
     kept = grocery(path, photos, empty_images="keep")
     assert [len(image.classes) for image in kept] == [1, 0] and "kept" in grocery.lines[0]
 
@@ -522,10 +560,12 @@ def test_images_without_a_box_are_treated_alike_in_every_format(write, photos, f
     if format == "voc":
         write("xml/a.xml", voc())
         path = path.parent
-    assert "1 of 2 images has no box: b.jpg. Expected at least one" in read.message(path, photos)
+    called = "b.jpg (not in the annotations)" if format == "grocery" else "b.jpg"
+    message = read.message(path, photos)
+    assert f"1 of 2 images has no box: {called}. Expected at least one" in message
     left = read(path, photos, empty_images="leave-out")
     assert [image.filename for image in left] == ["a.jpg"]
-    assert read.lines == ["1 image without a box was left out: b.jpg"]
+    assert read.lines == [f"1 image without a box was left out: {called}"]
     kept = read(path, photos, empty_images="keep")
     assert [len(image.classes) for image in kept] == [1, 0]
     assert read.lines == ["1 image without a box was kept, showing no product: b.jpg"]

@@ -5,7 +5,7 @@
 
 import collections
 import pathlib
-from typing import Dict, List, Mapping, NamedTuple, Union
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Union
 
 from shelfdet import UserError
 from shelfdet.core import parallel
@@ -15,7 +15,7 @@ from shelfdet.core.text import Problems, counted, listed, plural, shown
 from shelfdet.data import images
 from shelfdet.data.checks import names
 from shelfdet.data.checks.box_checks import Report, Size
-from shelfdet.data.formats import ImagesByName
+from shelfdet.data.formats import ImageBoxes, ImagesByName
 
 FEW_IMAGES = 8  # decoded in this process, because starting others would take longer
 
@@ -72,11 +72,11 @@ def check_missing(
     """Notes or reports the annotated images that do not exist."""
     absent = [image for name, image in annotated.items() if name not in image_paths]
     missing = [image for image in absent if image.rows]
-    without_rows = [image.filename for image in absent if not image.rows]
+    without_rows = [image for image in absent if not image.rows]
     if without_rows:
         report(
             f"{counted(len(without_rows), 'image is', 'images are')} listed without a box and not "
-            f"there (or left out by step 01), and ignored: {listed(without_rows)}"
+            f"there (or left out by step 01), and ignored: {_with_places(without_rows)}"
         )
     if not missing:
         return
@@ -86,7 +86,7 @@ def check_missing(
             f"{counted(len(missing), 'annotated image does', 'annotated images do')} not exist; "
             f"{plural(len(missing), 'its', 'their')} {counted(box_count, 'box was', 'boxes were')} "
             "left out: "
-            f"{listed(image.filename for image in missing)}"
+            f"{_with_places(missing)}"
         )
         return
     unusable = names.not_used_reasons((image.filename for image in missing), not_used)
@@ -106,9 +106,13 @@ def check_missing(
         "",
         f"{len(missing)} of {counted(len(annotated), 'annotated image')} "
         f"{plural(len(missing), 'does', 'do')} not exist: "
-        f"{listed(f'{image.filename} ({image.place})' for image in missing)}.{similar} Expected "
+        f"{_with_places(missing)}.{similar} Expected "
         f"every image. Add them, or give {both('--allow-missing')} to leave their rows out.",
     )
+
+
+def _with_places(annotated: Iterable[ImageBoxes]) -> str:
+    return listed(f"{image.filename} ({image.place})" for image in annotated)
 
 
 def check_broken(
@@ -127,16 +131,26 @@ def check_broken(
 
 
 def check_empty(
-    empty: List[str], total: int, empty_images: str, problems: Problems, report: Report
+    empty: List[str],
+    unannotated: List[str],
+    total: int,
+    empty_images: str,
+    problems: Problems,
+    report: Report,
 ) -> None:
-    """Notes or reports the images without a box."""
+    """Notes or reports the images without a box; ``unannotated`` of them are in no annotations."""
     if not empty:
         return
+    names = listed(empty)
+    if unannotated and len(unannotated) == len(empty):
+        names += " (not in the annotations)"
+    elif unannotated:
+        names += f" ({len(unannotated)} of them not in the annotations: {listed(unannotated)})"
     if empty_images == "refuse":
         problems.add(
             "",
             f"{len(empty)} of {counted(total, 'image')} {plural(len(empty), 'has', 'have')} no "
-            f"box: {listed(empty)}. Expected at least one on every image: products without a box "
+            f"box: {names}. Expected at least one on every image: products without a box "
             f"would be learned as background. Annotate them, or give "
             f"{both('--empty-images leave-out')}, or "
             f"{both('--empty-images keep')} if they show no product at all.",
@@ -146,7 +160,7 @@ def check_empty(
     if empty_images == "keep":
         action = "kept, showing no product"
     number = counted(len(empty), "image without a box was", "images without a box were")
-    report(f"{number} {action}: {listed(empty)}")
+    report(f"{number} {action}: {names}")
 
 
 def check_sizes(

@@ -166,7 +166,12 @@ def check(
     empty |= set(image_paths).difference(decoded_names)
     empty -= wrong_rows
     image_checks.check_empty(
-        [called[name] for name in sorted(empty)], len(image_paths), empty_images, problems, report
+        [called[name] for name in sorted(empty)],
+        [called[name] for name in sorted(empty) if name not in annotated],
+        len(image_paths),
+        empty_images,
+        problems,
+        report,
     )
     checker.note_classes()
     problems.refuse()

@@ -76,7 +76,7 @@ def read(
     scores = ScoresInGroundTruth(problems)
     images: ImagesByName = collections.OrderedDict()
     for file in files_in(path, ".txt", "YOLO's label files"):
-        if not is_label_file(file, names):
+        if not is_label_file(file, names, scored):
             continue
         place_of_file = place_of(file, problems)
         name = _image_of(file, place_of_file, names, problems)
@@ -95,14 +95,17 @@ def read(
     return images
 
 
-def is_label_file(file: pathlib.Path, names: NamesOfFiles) -> bool:
-    """Whether a .txt file is of one image: named like one, or with lines of boxes.
+def is_label_file(file: pathlib.Path, names: NamesOfFiles, scored: bool = False) -> bool:
+    """Whether a .txt file is of one image: named like one, with lines of boxes, or empty.
 
-    The others are class names, lists of images, and a README.
+    The others are class names, lists of images, and a README. Of ``scored`` boxes no empty file is
+    one: tools write none for an image in which nothing was detected.
     """
     if class_names.is_list(file):
         return False
-    return bool(names.like(file.stem)) or has_boxes(file)
+    if names.like(file.stem) or has_boxes(file):
+        return True
+    return not scored and not first_line(file).strip() and file.stat().st_size < FIRST_BYTES
 
 
 def has_boxes(file: pathlib.Path, by_name: bool = False) -> bool:
