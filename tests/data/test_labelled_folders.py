@@ -8,6 +8,7 @@ from annotation_samples import write_file
 from PIL import Image
 
 from shelfdet import UserError
+from shelfdet.data import dataset
 from shelfdet.data.formats import labelme, yolo
 from shelfdet.data.formats.image_boxes import BoxRow, ImageBoxes
 
@@ -215,7 +216,21 @@ def test_the_format_and_the_folder_of_labels_by_name(source, labels_of):
         ("train: C:\\x\\train\\images\nval: valid\n", "as train/images\n"),
         (
             "train: train/images\nval: gone/images\n",
-            "data.yaml: not used, since no such folder exists: val 'gone/images'\n",
+            "data.yaml: no such folder: val 'gone/images'; read in its place, by name: "
+            "valid/images (1 image)\n",
+        ),
+        (
+            "train: train/images\nval: val.txt\n",
+            "data.yaml: no such folder: val 'val.txt'; read in its place, by name: valid/images (1",
+        ),
+        (
+            "train: ../TRAIN/photos\nval: valid/images\n",
+            "data.yaml: no such folder: train '../TRAIN/photos'; read in its place, by name: "
+            "train/images (2 images)\n",
+        ),
+        (
+            "train: train/images\nval: [valid/images, gone]\n",
+            "data.yaml: no such folder: val 'gone'; its other folders are read\n",
         ),
         (
             "train: train/images\nval: train/images\n",
@@ -228,6 +243,59 @@ def test_paths_in_data_yaml_that_are_of_another_machine(source, labels_of, capsy
     write_file(folder / "data.yaml", stated + "names: [can]\n")
     assert labels_of(folder) == rows(train=["a.jpg", "b.jpg"], val=["v.jpg"], test=["t.jpg"])
     assert note in capsys.readouterr().out
+
+
+def test_a_split_of_data_yaml_without_any_folder(source, labels_of, capsys):
+    folder = source("{}/images", "{}/labels", name=ROBOFLOW.get, **{"data.yaml": YAML})
+    for part in ("images", "labels"):
+        for path in (folder / "test" / part).iterdir():
+            path.unlink()
+        (folder / "test" / part).rmdir()
+    (folder / "test").rmdir()
+    labels_of(folder)
+    assert (
+        "data.yaml: no such folder: test '../test/images'; no folder is read in its place, since "
+        "none is named after test\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["shop_a/{}", "images/shop_{}"])
+def test_folders_of_data_yaml_that_nothing_can_replace(tmp_path, labels_of, name):
+    """To divide all images anew would mix those that data.yaml keeps apart."""
+    folder = tmp_path / "shelves"
+    for number in (1, 2):
+        draw(folder / name.format(number) / f"{number}.jpg")
+        write_file(folder / name.format(number) / f"{number}.txt", "0 .5 .5 .2 .2\n")
+    write_file(folder / "data.yaml", "names: [can]\ntrain: ../train/images\nval: val.txt\n")
+    write_file(folder / "val.txt", "images/1.jpg\n")
+    message = message_of(labels_of, folder)
+    assert (
+        f"{folder / 'data.yaml'}: names folders that do not exist: train '../train/images', val "
+        "'val.txt' (a file; expected a folder), and of the folders that hold images ("
+        f"{name.format(1)}, {name.format(2)}) none is named after a split. Expected" in message
+    )
+    write_file(folder / "data.yaml", "names: [can]\n")
+    assert set(dataset.find(folder).layout.images["all"]) == {"1.jpg", "2.jpg"}
+
+
+def test_a_folder_without_images_says_what_data_yaml_names(tmp_path, labels_of):
+    write_file(tmp_path / "shelves" / "data.yaml", YAML)
+    message = message_of(labels_of, tmp_path / "shelves")
+    assert "holds no images, but data.yaml" in message
+    assert "data.yaml names folders that do not exist: train '../train/images'" in message
+
+
+def test_a_folder_outside_that_of_data_yaml_is_named(source, labels_of, tmp_path, capsys):
+    folder = source("{}/images", "{}/labels", name=ROBOFLOW.get)
+    (folder / "test").rename(tmp_path / "held out")
+    paths = "train: train/images\nval: valid/images\ntest: ../held out/images\n"
+    write_file(folder / "data.yaml", paths + "names: [can]\n")
+    with pytest.raises(UserError):  # its labels are elsewhere
+        labels_of(folder)
+    assert (
+        "data.yaml: read as written, outside of its own folder: test '../held out/images' "
+        f"({tmp_path / 'held out' / 'images'})"
+    ) in capsys.readouterr().out
 
 
 def test_folders_that_data_yaml_alone_names(source, labels_of):

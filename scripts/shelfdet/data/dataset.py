@@ -57,8 +57,7 @@ def find(
       UserError: as ``layout.find``, ``annotation_files.find`` and ``annotation_files.named``.
     """
     folder = yaml_folders.folder_of(folder)
-    stated = yaml_folders.find(folder)
-    found = layout.find(folder, stated=stated.folders)._replace(notes=stated.notes)
+    found = _find_layout(folder)
     if annotations_path is None:
         paths_of_images = all_images(found.images).values()
         image_folders = list(dict.fromkeys(path.parent for path in paths_of_images))
@@ -70,6 +69,19 @@ def find(
     if annotations.format == "voc":
         image_sets = stated_splits.read_image_sets(annotations.places())
     return Dataset(found, annotations, image_sets, corrected=corrected)
+
+
+def _find_layout(folder: pathlib.Path) -> layout.Layout:
+    """The images of a dataset, in the folders that its data.yaml names or by names of folders."""
+    stated = yaml_folders.find(folder)
+    try:
+        found = layout.find(folder, stated=stated.folders)
+    except UserError as error:
+        if not stated.missing:
+            raise
+        # What data.yaml names may be the reason.
+        raise UserError(f"{error} {stated.path} {yaml_folders.missing_text(stated)}.") from error
+    return found._replace(notes=stated.notes + yaml_folders.replacements(stated, found.images))
 
 
 def find_placed(

@@ -8,9 +8,10 @@ the folder of data.yaml.
 import os
 import pathlib
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from shelfdet.core.text import listed, shown
+from shelfdet import UserError
+from shelfdet.core.text import counted, listed, shown
 from shelfdet.data.formats import class_names
 
 
@@ -20,10 +21,14 @@ class StatedFolders(NamedTuple):
     folders: "train", "val" and "test" to the folders of their images; without those that do not
       exist. Empty where there are none for training.
     notes: sentences on paths that were not taken as they are written.
+    path: the data.yaml; None without one.
+    missing: "train", "val" and "test" to the paths of which no folder exists, for messages.
     """
 
     folders: Dict[str, List[pathlib.Path]]
     notes: List[str]
+    path: Optional[pathlib.Path] = None
+    missing: Dict[str, List[str]] = {}
 
 
 def find(folder: pathlib.Path) -> StatedFolders:
@@ -37,31 +42,90 @@ def find(folder: pathlib.Path) -> StatedFolders:
         return StatedFolders({}, [])
     stated = class_names.read(path)
     found: Dict[str, List[pathlib.Path]] = {}
-    moved, missing, repeated = [], [], []
+    missing: Dict[str, List[str]] = {}
+    moved, outside, repeated = [], [], []
     root, notes = _root(stated)
     for split, written in stated.image_folders.items():
         for text in written:
             resolved = _resolved(text, root, path.parent)
             if resolved is None:
-                missing.append(f"{split} {shown(text)}")
+                is_file = (root / _slashes(text)).is_file()
+                missing.setdefault(split, []).append(
+                    shown(text) + (" (a file; expected a folder)" if is_file else "")
+                )
             elif any(_is_same(resolved, other) for paths in found.values() for other in paths):
                 repeated.append(f"{split} {shown(text)}")
             else:
                 found.setdefault(split, []).append(resolved)
-                if not _is_same(resolved, root / _slashes(text)):
+                if not _is_inside(resolved, path.parent):
+                    outside.append(f"{split} {shown(text)} ({resolved.resolve()})")
+                elif not _is_same(resolved, root / _slashes(text)):
                     relative = os.path.relpath(str(resolved), str(path.parent))
                     moved.append(f"{split} {shown(text)} as {relative}")
     if moved:
         notes.append(
             f"read by the last parts of its path, since no such folder exists: {listed(moved)}"
         )
-    if missing:
-        notes.append(f"not used, since no such folder exists: {listed(missing)}")
+    if outside:
+        notes.append(f"read as written, outside of its own folder: {listed(outside)}")
     if repeated:
         notes.append(f"used once, since another split has the same folder: {listed(repeated)}")
     return StatedFolders(
-        found if "train" in found else {}, [f"{path.name}: {note}" for note in notes]
+        found if "train" in found else {},
+        [f"{path.name}: {note}" for note in notes],
+        path,
+        missing,
     )
+
+
+def replacements(
+    stated: StatedFolders, images: Mapping[str, Mapping[str, pathlib.Path]]
+) -> List[str]:
+    """Sentences on what is read in place of folders that do not exist.
+
+    Args:
+      stated: what ``find`` returned.
+      images: the images that were found, as in ``layout.Layout``.
+
+    Raises:
+      UserError: none of the folders for training exists or has a name that states the split, so
+        that the images would be divided anew.
+    """
+    if not stated.missing:
+        return []
+    if "all" in images:
+        raise UserError(
+            f"{stated.path}: {missing_text(stated)}, and of the folders that hold images "
+            f"({listed(_folders(images['all'], stated.path))}) none is named after a split. "
+            "Expected the folders of the images of each split. Correct the paths; or remove "
+            "train, val and test there, and all images are divided here."
+        )
+    return [
+        f"{stated.path.name}: no such folder: {split} {listed(written)}; "
+        f"{_in_its_place(split, stated, images.get(split, {}))}"
+        for split, written in stated.missing.items()
+    ]
+
+
+def missing_text(stated: StatedFolders) -> str:
+    """The folders that do not exist, for a message."""
+    paths = [f"{split} {path}" for split, written in stated.missing.items() for path in written]
+    return f"names folders that do not exist: {listed(paths)}"
+
+
+def _in_its_place(split: str, stated: StatedFolders, images: Mapping[str, pathlib.Path]) -> str:
+    if split in stated.folders:
+        return "its other folders are read"
+    if not images:
+        return f"no folder is read in its place, since none is named after {split}"
+    folders = listed(_folders(images, stated.path))
+    return f"read in its place, by name: {folders} ({counted(len(images), 'image')})"
+
+
+def _folders(images: Mapping[str, pathlib.Path], yaml_path: pathlib.Path) -> List[str]:
+    """The folders of images, relative to that of data.yaml."""
+    folders = dict.fromkeys(path.parent for path in images.values())
+    return [os.path.relpath(str(folder), str(yaml_path.parent)) for folder in folders]
 
 
 def folder_of(path: pathlib.Path) -> pathlib.Path:
