@@ -8,6 +8,7 @@ from datasets import draw_dataset
 
 from shelfdet import UserError
 from shelfdet.core import paths
+from shelfdet.data import corrections as compared
 from shelfdet.data import labels
 from shelfdet.data.formats import BoxRow, ImageBoxes, coco
 
@@ -62,6 +63,81 @@ def test_they_replace_those_of_the_same_images(make_data, corrections, capsys):
     assert set(map(tuple, found.values())) == {(WRONG,)}
     assert (out / "corrected" / (NAME[:-4] + ".xml")).is_symlink()
     assert "corrected: 1 file of Pascal VOC XML in " in capsys.readouterr().out
+
+
+def test_the_step_says_how_many_differ(make_data, corrections, source, capsys):
+    make_data(f"--corrected={corrections}")
+    printed = capsys.readouterr().out
+    assert (
+        "corrected annotations of 1 image: 1 with other boxes (1 added, 1 removed, 0 moved), 0 "
+        f"with the same; changed: {NAME}\n"
+    ) in printed
+    assert printed.count("corrected annotations of 1 image") == 2  # steps 01 and 02
+    same = voc(NAME, size=(40, 30), objects=VOC_OBJECT.format("cola", *WRONG))
+    write_file(corrections / "images" / (NAME[:-4] + ".xml"), same)
+    make_data(f"--corrected={corrections}")
+    assert (
+        "warning: corrected annotations of 1 image have the same boxes as the annotations that "
+        "they replace. If boxes were corrected, save them"
+    ) in capsys.readouterr().out
+
+
+def image_of(*boxes, name="a.jpg", in_shares=False):
+    rows = [BoxRow("", label, box) for label, box in boxes]
+    return ImageBoxes(name, "", None, rows, in_shares=in_shares)
+
+
+A, B, C = (10, 10, 30, 40), (40, 10, 60, 40), (70, 10, 90, 40)
+
+
+@pytest.mark.parametrize(
+    "before, after, changes",
+    [
+        ([A, B], [B, A], (0, 0, 0)),
+        ([A, B], [A], (0, 1, 0)),
+        ([A], [A, B, C], (2, 0, 0)),
+        ([A, B], [A, (43, 10, 63, 40)], (0, 0, 1)),
+        ([A, B], [A, (40.9, 10, 60, 40)], (0, 0, 0)),  # what a tool rounds
+        ([A, B], [A, (55, 10, 75, 40)], (1, 1, 0)),  # IoU 0.14: another product
+        ([A, A], [A], (0, 1, 0)),
+        ([(-5, 10, 30, 40)], [(0, 10, 30, 40)], (0, 0, 0)),  # what step 02 clips
+        ([], [], (0, 0, 0)),
+    ],
+)
+def test_changes_of_an_image(before, after, changes):
+    old = image_of(*(("p", box) for box in before))
+    new = image_of(*(("p", box) for box in after))
+    assert compared.compare(old, new, (100, 80)) == (*changes, 0)
+
+
+def test_changes_of_other_formats_and_classes():
+    in_shares = image_of(("p", (0.1, 0.125, 0.3, 0.5)), in_shares=True)
+    assert not any(compared.compare(in_shares, image_of(("p", A)), (100, 80)))
+    assert compared.compare(None, image_of(("p", A)), (100, 80)) == (1, 0, 0, 0)
+    other = image_of(("q", A))
+    assert not any(compared.compare(image_of(("p", A)), other, (100, 80)))
+    assert compared.compare(image_of(("p", A)), other, (100, 80), True) == (0, 0, 0, 1)
+    marks = image_of(("p", A))
+    marks.rows.append(BoxRow("", "suspect_missing", B, left_out="marks of `make suspects`"))
+    assert not any(compared.compare(marks, image_of(("p", A)), (100, 80)))
+
+
+def test_the_report_counts_images_and_boxes():
+    before = {name: image_of(("p", A), ("p", B), name=name) for name in "abc"}
+    after = {
+        "a": image_of(("p", A), ("p", B), name="a"),
+        "b": image_of(("p", A), name="b"),
+        "c": image_of(("q", A), ("p", B), ("p", C), name="c"),
+        "gone": image_of(("p", A), name="gone"),
+    }
+    sizes_wh = dict.fromkeys("abc", (100, 80))
+    assert compared.report(before, after, sizes_wh, True) == (
+        "corrected annotations of 4 images: 2 with other boxes (1 added, 1 removed, 0 moved, 1 of "
+        "another class), 1 with the same, 1 not used; changed: b, c"
+    )
+    assert compared.report(before, after, {}, True) == (
+        "corrected annotations of 4 images: none of these images is used"
+    )
 
 
 def test_they_remain_in_place_until_a_dataset_is_put_there_without(make_data, corrections, capsys):

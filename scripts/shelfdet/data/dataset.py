@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from shelfdet import UserError, data
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import Problems, plural
-from shelfdet.data import annotation_files, labels, layout, yaml_folders
+from shelfdet.data import annotation_files, corrections, labels, layout, yaml_folders
 from shelfdet.data.checks import validation
 from shelfdet.data.classes import ClassChoice
 from shelfdet.data.formats import ImagesByName
@@ -187,8 +187,10 @@ def check(
         annotations.splits(),
         annotations.names_file,
     )
-    for name, image in read_corrections(found, image_paths, choice, report).items():
-        split = annotated[name].split if name in annotated else None
+    corrected = read_corrections(found, image_paths, choice, report)
+    before = {name: annotated[name] for name in corrected if name in annotated}
+    for name, image in corrected.items():
+        split = before[name].split if name in before else None
         annotated[name] = image._replace(split=split)
     annotated = stated_splits.without_unlisted(
         annotated, all_images(found.layout.images), image_paths
@@ -214,6 +216,9 @@ def check(
         report=report,
         **options,
     )
+    if corrected:
+        sizes_wh = {image.filename: image.size_wh for image in result.labelled}
+        report(corrections.report(before, corrected, sizes_wh, choice.kept))
     used = {image.filename for image in result.labelled}.union(result.without_boxes)
     images = {name: path for name, path in image_paths.items() if name in used}
     return Checked(result.labelled, images, by_split, result.label_map)
