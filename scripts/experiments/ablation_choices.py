@@ -76,6 +76,7 @@ class Choice(NamedTuple):
       seed: of the training.
       steps_factor: how many times the base's steps, where the batch is smaller by the same factor.
       weights_of: a choice whose weights are used, because only what follows the network differs.
+      workers: processes that train together (WORKERS), each on its share of all cores.
     """
 
     description: str
@@ -84,6 +85,12 @@ class Choice(NamedTuple):
     seed: int = 0
     steps_factor: int = 1
     weights_of: Optional[str] = None
+    workers: int = 1
+
+
+def _batch_of_4(description: str, **values: int) -> Choice:
+    changes = [("train_config", "batch_size: 4")]
+    return Choice(description, RECIPE, changes, steps_factor=2, **values)
 
 
 def _resized(width: int, height: int) -> Choice:
@@ -119,15 +126,10 @@ CHOICES: Dict[str, Choice] = collections.OrderedDict(
                 [(BOX_CODER, "height_scale: 10 width_scale: 10")],
             ),
         ),
-        (
-            "batch_4",
-            Choice(
-                "batch of 4, twice the steps",
-                RECIPE,
-                [("train_config", "batch_size: 4")],
-                steps_factor=2,
-            ),
-        ),
+        ("batch_4", _batch_of_4("batch of 4, twice the steps")),
+        ("batch_4_again", _batch_of_4("the same with another seed", seed=1)),
+        ("workers_2", _batch_of_4("batch of 4, twice the steps, WORKERS=2", workers=2)),
+        ("workers_2_again", _batch_of_4("the same with another seed", seed=1, workers=2)),
         (
             "nms_045",
             Choice(

@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from experiments import ablation_choices, machine, measurement, steps
-from experiments.ablation_choices import CHOICES
+from experiments.ablation_choices import CHOICES, Choice
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths
@@ -173,13 +173,15 @@ def train_all(names: List[str], step_count: int, jobs: Optional[int] = None) -> 
     Returns:
       The choices that failed.
     """
-    independent = [name for name in names if CHOICES[name].weights_of is None]
-    dependent = [name for name in names if name not in independent]
-    queue: Deque[str] = collections.deque(independent)
+    on_all_cores = [name for name in names if CHOICES[name].workers > 1]
+    dependent = [name for name in names if CHOICES[name].weights_of is not None]
+    queue: Deque[str] = collections.deque(
+        name for name in names if name not in on_all_cores + dependent
+    )
     failed: List[str] = []
     lock = threading.Lock()
 
-    def work(core: int) -> None:
+    def work(core: Optional[int]) -> None:
         while queue:
             name = queue.popleft()
             if not _run_one(name, step_count, core, lock):
@@ -198,6 +200,8 @@ def train_all(names: List[str], step_count: int, jobs: Optional[int] = None) -> 
             raise
     queue.extend(dependent)
     work(cores[0])
+    queue.extend(on_all_cores)
+    work(None)
     return failed
 
 
@@ -208,7 +212,7 @@ def _cores(jobs: Optional[int]) -> List[int]:
     return sorted(os.sched_getaffinity(0))[:limit]
 
 
-def _run_one(name: str, step_count: int, core: int, lock: threading.Lock) -> bool:
+def _run_one(name: str, step_count: int, core: Optional[int], lock: threading.Lock) -> bool:
     """Trains, exports and scores one choice, and reports its figures; whether it did not fail."""
     try:
         with lock:  # the TensorFlow graphs of two choices would mix
@@ -261,8 +265,8 @@ def write_config(name: str, step_count: int) -> Tuple[pathlib.Path, Row]:
     )
 
 
-def train_choice(name: str, config: pathlib.Path, row: Row, core: int) -> Row:
-    """Trains, exports and scores one choice on one core; returns its completed row.
+def train_choice(name: str, config: pathlib.Path, row: Row, core: Optional[int]) -> Row:
+    """Trains, exports and scores one choice on one core, or on all; returns its completed row.
 
     Raises:
       UserError: a step failed, or the weights that the choice uses are missing.
@@ -271,7 +275,7 @@ def train_choice(name: str, config: pathlib.Path, row: Row, core: int) -> Row:
     weights_of = CHOICES[name].weights_of
     run = FOLDER / (weights_of or name)
     if weights_of is None:
-        row["cpu_seconds"] = _train(run, config, row["seed"], log, core)
+        row["cpu_seconds"] = _train(run, config, CHOICES[name], log, core)
     else:
         row["cpu_seconds"] = _training_seconds(name, weights_of, run)
     graphs = graph_folder(name).parent
@@ -285,7 +289,7 @@ def train_choice(name: str, config: pathlib.Path, row: Row, core: int) -> Row:
 
 
 def _train(
-    run: pathlib.Path, config: pathlib.Path, seed: int, log: pathlib.Path, core: int
+    run: pathlib.Path, config: pathlib.Path, choice: Choice, log: pathlib.Path, core: Optional[int]
 ) -> Optional[int]:
     """Trains to the end; returns CPU seconds, or None if part of the training was done before."""
     used = run / paths.CONFIG_FILE
@@ -295,7 +299,9 @@ def _train(
             "expected the same. Train it again with --again."
         )
     resumed = (run / "checkpoint").is_file()
-    options = ["--config", config, "--run-dir", run, "--seed", seed]
+    options = ["--config", config, "--run-dir", run, "--seed", choice.seed]
+    if choice.workers > 1:
+        options += ["--workers", choice.workers]
     options += ["--save-seconds", CHECKPOINT_SECONDS, "--eval-seconds", EVALUATION_SECONDS]
     seconds = steps.run("train", options, log, core)
     return None if resumed else round(seconds)
