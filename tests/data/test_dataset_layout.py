@@ -74,7 +74,7 @@ def test_unusual_spaces_and_joiners_are_valid(folder):
 def test_control_characters_and_bytes_that_are_no_text_are_refused(folder):
     dataset = folder("train/a\nb.jpg", "train/caf\udce9.jpg", "test/c.jpg")
     message = message_of(layout.find, dataset)
-    assert r"'a\nb.jpg' contains characters that cannot be printed" in message
+    assert r"train: the file name 'a\nb.jpg' contains characters that cannot be" in message
     assert r"caf\udce9" in message
     message.encode("utf-8")
 
@@ -164,6 +164,16 @@ def test_images_that_are_not_used_are_named(folder):
     reasons = layout.not_used_reasons(found)
     assert reasons["b.webp"].startswith("b.webp is WebP")
     assert reasons["c.jpg"] == "c.jpg is in more/, which is not one of the folders that are read"
+
+
+def test_files_of_other_kinds_are_named_with_their_folder(folder):
+    dataset = folder("train/a.jpg", "train/b.webp", "test/c.jpg", "test/d.tiff", "test/e.txt")
+    found = layout.find(dataset)
+    (line,) = layout.unused_report(found)
+    assert "2 images that TensorFlow does not decode: train/b.webp, test/d.tiff." in line
+    reasons = layout.not_used_reasons(found)
+    assert reasons["b.webp"].startswith("train/b.webp is WebP")
+    assert reasons["e.txt"].startswith("test/e.txt is there, but is not named as an image")
 
 
 def test_images_beside_the_folders_of_splits_are_named(folder):

@@ -168,7 +168,7 @@ def test_trainval_is_for_training_where_there_is_no_train(draw):
         "train": ["0.jpg", "1.jpg", "2.jpg"],
         "test": ["3.jpg", "4.jpg"],
     }
-    assert "1 of 3 names in the list test has no image" in report
+    assert "1 of 3 names in the list test has no image: 9\n" in report
 
 
 def test_bad_lists(draw):

@@ -202,6 +202,21 @@ def test_an_image_whose_file_is_broken_is_not_also_one_without_a_box(
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        "a.jpg,x,80,p,1,2,30,40",
+        "a.jpg,100,80,,1,2,30,40",
+        "a.jpg,100,80,p,1,2,x,40",
+        "shop\\a.jpg,1.5,80,p,1,2,30,40",
+    ],
+)
+def test_an_image_whose_row_is_wrong_is_not_also_one_without_a_box(write, photos, row):
+    path = write("a.csv", LABELS.splitlines()[0] + f"\n{row}\nb.jpg,100,80,p,1,2,30,40\n")
+    message = Reader("csv").message(path, photos)
+    assert f"{path}: line 2: " in message and "no box" not in message
+
+
+@pytest.mark.parametrize(
     "format, suffix, of_image, without_boxes",
     [
         ("yolo", ".txt", "0 .5 .5 .2 .2\n", ""),

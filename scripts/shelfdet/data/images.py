@@ -97,11 +97,14 @@ def has_image_suffix(path: pathlib.Path) -> bool:
 
 
 def kind_problem(path: pathlib.Path) -> Optional[str]:
-    """Why a file named as an image of another kind cannot be used; None for other files."""
+    """Why a file named as an image of another kind cannot be used; None for other files.
+
+    The reason begins with the path as it is given, which need not exist.
+    """
     kind = OTHER_KINDS.get(path.suffix.strip().lower())
     if kind is None:
         return None
-    return f"{path.name} is {kind}, which TensorFlow does not decode: convert it to JPEG"
+    return f"{path} is {kind}, which TensorFlow does not decode: convert it to JPEG"
 
 
 def list_images(folder: pathlib.Path) -> List[pathlib.Path]:

@@ -227,9 +227,10 @@ def unused_report(found: Layout) -> List[str]:
         )
     kinds = [path for path in found.other_files.values() if images.kind_problem(path)]
     if kinds:
+        names = listed(_relative(path, found.root) for path in kinds)
         lines.append(
-            f"not used: {counted(len(kinds), 'image')} that TensorFlow does not decode: "
-            f"{listed(path.name for path in kinds)}. To use such images, convert them to JPEG."
+            f"not used: {counted(len(kinds), 'image')} that TensorFlow does not decode: {names}. "
+            "To use such images, convert them to JPEG."
         )
     return lines
 
@@ -243,8 +244,9 @@ def not_used_reasons(found: Layout) -> Dict[str, str]:
     for link, target in found.broken_links.items():
         reasons[pathlib.PurePath(link).name] = f"{link} is a link to {target}, which is not there"
     for name, path in found.other_files.items():
-        reasons[name] = images.kind_problem(path) or (
-            f"{name} is there, but is not named as an image: rename it if it is one ("
+        place = _relative(path, found.root)
+        reasons[name] = images.kind_problem(pathlib.Path(place)) or (
+            f"{place} is there, but is not named as an image: rename it if it is one ("
             f"{', '.join(images.SUFFIXES)})"
         )
     return reasons
@@ -398,7 +400,8 @@ def _no_images(folder: pathlib.Path) -> str:
 def _kinds_in(folders: Sequence[pathlib.Path]) -> str:
     """In brackets, after a space, the images of other kinds in ``folders``; empty without any."""
     others = _other_files([folder / "any" for folder in folders])
-    kinds = [kind for kind in map(images.kind_problem, others.values()) if kind]
+    names = [pathlib.Path(name) for name in others]
+    kinds = [kind for kind in map(images.kind_problem, names) if kind]
     if not kinds:
         return ""
     more = f", and so with {len(kinds) - 1} more" if len(kinds) > 1 else ""
@@ -455,7 +458,7 @@ def _check_names(root: pathlib.Path, paths: Sequence[pathlib.Path], problems: Pr
         name = path.name.strip()
         problem = name_problem(name)
         if problem:
-            problems.add(path.parent.name, f"{problem}.")
+            problems.add(_relative(path.parent, root), f"{problem}.")
         first_name, first = first_paths.setdefault(name.lower(), (name, path))
         if first is not path:
             difference = "" if first_name == name else " except for upper and lower case"

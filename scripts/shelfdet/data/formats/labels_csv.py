@@ -17,6 +17,7 @@ from shelfdet.core import files
 from shelfdet.core.text import (
     PathLike,
     Problems,
+    name_problem,
     parse_number,
     read_number,
     read_size,
@@ -30,6 +31,7 @@ from shelfdet.data.formats.image_boxes import (
     ImagesByName,
     RowNames,
     ScoresInGroundTruth,
+    base_name,
     joined,
     number_text,
     read_stated_size,
@@ -123,6 +125,10 @@ def _stream_rows(
             scores.note(row.pop("score", None), place)
         image = _read_image(row, place, images, names, needs_sizes, problems)
         if image is None:
+            # An image of a wrong row would be reported as one without a box, which it is not. In a
+            # label file, which needs sizes, nothing follows from it.
+            if not needs_sizes and not name_problem(base_name(row["filename"])):
+                yield ImageBoxes(base_name(row["filename"]), place, None, [])
             continue
         if last is not None and last is not image:
             yield last._replace(rows=last.rows[:])

@@ -116,11 +116,15 @@ def by_lists(
         )
     report(f"divided by the lists in {_LISTS}/: {lists}")
     for split, names in image_sets.items():
-        missing = len(set(names)) - len(by_split[split])
+        there = {pathlib.PurePath(name).stem for name in by_split[split]}.union(by_split[split])
+        missing = [name for name in dict.fromkeys(names) if name not in there]
         if missing:
             listed_names = text.counted(len(set(names)), "name")
-            has = text.plural(missing, "has", "have")
-            report(f"{missing} of {listed_names} in the list {split} {has} no image")
+            has = text.plural(len(missing), "has", "have")
+            report(
+                f"{len(missing)} of {listed_names} in the list {split} {has} no image: "
+                f"{listed(missing)}"
+            )
     if unlisted:
         number = text.counted(len(unlisted), "image is", "images are")
         report(f"{number} in no list and not used: {listed(unlisted)}")
