@@ -1,8 +1,11 @@
-"""The benchmark of many images: its dataset passes steps 02 and 04, and each step has its row."""
+"""The benchmark of many images: each step does the work that is described, and has its row."""
+
+import json
+import pathlib
 
 import pytest
 
-from experiments import many_images
+from experiments import many_images, measurement
 from shelfdet.data import labels
 from shelfdet.data.splitting import splits
 
@@ -18,15 +21,29 @@ def test_the_dataset_has_no_image_twice_and_all_of_its_boxes(tmp_path, script, c
     assert {len(image.classes) for part in found for image in part} == {many_images.BOXES}
 
 
-def test_each_step_has_a_row_for_each_number_of_images(capsys):
+def test_step_09_finds_the_correct_detections_of_the_graph(tmp_path, script):
+    many_images.make_dataset(tmp_path, 10)
+    many_images.make_graph(tmp_path)
+    written = []
+    for step, *options in many_images.commands(tmp_path).values():
+        script(pathlib.Path(step).stem).main(options)
+        if "08" in step:
+            written += [json.loads((tmp_path / "detections.json").read_text())["annotations"]]
+    assert list(map(len, written)) == [10 * many_images.DETECTIONS, 10 * many_images.CERTAIN]
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert {key: figures[key] for key in ("TP", "FP", "FN")} == {"TP": 400, "FP": 100, "FN": 100}
+
+
+def test_each_step_has_a_row_for_each_number_of_images(monkeypatch, capsys):
+    measured = measurement.Usage(seconds=2.0, cpu_seconds=1.2, peak_mib=34.0)
+    monkeypatch.setattr(measurement, "measure", lambda command: measured)
     many_images.main(["--counts", "10", "12"])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 0")]
-    assert [row.split("|")[1:3] for row in rows] == [
-        [" 02 label files ", " 10 "],
-        [" 04 records ", " 10 "],
-        [" 02 label files ", " 12 "],
-        [" 04 records ", " 12 "],
+    steps = ["02", "04", "08", "08", "09"]
+    assert [(row[2:4], row.split("|")[2]) for row in rows] == [
+        (step, f" {count} ") for count in (10, 12) for step in steps
     ]
+    assert rows[0] == "| 02 label files | 10 | 1 | 120.0 | 34 |"
 
 
 def test_too_few_images_are_refused(capsys):
