@@ -229,7 +229,7 @@ def _root(annotations: annotation_files.Annotations, image_paths: ImagePaths) ->
     own = annotations.root()
     if own in annotations.files:
         return own
-    folders = [own] + [path.parent for path in image_paths.values()]
+    folders = {own}.union(path.parent for path in image_paths.values())
     common = pathlib.Path(os.path.commonpath([str(folder) for folder in folders]))
     return own if common == common.parent else common  # they may have "/" alone in common
 

@@ -116,12 +116,13 @@ def in_folders(image_paths: Mapping[str, pathlib.Path], root: pathlib.Path) -> D
     """
     if not image_paths:
         return {}
-    folder = pathlib.Path(os.path.commonpath([str(path.parent) for path in image_paths.values()]))
+    parents = {path.parent for path in image_paths.values()}
+    folder = pathlib.Path(os.path.commonpath([str(parent) for parent in parents]))
     if root in folder.parents:
         folder = root
+    shown_parents = {parent: parent.relative_to(folder) for parent in parents}
     return {
-        name: (path.parent.relative_to(folder) / name).as_posix()
-        for name, path in image_paths.items()
+        name: (shown_parents[path.parent] / name).as_posix() for name, path in image_paths.items()
     }
 
 

@@ -332,6 +332,13 @@ def place_of(file: pathlib.Path, problems: Problems) -> str:
         return file.name
 
 
+def note_unreadable(error: UserError, file: pathlib.Path, place: str, problems: Problems) -> None:
+    """Notes why a file cannot be read, with ``place`` for the path that the error begins with."""
+    text = str(error)
+    start = f"{file}: "
+    problems.add(place, text[len(start) :] if text.startswith(start) else text)
+
+
 class NamesOfFiles:
     """Finds the image of a file that belongs to one image and is named like it but for the suffix.
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core.text import Problems, counted, parse_number, read_text, shown
-from shelfdet.data.formats.image_boxes import parse_json
+from shelfdet.data.formats.image_boxes import note_unreadable, parse_json
 from shelfdet.data.formats.shapes import Point
 
 
@@ -24,7 +24,7 @@ def read_object(
     try:
         content = parse_json(read_text(file, title))
     except UserError as error:
-        problems.add("", str(error))
+        note_unreadable(error, file, place, problems)
         return None
     except (ValueError, RecursionError) as error:
         problems.add(

@@ -18,6 +18,7 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     files_in,
+    note_unreadable,
     place_of,
 )
 
@@ -67,7 +68,11 @@ def read(
         name = names.choose(file.stem, None, place, problems)
         if name is None or not add_image(images, name, place, None, problems):
             continue
-        content = read_text(file, "lines of boxes")
+        try:
+            content = read_text(file, "lines of boxes")
+        except UserError as error:
+            note_unreadable(error, file, place, problems)
+            continue
         for number, written in enumerate(content.splitlines(), start=1):
             line = _Line(f"{place}: line {number}", written.strip())
             if not line.text:

@@ -34,6 +34,7 @@ from shelfdet.data.formats.image_boxes import (
     ScoresInGroundTruth,
     add_image,
     files_in,
+    note_unreadable,
     place_of,
 )
 
@@ -84,7 +85,7 @@ def read(
             images, name, place_of_file, None, problems, in_shares=True
         ):
             continue
-        lines = _read_lines(file, problems)
+        lines = _read_lines(file, place_of_file, problems)
         for number, line in enumerate(lines, start=1):
             place = f"{place_of_file}: line {number}"
             row = _read_line(line.split(), place, scored, classes, scores, problems)
@@ -190,12 +191,12 @@ def _image_of(
     return names.choose(file.stem, None, place, problems)
 
 
-def _read_lines(file: pathlib.Path, problems: Problems) -> List[str]:
+def _read_lines(file: pathlib.Path, place: str, problems: Problems) -> List[str]:
     """The lines that are not blank at the end; none after noting why the file cannot be read."""
     try:
         content = read_text(file, f"lines '{_EXPECTED}'")
     except UserError as error:
-        problems.add("", str(error))
+        note_unreadable(error, file, place, problems)
         return []
     return content.rstrip().splitlines()
 
