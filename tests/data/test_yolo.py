@@ -179,7 +179,8 @@ def test_a_single_box_in_pixels_is_checked_as_boxes_of_any_format(labels):
 def test_encodings_that_are_not_read(labels, content, expected):
     folder = labels(a=content, b="x\n")
     message = message_of(folder, image_names=["a.jpg", "b.jpg"])
-    assert f"\n  {expected}" in message and "b.txt: line 1: is 'x'" in message  # all files in one message
+    # All files are in one message.
+    assert f"\n  {expected}" in message and "b.txt: line 1: is 'x'" in message
 
 
 def test_two_images_that_differ_in_their_suffix(labels):
