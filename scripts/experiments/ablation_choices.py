@@ -220,7 +220,9 @@ def recipe_sha256(name: str, shipped: pipeline.Config, steps: int, records: path
     bare = config(name, shipped, steps, records)
     bare.ClearField("train_input_reader")
     bare.ClearField("eval_input_reader")
-    return hashlib.sha256(f"{bare!r} seed {CHOICES[name].seed}".encode()).hexdigest()
+    choice = CHOICES[name]
+    workers = f" workers {choice.workers}" if choice.workers > 1 else ""
+    return hashlib.sha256(f"{bare!r} seed {choice.seed}{workers}".encode()).hexdigest()
 
 
 def with_anchors(

@@ -120,9 +120,9 @@ def test_every_choice_changes_something():
     base_names = {name for name, choice in CHOICES.items() if choice.kind == ablation_choices.BASE}
     assert all(configs[name] == configs["base"] for name in base_names)
     assert len({CHOICES[name].seed for name in base_names}) == len(base_names) >= 2
-    different = [config.SerializeToString() for config in (configs["base"],)]
-    different += [configs[name].SerializeToString() for name in configs if name not in base_names]
-    assert len(set(different)) == len(different)
+    shipped = pipeline.read(paths.SHIPPED_CONFIG)
+    recipes = {ablation_choices.recipe_sha256(name, shipped, 40, paths.ROOT) for name in CHOICES}
+    assert len(recipes) == len(CHOICES)
 
 
 def test_the_base_is_the_recipe_that_the_ablations_started_from():
@@ -307,6 +307,13 @@ def test_training_a_choice_again_repeats_those_that_use_its_weights(called):
     ablations.main(["--only", "base", "--steps", "40", "--again"])
     exported = [value_of(options, "--name") for options in options_of(called, "export")]
     assert exported == ["base", "nms_045"] * 2
+
+
+def test_a_choice_of_two_workers_trains_on_all_cores_after_the_others(called):
+    ablations.main(["--only", "workers_2", "base", "--steps", "40"])
+    first, second = options_of(called, "train")
+    assert first[first.index("--run-dir") + 1].endswith("base") and "--workers" not in first
+    assert value_of(second, "--workers") == "2"
 
 
 def test_rows_of_other_images_are_refused(called):

@@ -139,8 +139,7 @@ def follow(run: pathlib.Path, settings: Settings, member: Member) -> str:
 
 def environment(member: Optional[Member] = None) -> Dict[str, str]:
     """Environment variables of the child process; those of the user have precedence."""
-    env = {**tensorflow_environment.variables(parallel.workers()), "TF_CPP_MIN_LOG_LEVEL": "1"}
-    env.update(os.environ)
+    env = tensorflow_environment.of_child(parallel.workers(), TF_CPP_MIN_LOG_LEVEL="1")
     env["PYTHONUNBUFFERED"] = "1"
     env.pop(cluster.VARIABLE, None)
     if member is not None:
