@@ -166,7 +166,7 @@ def test_boxes_that_may_be_clipped(box, size_wh):
 def test_boxes_that_may_not_be_clipped(box, expected, out_of_image):
     problems = Problems("file")
     checker = BoxChecker(problems, ONE_CLASS, out_of_image, "refuse")
-    assert checker.check([BoxRow("line 3", "product", box)], SIZE) == []
+    assert checker.check(ImageRows("a.jpg", SIZE, [BoxRow("line 3", "product", box)])) == []
     with pytest.raises(UserError) as error:
         problems.refuse()
     assert f"file: line 3: box {','.join(map(str, box))} {expected}" in str(error.value)
@@ -177,6 +177,6 @@ def test_boxes_that_may_not_be_clipped_are_dropped_and_counted():
     lines = []
     checker = BoxChecker(Problems("file"), ONE_CLASS, "clip", "drop")
     rows = [BoxRow("", "product", box) for box in ((1, 2, 30, 40), (160, 10, 739, 60))]
-    assert checker.check(rows, SIZE) == [("product", (1, 2, 30, 40))]
-    checker.report_counts(lines.append)
+    assert checker.check(ImageRows("a.jpg", SIZE, rows)) == [("product", (1, 2, 30, 40))]
+    checker.report_counts(lines.append, {"a.jpg": "a.jpg"})
     assert lines[0].startswith("1 box was dropped because too large a part is outside the image: ")

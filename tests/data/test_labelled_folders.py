@@ -451,6 +451,11 @@ def test_boxes_that_are_left_out_are_counted(source, labels_of, capsys):
     printed = capsys.readouterr().out
     assert "lines were left out, which are no boxes (2): train/a.json: shapes[1], train" in printed
     assert "points were left out, which are no boxes (1): train/a.json: shapes[3]" in printed
+    content["shapes"] += [content["shapes"][1]] * 9
+    path.write_text(json.dumps(content))
+    labels_of(folder)
+    of_image = "lines were left out, which are no boxes (11) in 1 image: train/a.jpg (11)\n"
+    assert of_image in capsys.readouterr().out
     content["shapes"] = content["shapes"][1:2]
     path.write_text(json.dumps(content))
     assert "1 of 4 images has no box: train/a.jpg" in message_of(labels_of, folder)

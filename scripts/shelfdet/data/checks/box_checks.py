@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, 
 
 from shelfdet.core import boxes
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import Problems, counted, listed, plural, shown
+from shelfdet.core.text import SHOWN_NAMES, Problems, counted, listed, plural, shown
 from shelfdet.data import labels
 from shelfdet.data.checks import box_units
 from shelfdet.data.classes import KEEP_ALL, PRODUCT, ClassChoice
@@ -61,24 +61,25 @@ class BoxChecker:
         self._without_class: List[str] = []  # places of boxes whose class is to be kept
         self._other_classes = collections.Counter()  # class that was not chosen -> boxes
         self._found_classes: Set[str] = set()  # of kept boxes
-        self._left_out = collections.OrderedDict()  # what it is in place of a box -> places
+        # What it is in place of a box -> image and place of each.
+        self._left_out: Dict[str, List[Tuple[str, str]]] = collections.OrderedDict()
         self._replaced_classes = set()  # what the annotations call the only class
 
-    def check(self, rows: Iterable[BoxRow], size_wh: Size) -> List[LabelledBox]:
+    def check(self, image: box_units.ImageRows) -> List[LabelledBox]:
         """The valid boxes of one image as (class, box), inside it; notes the others."""
         kept = collections.OrderedDict()
-        for row in rows:
+        for row in image.rows:
             # Training would take a region of many products for one large product.
             if row.crowd:
                 self._note_changed("crowd", row)
                 continue
             if row.left_out:
-                self._left_out.setdefault(row.left_out, []).append(row.place)
+                self._left_out.setdefault(row.left_out, []).append((image.filename, row.place))
                 continue
             label = self._class_of(row)
             if label is None:
                 continue
-            box = self._inside(row, size_wh)
+            box = self._inside(row, image.size_wh)
             if box is None:
                 continue
             self._found_classes.add(label)
@@ -111,8 +112,13 @@ class BoxChecker:
                     f"{both('--classes')}, or leave it out.",
                 )
 
-    def report_counts(self, report: Report) -> None:
-        """Reports what was counted, which classes became one, and which were left out."""
+    def report_counts(self, report: Report, called: Mapping[str, str]) -> None:
+        """Reports what was counted, which classes became one, and which were left out.
+
+        Args:
+          report: called with a line of text.
+          called: name of an image to what the report calls it.
+        """
         replaced = sorted(self._replaced_classes)
         if replaced and replaced != [PRODUCT]:
             names = listed(name or "without a name" for name in replaced)
@@ -133,8 +139,13 @@ class BoxChecker:
                 count = counted(len(self._changed[kind]), *words)
                 report(f"{count} {effect}: {self._places_of_changed(kind)}")
         for kind, places in self._left_out.items():
-            names = listed(self._in_file(place) for place in places)
-            report(f"{kind} were left out, which are no boxes ({len(places)}): {names}")
+            count = f"{kind} were left out, which are no boxes ({len(places)})"
+            if len(places) <= SHOWN_NAMES:
+                report(f"{count}: {listed(self._in_file(place) for _, place in places)}")
+                continue
+            of_images = collections.Counter(called[filename] for filename, _ in places)
+            names = listed(f"{name} ({number})" for name, number in of_images.most_common())
+            report(f"{count} in {counted(len(of_images), 'image')}: {names}")
 
     def _note_changed(self, kind: str, row: BoxRow, outside_px: float = 0.0) -> None:
         self._changed.setdefault(kind, []).append((round(outside_px, 2), row.place))

@@ -159,7 +159,7 @@ def check(
     box_units.check_units(sized, problems)
     checker = BoxChecker(problems, choice, out_of_image, bad_boxes)
     labelled = [
-        labels.labelled(image.filename, image.size_wh, checker.check(image.rows, image.size_wh))
+        labels.labelled(image.filename, image.size_wh, checker.check(image))
         for image in sorted(sized, key=lambda image: image.filename)
     ]
     empty = _without_box(labelled, annotated, bad_boxes, checker)
@@ -181,7 +181,7 @@ def check(
         [image.filename for image in labelled if image.filename in left_out],
         classes.label_map(choice, checker.found_classes),
     )
-    checker.report_counts(report)
+    checker.report_counts(report, called)
     box_units.report_small_extent(sized, report)
     report_duplicates(result.labelled, called, report)
     if not result.labelled:
