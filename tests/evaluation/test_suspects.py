@@ -81,8 +81,56 @@ def test_the_worst_of_all_images_comes_first():
         ("a", [BOX, FAR], [(0.9, BOX), (0.3, FAR)]),
         ("b", [BOX], [(0.9, BOX), (0.99, EMPTY)]),
         ("c", [BOX], []),
+        CONFIRMED,
     )
     assert [reason[0] for reason in found_in_all] == ["c", "b", "a"]
+
+
+# Eight labels that are detected, of a detector that is to be trusted.
+GRID = [(x, y, x + 10, y + 10) for x in (0, 15, 30, 45) for y in (0, 20)]
+CONFIRMED = ("confirmed", GRID, [(0.9, box) for box in GRID])
+
+
+def test_suspects_of_equal_suspicion_are_in_turns_of_their_images():
+    more = [(0, 20, 10, 30), (20, 20, 30, 30)]
+    detected = [
+        ("a", [], [(0.9, BOX), (0.9, FAR), (0.9, more[0]), (0.95, more[1])]),
+        ("b", [], [(0.9, BOX)]),
+        ("c", [], [(0.8, FAR), (0.9, BOX), (0.9, more[0])]),
+    ]
+    found_in_all = suspects.find(match(*detected), THRESHOLD)
+    order = [(one.filename, one.suspicion, one.detection_xyxy) for one in found_in_all]
+    assert order == [
+        ("a", 0.95, more[1]),
+        ("a", 0.9, BOX),
+        ("b", 0.9, BOX),
+        ("c", 0.9, BOX),
+        ("a", 0.9, FAR),
+        ("c", 0.9, more[0]),
+        ("a", 0.9, more[0]),
+        ("c", 0.8, FAR),
+    ]
+
+
+def test_labels_that_a_weak_detector_misses_come_last():
+    unlabelled = ("b", [], [(0.6, BOX)])
+    missed_by_good = [("a", [BOX, FAR], []), unlabelled, CONFIRMED]  # 2 of 10
+    assert [reason[1] for reason in reasons(*missed_by_good)] == [
+        suspects.NO_DETECTION,
+        suspects.NO_DETECTION,
+        suspects.NO_LABEL,
+    ]
+    missed_by_weak = [("a", GRID, []), ("c", [BOX], []), unlabelled, CONFIRMED]  # 9 of 17
+    found_in_all = reasons(*missed_by_weak)
+    assert found_in_all[0] == ("b", suspects.NO_LABEL, 0.6)
+    assert [reason[0] for reason in found_in_all[1:]] == ["a", "c"] + ["a"] * 7
+
+
+@pytest.mark.parametrize("missed, is_many", [(25, False), (26, True)])
+def test_a_detector_is_weak_that_misses_more_than_a_quarter(missed, is_many):
+    found_in_all = [suspects.Suspect("a", suspects.NO_DETECTION, 1.0)] * missed
+    found_in_all.append(suspects.Suspect("a", suspects.NO_LABEL, 1.0))
+    assert suspects.misses_many(found_in_all, 100) == is_many
 
 
 def test_json_leaves_out_what_there_is_not():
@@ -144,6 +192,7 @@ def test_the_script_lists_and_writes_all(script, folder, capsys):
     assert f"  1.00  no detection     test.jpg  40 40 50 50  {place}\n" in out
     assert "0.75" not in out
     assert "1 of 3 images trained this graph" in out
+    assert "misses" not in out
     content = json.loads((folder / "suspects.json").read_text())
     assert (content["graph_sha256"], content["threshold"]) == ("one", 0.5)
     assert [entry["suspicion"] for entry in content["suspects"]] == [1, 0.75]
@@ -167,13 +216,44 @@ def test_images_that_the_detector_does_not_know_are_named(script, folder, monkey
     assert message in capsys.readouterr().out
 
 
+def test_many_missed_labels_are_said_first(script, folder, capsys):
+    write_detections(folder, "train", [])
+    write_detections(folder, "val", [(0.6, *BOX)])
+    write_detections(folder, "test", [(0.9, *BOX), (0.8, *FAR), (0.7, *EMPTY)])
+    script("suspects").main(["--threshold=0.5"])
+    out = capsys.readouterr().out
+    message = (
+        'the detector misses 3 of 6 labels at this threshold (50%), so suspects of "no detection" '
+        "say more about it than about the labels, and come last. Train it longer, or use another "
+        "graph (--graph (make: GRAPH=)), and look at the other reasons\n"
+        "4 suspects in 3 images with 6 labels\n"
+    )
+    assert message in out
+    listed = [line.split()[0:4] for line in out.splitlines() if "annotations.csv: line" in line]
+    assert listed == [
+        ["0.70", "no", "label", "test.jpg"],
+        ["1.00", "no", "detection", "train.jpg"],
+        ["1.00", "no", "detection", "val.jpg"],
+        ["1.00", "no", "detection", "train.jpg"],
+    ]
+    data = page_data((folder / "suspects.html").read_text(encoding="utf-8"))
+    assert data["note"].startswith("The detector misses 3 of 6 labels, so ")
+    assert [one["name"] for one in data["suspects"]] == [line[3] for line in listed]
+
+
 def test_the_command_that_reads_the_corrected_labels(script, folder, tmp_path, capsys):
     write_all_detections(folder)
     script("suspects").main(["--threshold=0.5"])
-    assert "then: make data\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    tool = "--marked folder (make: OUTPUT=folder) with --format voc (make: FORMAT=voc) writes these"
+    assert tool in out
+    assert out.endswith("annotations.csv (CSV of labelled boxes)), then: make data\n")
     target = tmp_path / "to correct"
     script("suspects").main(["--threshold=0.5", f"--marked={target}"])
-    assert f"then: make data CORRECTED='{target}'\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.endswith(f"correct the labels in {target}, then: make data CORRECTED='{target}'\n")
+    assert "annotations.csv (CSV" not in out
+    assert "writes these" not in out
 
 
 def test_the_page_shows_each_suspect_with_its_place(script, folder):

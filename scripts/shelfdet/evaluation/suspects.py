@@ -10,9 +10,12 @@ highest IoU first. Each disagreement has a suspicion from 0 to 1 by which all ar
 * ``badly placed``: a pair whose IoU is below 0.6; the score times 1 less the IoU.
 * ``other class``: a pair of two classes; the score.
 * ``duplicate label``: a label that overlaps an earlier one of its class; their IoU.
+
+Where a detector misses many labels, ``no detection`` says little about them, and comes last.
 """
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+import collections
+from typing import Any, Counter, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -28,6 +31,8 @@ REASONS = (NO_LABEL, NO_DETECTION, BADLY_PLACED, OTHER_CLASS, DUPLICATE)
 
 # Boxes that two persons draw of one product agree by more.
 WELL_PLACED_IOU = 0.6
+# Labels are rarely wrong at so large a share: a detector that misses more of them is weak.
+MOST_MISSED = 0.25
 
 Box = Tuple[float, float, float, float]
 
@@ -60,14 +65,42 @@ class Suspect(NamedTuple):
 
 
 def find(images: Iterable[Matches], threshold: float) -> List[Suspect]:
-    """The suspects of all images, the worst first.
+    """The suspects of all images, the worst first, those of NO_DETECTION last if ``misses_many``.
+
+    Suspects of equal suspicion are in turns of all their images: the first of each image, then the
+    second of each. Otherwise a list of the worst could be of one image.
 
     Args:
       images: labels as ground truth, with detections of any score.
       threshold: the lowest score of a detection that is compared with the labels.
     """
+    images = list(images)
     found = [suspect for image in images for suspect in _find_in_image(image, threshold)]
-    return sorted(found, key=lambda suspect: -suspect.suspicion)  # stable: by image and box
+    is_weak = misses_many(found, count_labels(images))
+    turns: Counter[Tuple[bool, float, str]] = collections.Counter()
+    keys = []
+    for suspect in found:
+        is_last = is_weak and suspect.reason == NO_DETECTION
+        equal = (is_last, -suspect.suspicion, suspect.filename)
+        keys.append((is_last, -suspect.suspicion, turns[equal]))
+        turns[equal] += 1
+    # Stable: within a turn in the order of the images.
+    return [found[index] for index in sorted(range(len(found)), key=keys.__getitem__)]
+
+
+def count_labels(images: Iterable[Matches]) -> int:
+    """The number of labels of all images."""
+    return sum(len(image.truth_xyxy) for image in images)
+
+
+def count_missed(found: Iterable[Suspect]) -> int:
+    """The number of labels without a detection."""
+    return sum(suspect.reason == NO_DETECTION for suspect in found)
+
+
+def misses_many(found: Iterable[Suspect], label_count: int) -> bool:
+    """Whether the detector misses so many labels that it is at fault rather than they."""
+    return count_missed(found) > MOST_MISSED * label_count
 
 
 def as_json(suspects: Iterable[Suspect]) -> List[Dict[str, Any]]:

@@ -111,11 +111,18 @@ def render(content: Content, image_paths: Mapping[str, pathlib.Path], most: int)
 def page_data(content: Content, crops: Sequence[Tuple[int, int, int, int]]) -> Dict[str, Any]:
     """All that the page shows but pixels, for JSON; ``crops``: xyxy, of the suspects shown."""
     matches = {match.filename: match for match in content.matches}
-    labels = sum(len(match.truth_xyxy) for match in content.matches)
+    labels = suspects.count_labels(content.matches)
     of_images = len({suspect.filename for suspect in content.found})
     total = len(content.found)
-    hidden = total - len(crops)
-    note = f"The worst {len(crops)} are on this page; suspects.json has all." if hidden else ""
+    notes = []
+    if suspects.misses_many(content.found, labels):
+        missed = suspects.count_missed(content.found)
+        notes.append(
+            f"The detector misses {missed:,} of {labels:,} labels, so suspects of "
+            f'"{suspects.NO_DETECTION}" say more about it than about the labels, and come last.'
+        )
+    if total > len(crops):
+        notes.append(f"The worst {len(crops)} are on this page; suspects.json has all.")
     numbers = collections.Counter(suspect.reason for suspect in content.found)
     return {
         "title": "Labels worth a second look",
@@ -123,7 +130,7 @@ def page_data(content: Content, crops: Sequence[Tuple[int, int, int, int]]) -> D
             f"{total:,} {plural(total, 'suspect')} in {counted(of_images, 'image')}, of "
             f"{counted(len(content.matches), 'image')} with {labels:,} labels"
         ),
-        "note": note,
+        "note": " ".join(notes),
         "reasons": [
             {
                 "name": reason,

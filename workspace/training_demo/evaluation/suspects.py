@@ -121,9 +121,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.marked:
         write_marked(args, compared, found, places)
     if found:
-        marked = paths.shown(args.marked) if args.marked else None
-        again = next_step.command("data", NAME=args.dataset, CORRECTED=marked)
-        print(f"correct the wrong labels ({places.described}), then: {again}")
+        print_correction(args, places.described)
 
 
 def read(dataset: str) -> Compared:
@@ -305,7 +303,15 @@ def print_suspects(
     """Prints how many there are for each reason, and the worst."""
     from shelfdet.evaluation import suspects
 
-    labels = sum(len(image.truth_xyxy) for image in compared.matches)
+    labels = suspects.count_labels(compared.matches)
+    if suspects.misses_many(found, labels):
+        missed = suspects.count_missed(found)
+        print(
+            f"the detector misses {missed} of {counted(labels, 'label')} at this threshold "
+            f'({missed / labels:.0%}), so suspects of "{suspects.NO_DETECTION}" say more about it '
+            "than about the labels, and come last. Train it longer, or use another graph "
+            f"({both('--graph')}), and look at the other reasons"
+        )
     print(
         f"{counted(len(found), 'suspect')} in {counted(len(compared.matches), 'image')} with "
         f"{counted(labels, 'label')}"
@@ -320,6 +326,26 @@ def print_suspects(
         box = " ".join(f"{side:.0f}" for side in suspect.box_xyxy)
         where = f"  {place}" if place else ""
         print(f"  {suspect.suspicion:.2f}  {suspect.reason:15s}  {suspect.filename}  {box}{where}")
+
+
+def print_correction(args: argparse.Namespace, described: str) -> None:
+    """Prints what to correct, and the command that reads it then.
+
+    Args:
+      args: the options.
+      described: what the annotations of the dataset are and where.
+    """
+    if args.marked:
+        marked = paths.shown(args.marked)
+        again = next_step.command("data", NAME=args.dataset, CORRECTED=marked)
+        print(f"correct the labels in {marked}, then: {again}")
+        return
+    print(
+        f"{both('--marked folder')} with {both(f'--format {args.format}')} writes these images for "
+        "a labelling tool, with a mark at each suspect"
+    )
+    again = next_step.command("data", NAME=args.dataset)
+    print(f"correct the wrong labels ({described}), then: {again}")
 
 
 def print_seen(compared: Compared) -> None:
