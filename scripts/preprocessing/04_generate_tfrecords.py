@@ -151,6 +151,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if next_step.lacks_config(args.dataset):
         next_step.show(next_step.after(argv, "config", dropped + ["EXIF", "TILES"]))
         return
+    if args.dataset != paths.DEFAULT_DATASET:
+        dropped += ["EXIF", "TILES", "NAME"]
+        next_step.show(next_step.after(argv, "train", dropped, CONFIG=args.dataset))
+        return
     if len(args.tiles) > 1:
         dropped.append("TILES")  # step 03 measures one number of tiles
     next_step.show(next_step.after(argv, "anchors", dropped))

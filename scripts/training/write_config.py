@@ -14,17 +14,20 @@ steps comes from --minutes: a few steps are trained, and timed. Every value has 
 
 import argparse
 import collections
+import math
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-from typing import Any, Deque, Iterable, List, Optional, Sequence, Tuple
+import time
+from typing import Any, Deque, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet import UserError
 from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.make_variables import both
+from shelfdet.core.text import counted
 from shelfdet.data import options
 
 TRAIN = pathlib.Path(__file__).with_name("06_train.py")
@@ -80,19 +83,29 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.steps:
         num_steps, duration = args.steps, ""
     else:
-        seconds = time_steps(args.config, dataset, network, writing)
-        num_steps = steps_for(args.minutes, seconds)
-        duration = f"About {args.minutes} minutes at {seconds:.2f} s a step."
-        print(f"{num_steps} steps in about {args.minutes} minutes: {seconds:.2f} s a step")
+        timed = time_steps(args.config, dataset, network, writing)
+        num_steps = steps_for(args.minutes, timed)
+        minutes = counted(math.ceil(minutes_for(num_steps, timed)), "minute")
+        duration = f"About {minutes} at {timed.step:.2f} s a step."
+        print(f"{num_steps} steps in about {minutes}: {timed.step:.2f} s a step")
     start = writing.START.name
     text = writing.config_text(args.config, dataset, network, num_steps, duration, start)
     files.write_text(target, text)
     print(f"written: {paths.shown(target)}")
+    compared = next_step.command("eval", GRAPH=start, NAME=args.dataset, TILES="auto")
+    print(f"how far the included detector gets without training: {compared}")
     next_step.show(next_step.command("train", CONFIG=args.config, START=start))
 
 
-def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> float:
-    """Trains a few steps in a temporary folder: seconds per step. writing: the module."""
+class Timed(NamedTuple):
+    """Seconds of a training: of one step, and of all that comes before the first."""
+
+    step: float
+    start_up: float
+
+
+def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> Timed:
+    """Trains a few steps in a temporary folder, and times them. writing: the module."""
     from shelfdet.training import run, timing
 
     steps = timing.STEPS_BEFORE + timing.STEPS_TIMED
@@ -103,7 +116,9 @@ def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> float:
         run_folder = pathlib.Path(folder) / "run"
         command = [sys.executable, str(TRAIN), "--config", str(config)]
         options = ["--run-dir", str(run_folder), "--eval-seconds", "1000000"]
+        began = time.monotonic()
         status, output = run_and_show_progress(command + options)
+        elapsed = time.monotonic() - began
         log = run_folder / run.LOG_FILE
         seconds = timing.seconds_per_step(log) if log.is_file() else None
         if status or seconds is None:
@@ -111,7 +126,7 @@ def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> float:
                 f"{TRAIN.name}: failed while its steps were timed, with status {status}. Its "
                 "output ended:\n" + "\n".join(output)
             )
-    return seconds
+    return Timed(seconds, max(0.0, elapsed - steps * seconds))
 
 
 def run_and_show_progress(command: List[str]) -> Tuple[int, Iterable[str]]:
@@ -131,10 +146,15 @@ def run_and_show_progress(command: List[str]) -> Tuple[int, Iterable[str]]:
     return process.returncode, last
 
 
-def steps_for(minutes: int, seconds: float) -> int:
-    """The number of steps, in whole hundreds, that a training of ``minutes`` has time for."""
-    possible = minutes * 60 * (1 - EVALUATION_SHARE) / seconds
-    return max(LEAST_STEPS, int(possible // 100) * 100)
+def steps_for(minutes: int, timed: Timed) -> int:
+    """The number of steps, in whole tens, that a training of ``minutes`` has time for."""
+    possible = (minutes * 60 - timed.start_up) * (1 - EVALUATION_SHARE) / timed.step
+    return max(LEAST_STEPS, int(possible // 10) * 10)
+
+
+def minutes_for(steps: int, timed: Timed) -> float:
+    """How long a training of so many steps takes, with its evaluations."""
+    return (timed.start_up + steps * timed.step / (1 - EVALUATION_SHARE)) / 60
 
 
 if __name__ == "__main__":

@@ -86,6 +86,17 @@ def test_tiles_are_not_divided_again(config, network):
     assert reach.network is not None and reach.tiles is None
 
 
+def test_an_input_of_many_operations_is_no_advice(config, network):
+    small = images([(80, 80)] * 12)
+    reach = coverage_advice.find(config, network, small, covered=0.3, is_divided=True)
+    for times, expected in ((1.9, True), (2.1, False)):
+        other = reach.network.network._replace(multiply_adds=times * network.multiply_adds)
+        candidate = reach.network._replace(network=other)
+        assert coverage_advice.is_advice(reach._replace(network=candidate), network) == expected
+    # With tiles there is another way.
+    assert coverage_advice.is_advice(reach._replace(network=None, tiles=2), network)
+
+
 def findings_of(config, network, training):
     found = findings.Findings("mine.config", "")
     generated = networks.generate_anchors(config, grids_wh=network.grids_wh)

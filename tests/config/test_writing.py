@@ -89,6 +89,7 @@ def test_the_config_is_parsed_by_object_detection_and_has_one_anchor_per_cell(
     # 70 products in the fullest whole image and a quarter more, in whole fifties.
     assert ssd.post_processing.batch_non_max_suppression.max_total_detections == 100
     assert config.train_input_reader.max_number_of_boxes == 100
+    assert config.eval_config.max_num_boxes_to_visualize == 100
     train = config.train_config
     rate = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
     assert train.num_steps == rate.total_steps == 400 and rate.warmup_steps == 40

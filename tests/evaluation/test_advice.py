@@ -70,7 +70,8 @@ def test_missed_small_products():
     (line,) = advice.advise(matches, THRESHOLD)
     assert line.startswith(
         "9 of 20 small products (a side under 5% of the image's) are missed (45%, 5% of the "
-        "others): use tiles (make eval TILES=2), or a larger input"
+        "others): use tiles (make eval TILES=2, with its other variables as before), or a larger "
+        "input"
     )
 
 

@@ -57,7 +57,8 @@ def test_the_advice_is_that_of_step_09(data, figures, matches):
     lines = advice.advise(matches, figures["threshold"])
     (card,) = [table for table in data["tables"] if table["title"] == "Advice"]
     assert lines
-    assert card["note"] == ". ".join(lines) + "."
+    numbered = [f"{number}. {line}." for number, line in enumerate(lines, 1)]
+    assert card["note"].splitlines() == numbered
 
 
 def test_images_in_several_folders_are_grouped_by_folder(report_folder, monkeypatch):

@@ -666,7 +666,9 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
     target = tmp_path / "to correct"
     options = ["--prelabel", target, "--format", "voc", "--metrics", metrics]
     run_step("--images", tmp_path / "in", *options)
-    assert "counts are unreliable in 1 of 1 image" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "counts are unreliable in 1 of 1 image" in out
+    assert "`make prelabel GRAPH=ssd_inception_v2_products`" in out
 
 
 def test_a_bad_image_is_skipped_in_pre_labels(run_step, tmp_path):

@@ -44,9 +44,17 @@ def test_a_config_needs_a_name(step, capsys):
 
 
 @pytest.mark.parametrize(
-    # By hand: 60 minutes less a tenth are 3240 s.
-    "minutes, seconds, steps",
-    [(60, 1.0, 3200), (60, 0.5, 6400), (1, 1.0, 100)],
+    # By hand: 60 minutes less 1 are 3540 s, of which nine tenths are for 3186 steps of 1 s.
+    "minutes, seconds, steps, expected_minutes",
+    [(60, 1.0, 3180, 59.9), (60, 0.5, 6370, 60), (1, 1.0, 100, 2.85)],
 )
-def test_as_many_steps_as_there_is_time_for(step, minutes, seconds, steps):
-    assert step.steps_for(minutes, seconds) == steps
+def test_as_many_steps_as_there_is_time_for(step, minutes, seconds, steps, expected_minutes):
+    timed = step.Timed(seconds, start_up=60.0)
+    assert step.steps_for(minutes, timed) == steps
+    assert step.minutes_for(steps, timed) == pytest.approx(expected_minutes, abs=0.05)
+
+
+def test_the_included_detector_is_named_for_comparison(step, capsys):
+    step.main(["--dataset", "sku", "--steps", "300"])
+    command = f"make eval GRAPH={writing.START.name} NAME=sku TILES=auto\n"
+    assert command in capsys.readouterr().out

@@ -344,13 +344,12 @@ def _report_reach(
         reason = coverage_advice.reason_text(reach, best_share, threshold, is_divided)
         findings.note(key, found=found, expected=reason)
         return
+    expected = coverage_advice.expected_text(reach, network)
+    if not coverage_advice.is_advice(reach, network):
+        findings.note(key, found=found, expected=f"no change, only note: {expected}")
+        return
     lines = [] if reach.network is None else search.config_lines(reach.network.advice)
-    findings.warning(
-        key,
-        found=found,
-        expected=coverage_advice.expected_text(reach, network),
-        write="\n".join(lines),
-    )
+    findings.warning(key, found=found, expected=expected, write="\n".join(lines))
 
 
 def _share(iou: np.ndarray, threshold: float) -> float:

@@ -23,6 +23,7 @@ GOOD_COVERAGE = 0.8
 # than two, whose coverage is 0.10 higher (make ablations).
 EQUAL_COVERAGE = 0.1
 TILES = (2, 3)  # in a row
+COSTLY = 2  # times the operations: from there on a larger input is named, and not advised
 
 
 class Reach(NamedTuple):
@@ -74,6 +75,13 @@ def find(
         if share >= wanted:
             return Reach(highest, wanted, larger, count, share)
     return Reach(highest, wanted, larger, None, 0.0)
+
+
+def is_advice(reach: Reach, network: Network) -> bool:
+    """Whether what can be reached is worth its operations."""
+    if reach.tiles is not None:
+        return True
+    return reach.network.network.multiply_adds < COSTLY * network.multiply_adds
 
 
 def expected_text(reach: Reach, network: Network) -> str:

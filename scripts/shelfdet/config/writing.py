@@ -256,8 +256,8 @@ def tiles_line(dataset: Dataset, network: Network, seed: int = 0) -> Optional[st
     name = "" if dataset.name == paths.DEFAULT_DATASET else f" NAME={dataset.name}"
     return (
         f"  The products are small in whole images: of 2 x 2 tiles {share:.2f} would be covered. "
-        f"Run `make data{name} TILES={ADVISED_TILES}` with the other options as before, and "
-        f"{both('--overwrite')} here. Detection in tiles takes more time."
+        f"Run `make data{name} TILES={ADVISED_TILES}` with the other options as before, then this "
+        f"command again with {both('--overwrite')}. Detection in tiles takes more time."
     )
 
 

@@ -179,4 +179,4 @@ def _more(tiles: Tiles) -> str:
     """More tiles than step 08 used."""
     if tiles == AUTO_TILES:
         return "training on tiles (make data TILES=2)"
-    return f"tiles (make eval TILES={(tiles or 1) + 1})"
+    return f"tiles (make eval TILES={(tiles or 1) + 1}, with its other variables as before)"

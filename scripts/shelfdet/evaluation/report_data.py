@@ -224,7 +224,7 @@ def _advice_card(
     lines = advice.advise(matches, scored["threshold"], info.get("tiles"))
     if not lines:
         return []
-    note = " ".join(f"{line}." for line in lines)
+    note = "\n".join(f"{number}. {line}." for number, line in enumerate(lines, 1))
     return [{"title": "Advice", "columns": [], "rows": [], "note": note}]
 
 

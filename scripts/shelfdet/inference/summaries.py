@@ -154,6 +154,7 @@ def confidence_report(
     padded: bool = False,
     tiled: bool = False,
     other_graph: Optional[str] = None,
+    target: str = "predict",
 ) -> str:
     """How many images the detector is unusually uncertain of, and what to do; empty for none.
 
@@ -162,6 +163,7 @@ def confidence_report(
       validated: the detector's validation images; None where nothing is known of them.
       padded, tiled: whether strips had margins, and tiles were tried; neither is advised then.
       other_graph: name of a graph that knows more kinds of products; None if there is none.
+      target: of make, that detects again with it.
     """
     readable = [image for image in summaries if image.size_wh is not None]
     notes = [note(image, validated) for image in readable]
@@ -187,7 +189,7 @@ def confidence_report(
     if other_graph:
         lines.append(
             "  a graph that was trained on more kinds of products: "
-            f"`make predict GRAPH={other_graph}`"
+            f"`make {target} GRAPH={other_graph}`"
         )
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "

@@ -301,6 +301,7 @@ def detect_and_write(
                 padded=args.pad_strips,
                 tiled=args.tiles != 1,
                 other_graph=graph_of_more_products(args.graph),
+                target="prelabel" if args.prelabel else "predict",
             )
         )
     if args.tiles == AUTO_TILES:
