@@ -127,9 +127,9 @@ CHOICES: Dict[str, Choice] = collections.OrderedDict(
             ),
         ),
         ("batch_4", _batch_of_4("batch of 4, twice the steps")),
-        ("batch_4_again", _batch_of_4("the same with another seed", seed=1)),
-        ("workers_2", _batch_of_4("batch of 4, twice the steps, WORKERS=2", workers=2)),
-        ("workers_2_again", _batch_of_4("the same with another seed", seed=1, workers=2)),
+        ("batch_4_again", _batch_of_4("batch of 4 with another seed", seed=1)),
+        ("workers_2", _batch_of_4("batch of 4, WORKERS=2", workers=2)),
+        ("workers_2_again", _batch_of_4("WORKERS=2 with another seed", seed=1, workers=2)),
         (
             "nms_045",
             Choice(

@@ -81,7 +81,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     metrics = run / paths.METRICS.name
     truth = reproduction.ground_truth_options(data)
     steps.run("check", reproduction.check_options(data))
-    steps.run("train", ["--config", data.config, "--run-dir", run, "--seed", args.seed])
+    # One process, as the included detectors were trained.
+    options = ["--config", data.config, "--run-dir", run, "--seed", args.seed, "--workers", 1]
+    steps.run("train", options)
     steps.run("export", ["--run-dir", run, "--name", GRAPH_NAME, "--output", run])
     found = reproduction.detect(graph, data, run)
     detections = ["--detections", found["test"], "--val-detections", found["val"]]

@@ -42,11 +42,13 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
     options.add_run_options(parser)
     options.add_launcher_options(parser)
-    command_line.add_positive(
-        parser,
+    parser.add_argument(
         "--workers",
-        1,
-        "processes that train side by side on this machine, each on its share of the cores",
+        type=command_line.positive,
+        metavar="N",
+        help="processes that train side by side on this machine, each on its share of the cores "
+        "(default: 2 where that was measured to pay, for a long training with Intel's TensorFlow "
+        "on two cores or more and 12 GB; otherwise 1)",
     )
     return parser.parse_args(argv)
 
@@ -59,7 +61,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     folder = options.run_folder(args.run_dir, args.config)
     settings = run.Settings(args.save_seconds, args.eval_seconds, args.seed)
     stated = cluster.from_environment()
-    if stated is not None and args.workers > 1:
+    if stated is not None and (args.workers or 1) > 1:
         raise UserError(
             f"{both('--workers')}: found {args.workers}, but {cluster.VARIABLE} states a cluster; "
             f"expected one of both. Unset {cluster.VARIABLE}, or leave out {both('--workers')}."
@@ -81,7 +83,7 @@ def train(args: argparse.Namespace, folder: pathlib.Path, settings: Any, chief: 
       settings: a run.Settings.
       chief: a cluster_run.Member of a cluster that TF_CONFIG states, or None.
     """
-    from shelfdet.training import plan, run, run_lock, run_notes
+    from shelfdet.training import plan, run, run_lock, run_notes, workers
 
     planned = plan.make_plan(args.config, folder, args.start_from)
     finished = planned.start is not None and planned.start >= planned.target
@@ -100,6 +102,13 @@ def train(args: argparse.Namespace, folder: pathlib.Path, settings: Any, chief: 
     changes = plan.changes(planned)
     if changes:
         print(changes)
+    if args.workers is None:
+        args.workers = workers.choose(plan.images_left(planned))
+        if args.workers > 1:
+            print(
+                f"{args.workers} processes train side by side, which is faster here; "
+                f"{both('--workers 1')} trains with one"
+            )
     with run_lock.RunLock(folder):
         run_notes.write(folder, args.config, planned.config, planned.start is not None)
         print_start(planned, run.launcher_command(folder, planned.target, settings), run)

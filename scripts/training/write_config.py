@@ -33,6 +33,9 @@ from shelfdet.data import options
 TRAIN = pathlib.Path(__file__).with_name("06_train.py")
 EVALUATION_SHARE = 0.1  # of the minutes, for evaluations on validation and for checkpoints
 LEAST_STEPS = 100
+# A training of these minutes sees as many images as several processes need to pay.
+MINUTES_OF_SEVERAL = 20
+STEPS_FACTOR = 4  # the chief begins alone, and logs its own steps only
 LOG_LINES_SHOWN = 12
 PROGRESS_LINE = re.compile(r"  (building the graph|training):")  # of step 06
 
@@ -83,7 +86,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.steps:
         num_steps, duration = args.steps, ""
     else:
-        timed = time_steps(args.config, dataset, network, writing)
+        timed = time_steps(args.config, dataset, network, writing, args.minutes)
         num_steps = steps_for(args.minutes, timed)
         minutes = counted(math.ceil(minutes_for(num_steps, timed)), "minute")
         duration = f"About {minutes} at {timed.step:.2f} s a step."
@@ -104,17 +107,28 @@ class Timed(NamedTuple):
     start_up: float
 
 
-def time_steps(name: str, dataset: Any, network: Any, writing: Any) -> Timed:
-    """Trains a few steps in a temporary folder, and times them. writing: the module."""
-    from shelfdet.training import run, timing
+def time_steps(name: str, dataset: Any, network: Any, writing: Any, minutes: int) -> Timed:
+    """Trains a few steps in a temporary folder, and times them.
 
+    Args:
+      name: of the config.
+      dataset, network: as ``writing``, the module, takes them.
+      minutes: of the training; a long one may get several processes, and so do these steps.
+    """
+    from shelfdet.training import run, timing, workers
+
+    is_long = minutes >= MINUTES_OF_SEVERAL
+    processes = workers.choose(workers.LEAST_IMAGES) if is_long else 1
     steps = timing.STEPS_BEFORE + timing.STEPS_TIMED
+    if processes > 1:
+        steps *= STEPS_FACTOR
     print(f"timing {steps} steps of training; a minute or two", flush=True)
     with tempfile.TemporaryDirectory(prefix="timing-") as folder:
         config = pathlib.Path(folder) / f"{name}.config"
         config.write_text(writing.config_text(name, dataset, network, steps), encoding="utf-8")
         run_folder = pathlib.Path(folder) / "run"
         command = [sys.executable, str(TRAIN), "--config", str(config)]
+        command += ["--workers", str(processes)]
         options = ["--run-dir", str(run_folder), "--eval-seconds", "1000000"]
         began = time.monotonic()
         status, output = run_and_show_progress(command + options)

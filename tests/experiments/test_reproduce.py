@@ -86,7 +86,7 @@ def test_a_fold_trains_the_shipped_recipe_on_its_own_records(called, tmp_path, c
     data = run / "data"
     assert by_step["split"] == ["--split", "grouped", "--fold", "2", "--out", str(data)]
     config = run / "fold.config"
-    assert by_step["train"] == f"--config {config} --run-dir {run} --seed 5".split()
+    assert by_step["train"] == f"--config {config} --run-dir {run} --seed 5 --workers 1".split()
     shipped = pipeline.read(paths.SHIPPED_GRAPH / "pipeline.config")
     fold = pipeline.read(config)
     records = fold.train_input_reader.tf_record_input_reader.input_path
@@ -155,7 +155,7 @@ def test_the_official_split_trains_the_config_beside_the_graph_as_it_is(
     assert [step for step, _ in called] == expected_steps
     run = small_data / "training" / "reproduced_seed1"
     config = small_data / "pipeline.config"
-    assert called[1][1] == f"--config {config} --run-dir {run} --seed 1".split()
+    assert called[1][1] == f"--config {config} --run-dir {run} --seed 1 --workers 1".split()
     assert called[6][1][:2] == ["--graph", str(small_data)]
     assert called[-1][1][:6] == [
         "--compare",

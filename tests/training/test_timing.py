@@ -23,3 +23,11 @@ def test_the_median_without_the_first_steps(tmp_path):
 def test_a_log_without_steps(tmp_path):
     assert timing.seconds_per_step(log(tmp_path, [])) is None
     assert timing.seconds_per_step(log(tmp_path, [1.0] * timing.STEPS_BEFORE)) is None
+
+
+def test_the_steps_of_other_processes_count(tmp_path):
+    path = tmp_path / "train.log"
+    steps = range(1, 15, 2)  # the chief's, 3 seconds each: 1.5 for a step
+    lines = [f"INFO:tensorflow:loss = 4, step = {step} (3.000 sec)" for step in steps]
+    path.write_text("\n".join(lines))
+    assert timing.seconds_per_step(path) == pytest.approx(1.5)

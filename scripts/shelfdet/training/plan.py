@@ -46,6 +46,12 @@ class Plan(NamedTuple):
     point: Optional[resume_point.ResumePoint] = None
 
 
+def images_left(planned: Plan) -> int:
+    """How many images the training will see, each counted every time."""
+    steps = planned.target - (planned.start or 0)
+    return steps * planned.config.train_config.batch_size
+
+
 def make_plan(
     config_path: pathlib.Path, run: pathlib.Path, start_from: Optional[pathlib.Path] = None
 ) -> Plan:
