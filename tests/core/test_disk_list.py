@@ -55,6 +55,25 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(monkeypatch, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", [10, 10**6])  # in a buffer until it is read, and written at once
+def test_a_full_disk_is_an_error_without_a_traceback(size):
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from shelfdet.core import command_line, disk_list
+disk_list.MOST_IN_MEMORY = 1
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size} // 2, {size} // 2))
+command_line.run(lambda: list(disk_list.DiskList([bytes({size})])))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    message = ended.stderr.decode()
+    assert ended.returncode == 1
+    assert message.startswith(f"error: {tempfile.gettempdir()}: the folder for temporary files ")
+    assert "(File too large)" in message
+    assert message.endswith("variable TMPDIR, then run the step again.\n")
+    assert message.count("\n") == 1
+
+
 def test_a_function_of_the_items():
     doubled = Mapped(lambda item: 2 * item, [1, 2, 3])
     assert (len(doubled), doubled[-1], doubled[:2], list(doubled)) == (3, 6, [2, 4], [2, 4, 6])

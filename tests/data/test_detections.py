@@ -1,6 +1,7 @@
 """Detections of every format: what is read, written, clipped and refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shelfdet import UserError
+from shelfdet.core import disk_list
 from shelfdet.data import detections, formats
 from shelfdet.data.detections import Detections
 from shelfdet.data.formats import labelme
@@ -410,3 +412,44 @@ def test_a_pixel_outside_is_accepted_as_rounding(tmp_path):
         tmp_path / "d.csv", DETECTIONS.replace("1,2,30,40", "-1,2,101,22").replace("80", "50")
     )
     assert detections.read_detections(path, "csv")[0].boxes_xyxy.tolist() == [[-1, 2, 101, 22]]
+
+
+def test_rows_in_any_order_are_those_of_their_images(tmp_path):
+    rows = [
+        f"a.jpg,100,50,product,{place},0,{place + 5},10,0.{place % 7 + 1}"
+        for place in range(40)
+    ]
+    others = [row.replace("a.jpg", "b.jpg") for row in rows]
+    grouped = write_file(tmp_path / "grouped.csv", "\n".join([SCORED_HEADER, *rows, *others]))
+    mixed = [row for pair in zip(rows, others) for row in pair]
+    in_turns = write_file(tmp_path / "in_turns.csv", "\n".join([SCORED_HEADER, *mixed]))
+    expected = detections.read_detections(grouped, "csv")
+    assert [len(image.scores) for image in expected] == [40, 40]
+    assert_same(detections.read_detections(in_turns, "csv"), expected)
+
+
+def test_rows_in_any_order_take_no_more_of_the_disk_than_their_number(tmp_path, monkeypatch):
+    lists = []
+
+    class Counted(disk_list.DiskList):
+        def __init__(self, items=()):
+            super().__init__(items)
+            lists.append(self)
+
+    monkeypatch.setattr(disk_list, "DiskList", Counted)
+
+    def bytes_of(count):
+        rows = [f"{name},100,50,product,1,1,9,9,0.5" for name in ("a.jpg", "b.jpg")] * count
+        path = write_file(tmp_path / "mixed.csv", "\n".join([SCORED_HEADER, *rows]))
+        lists.clear()
+        detections.read_detections(path, "csv")
+        return sum(kept._ends[-1] for kept in lists)
+
+    assert bytes_of(400) < 5 * bytes_of(100)
+
+
+def test_a_csv_from_a_pipe_is_refused_at_once(tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(str(pipe))
+    expected = "is a pipe or a device; expected a CSV file, which is read more than once"
+    assert expected in message_of(pipe, "csv")

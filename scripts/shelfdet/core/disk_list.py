@@ -1,10 +1,13 @@
 """A list of objects that takes little memory: it keeps them in a temporary file."""
 
 import collections.abc
+import contextlib
 import pickle
 import tempfile
 from array import array
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
+
+from shelfdet import UserError
 
 MOST_IN_MEMORY = 64 * 2**20  # bytes; what is smaller never reaches the disk
 
@@ -23,10 +26,11 @@ class DiskList(collections.abc.Sequence):
             self.append(item)
 
     def append(self, item: Any) -> None:
-        """Raises OSError where the disk is full."""
-        self._file.seek(self._ends[-1])
-        pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
-        self._ends.append(self._file.tell())
+        """Raises UserError where the folder for temporary files is full, or cannot be written."""
+        with self._errors_named():
+            self._file.seek(self._ends[-1])
+            pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
+            self._ends.append(self._file.tell())
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -37,8 +41,34 @@ class DiskList(collections.abc.Sequence):
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(index)
-        self._file.seek(self._ends[place])
-        return pickle.loads(self._file.read(self._ends[place + 1] - self._ends[place]))
+        with self._errors_named():  # the end of what was written last may be in a buffer until now
+            self._file.seek(self._ends[place])
+            content = self._file.read(self._ends[place + 1] - self._ends[place])
+        return pickle.loads(content)
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Makes an OSError a UserError with the folder."""
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()  # or Python would report the same error when the list is gone
+            raise UserError(_failed(error, self._ends[-1])) from error
+
+
+def _failed(error: OSError, size: int) -> str:
+    """The message for an OSError of the temporary file after ``size`` bytes."""
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:  # there is none; the error says so
+        folder = "TMPDIR"
+    return (
+        f"{folder}: the folder for temporary files cannot be written after {size / 1e6:.0f} MB "
+        f"({error.strerror or error}). Expected free space for boxes that do not fit in memory. "
+        "Free some, or name another folder with the environment variable TMPDIR, then run the step "
+        "again."
+    )
 
 
 class Mapped(collections.abc.Sequence):

@@ -269,40 +269,57 @@ class _ImagesByName:
 
     def __init__(self, scored: bool) -> None:
         self._scored = scored
-        self._kept = disk_list.DiskList()
-        self._places: Dict[str, int] = {}  # of each image in it; a dict keeps their order
+        # Each part, with the place of the part of the same image before it (None: it is the first).
+        # Parts are joined once, at the end: a CSV sorted by score has as many parts as rows.
+        self._parts = disk_list.DiskList()
+        self._last_places: Dict[str, int] = {}  # of each image; a dict keeps their order
 
     def add(self, image: ImageBoxes) -> None:
         """Adds the boxes of an image, or of a part of it."""
-        before = self._places.get(image.filename)
+        before = self._last_places.get(image.filename)
         if before is not None and not image.rows:
             return
         boxes_xyxy = np.array([row.box_xyxy for row in image.rows], dtype=np.float64).reshape(-1, 4)
         scores = np.array([row.score for row in image.rows], dtype=np.float64)
-        whole = Detections(
+        part = Detections(
             image.filename,
             image.size_wh,
             boxes_xyxy,
             scores if self._scored else None,
             tuple(row.label for row in image.rows),
         )
-        if before is not None:
-            whole = _joined(self._kept[before], whole)
-        self._places[image.filename] = len(self._kept)
-        self._kept.append(_by_score(whole) if self._scored else _without_equals(whole))
+        self._last_places[image.filename] = len(self._parts)
+        self._parts.append((self._finished(part), before))
 
     def images(self) -> Sequence[Detections]:
         """All images, in the order in which their first parts were added."""
-        return disk_list.Mapped(self._kept.__getitem__, list(self._places.values()))
+        images = disk_list.Mapped(self._whole, list(self._last_places.values()))
+        if len(images) == len(self._parts):
+            return images
+        return disk_list.DiskList(images)
+
+    def _whole(self, last_place: int) -> Detections:
+        """The image whose last part is at ``last_place``."""
+        parts = []
+        place: Optional[int] = last_place
+        while place is not None:
+            part, place = self._parts[place]
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else self._finished(_joined(parts[::-1]))
+
+    def _finished(self, image: Detections) -> Detections:
+        return _by_score(image) if self._scored else _without_equals(image)
 
 
-def _joined(first: Detections, second: Detections) -> Detections:
-    """Two parts of an image."""
-    scores = None if first.scores is None else np.concatenate([first.scores, second.scores])
-    return first._replace(
-        boxes_xyxy=np.concatenate([first.boxes_xyxy, second.boxes_xyxy]),
+def _joined(parts: Sequence[Detections]) -> Detections:
+    """An image of its parts, in their order."""
+    scores = None
+    if parts[0].scores is not None:
+        scores = np.concatenate([part.scores for part in parts])
+    return parts[0]._replace(
+        boxes_xyxy=np.concatenate([part.boxes_xyxy for part in parts]),
         scores=scores,
-        classes=first.classes + second.classes,
+        classes=tuple(label for part in parts for label in part.classes),
     )
 
 

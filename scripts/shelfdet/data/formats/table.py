@@ -5,6 +5,7 @@ tab or "|". Columns that nothing asks for, as the index of pandas, are ignored.
 """
 
 import csv
+import pathlib
 import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -58,8 +59,10 @@ def open_table(path: PathLike) -> Table:
     """Checks that a CSV file is text, and finds its separator and its columns.
 
     Raises:
-      UserError: the file is missing, a folder, empty or not UTF-8 text; two columns have one name.
+      UserError: the file is missing, a folder, a pipe, empty or not UTF-8 text; two columns have
+        one name.
     """
+    _refuse_pipe(path)
     check_text(path, "a CSV file")
     candidates = _named_separator(path) or SEPARATORS
     firsts = [(separator, _first_row(path, separator)) for separator in candidates]
@@ -159,6 +162,16 @@ def _columns(fields: Sequence[str]) -> Dict[str, int]:
         if present:
             found[column] = keys.index(present[0])
     return found
+
+
+def _refuse_pipe(path: PathLike) -> None:
+    """A pipe can be read once, and a table is read line by line several times."""
+    file = pathlib.Path(path)
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise UserError(
+            f"{path}: is a pipe or a device; expected a CSV file, which is read more than once. "
+            "Write it to a file first."
+        )
 
 
 def _refuse_equal_names(path: PathLike, line: int, fields: Sequence[str]) -> None:
