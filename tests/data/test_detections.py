@@ -416,8 +416,7 @@ def test_a_pixel_outside_is_accepted_as_rounding(tmp_path):
 
 def test_rows_in_any_order_are_those_of_their_images(tmp_path):
     rows = [
-        f"a.jpg,100,50,product,{place},0,{place + 5},10,0.{place % 7 + 1}"
-        for place in range(40)
+        f"a.jpg,100,50,product,{place},0,{place + 5},10,0.{place % 7 + 1}" for place in range(40)
     ]
     others = [row.replace("a.jpg", "b.jpg") for row in rows]
     grouped = write_file(tmp_path / "grouped.csv", "\n".join([SCORED_HEADER, *rows, *others]))
