@@ -104,6 +104,7 @@ def test_text_files_that_are_no_labels(labels):
         a="0 .5 .5 .2 .2\n",
         classes="product\n",
         README="Exported by a tool\n",
+        notes="\n\n3 persons drew these boxes, of which 2 agree\n",
         train="data/obj_train_data/a.jpg\n",
     )
     assert list(read(folder, image_names=["a.jpg"])) == ["a.jpg"]

@@ -106,16 +106,16 @@ def is_label_file(file: pathlib.Path, names: NamesOfFiles, scored: bool = False)
         return False
     if names.like(file.stem) or has_boxes(file):
         return True
-    return not scored and not first_line(file).strip() and file.stat().st_size < FIRST_BYTES
+    return not scored and not first_line(file) and file.stat().st_size < FIRST_BYTES
 
 
 def has_boxes(file: pathlib.Path, by_name: bool = False) -> bool:
-    """Whether the first line of a file is a box; ``by_name``: also one with the name of a class."""
+    """Whether the first line with text is a box; ``by_name``: also one with the name of a class."""
     return bool((_LINE_WITH_NAME if by_name else _LINE).match(first_line(file)))
 
 
 def first_line(file: pathlib.Path) -> str:
-    """The first line of a file, also of one whose encoding the reader refuses."""
+    """The first line that is not blank, also of a file whose encoding the reader refuses."""
     try:
         with open(str(file), "rb") as content:
             start = content.read(FIRST_BYTES)
@@ -123,7 +123,7 @@ def first_line(file: pathlib.Path) -> str:
         return ""
     is_utf16 = start[:2] in UTF16_BYTE_ORDER_MARKS
     decoded = start.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
-    return decoded.split("\n", 1)[0]
+    return decoded.lstrip().split("\n", 1)[0]
 
 
 def may_be_labels(file: pathlib.Path) -> bool:
