@@ -33,7 +33,7 @@ from shelfdet.data import options
 TRAIN = pathlib.Path(__file__).with_name("06_train.py")
 EVALUATION_SHARE = 0.1  # of the minutes, for evaluations on validation and for checkpoints
 LEAST_STEPS = 100
-# A training of these minutes sees as many images as several processes need to pay.
+# Shorter trainings see fewer images than several processes need to pay.
 MINUTES_OF_SEVERAL = 20
 STEPS_FACTOR = 4  # the chief begins alone, and logs its own steps only
 LOG_LINES_SHOWN = 12
@@ -86,7 +86,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.steps:
         num_steps, duration = args.steps, ""
     else:
-        timed = time_steps(args.config, dataset, network, writing, args.minutes)
+        timed = time_training(args.config, dataset, network, writing, args.minutes)
         num_steps = steps_for(args.minutes, timed)
         minutes = counted(math.ceil(minutes_for(num_steps, timed)), "minute")
         duration = f"About {minutes} at {timed.step:.2f} s a step."
@@ -101,24 +101,40 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 class Timed(NamedTuple):
-    """Seconds of a training: of one step, and of all that comes before the first."""
+    """Seconds of a training: of one step, and of all that comes before the first.
+
+    images: of one step.
+    """
 
     step: float
     start_up: float
+    images: int
 
 
-def time_steps(name: str, dataset: Any, network: Any, writing: Any, minutes: int) -> Timed:
-    """Trains a few steps in a temporary folder, and times them.
+def time_training(name: str, dataset: Any, network: Any, writing: Any, minutes: int) -> Timed:
+    """Times steps with as many processes as step 06 will choose for a training of ``minutes``.
 
     Args:
       name: of the config.
       dataset, network: as ``writing``, the module, takes them.
-      minutes: of the training; a long one may get several processes, and so do these steps.
+      minutes: of the training.
     """
-    from shelfdet.training import run, timing, workers
+    from shelfdet.training import workers
 
     is_long = minutes >= MINUTES_OF_SEVERAL
     processes = workers.choose(workers.LEAST_IMAGES) if is_long else 1
+    timed = time_steps(name, dataset, network, writing, processes)
+    if processes > 1 and workers.choose(steps_for(minutes, timed) * timed.images) == 1:
+        print("too few images in this time for several processes to pay; again with one")
+        timed = time_steps(name, dataset, network, writing, 1)
+    return timed
+
+
+def time_steps(name: str, dataset: Any, network: Any, writing: Any, processes: int) -> Timed:
+    """Trains a few steps in a temporary folder with ``processes``, and times them."""
+    from shelfdet.config import pipeline
+    from shelfdet.training import run, timing
+
     steps = timing.STEPS_BEFORE + timing.STEPS_TIMED
     if processes > 1:
         steps *= STEPS_FACTOR
@@ -140,7 +156,8 @@ def time_steps(name: str, dataset: Any, network: Any, writing: Any, minutes: int
                 f"{TRAIN.name}: failed while its steps were timed, with status {status}. Its "
                 "output ended:\n" + "\n".join(output)
             )
-    return Timed(seconds, max(0.0, elapsed - steps * seconds))
+        images = pipeline.read(config).train_config.batch_size
+    return Timed(seconds, max(0.0, elapsed - steps * seconds), images)
 
 
 def run_and_show_progress(command: List[str]) -> Tuple[int, Iterable[str]]:

@@ -36,3 +36,15 @@ def test_a_cluster_that_is_stated_has_its_own_processes(machine, monkeypatch):
     stated = '{"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}'
     monkeypatch.setenv(cluster.VARIABLE, stated)
     assert workers.choose(images=20000) == 1
+
+
+def test_the_limit_of_a_container_is_its_memory(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(workers, "MEMORY_LIMITS", (tmp_path / "missing", limit))
+    limit.write_text("max\n")
+    of_machine = workers._memory()
+    assert of_machine > 10**6
+    limit.write_text("1000000\n")
+    assert workers._memory() == 10**6
+    limit.write_text(f"{2**63 - 4096}\n")
+    assert workers._memory() == of_machine

@@ -5,6 +5,7 @@ import pytest
 from shelfdet import UserError
 from shelfdet.config import writing
 from shelfdet.core import paths
+from shelfdet.training import workers
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_config_needs_a_name(step, capsys):
     [(60, 1.0, 3180, 59.9), (60, 0.5, 6370, 60), (1, 1.0, 100, 2.85)],
 )
 def test_as_many_steps_as_there_is_time_for(step, minutes, seconds, steps, expected_minutes):
-    timed = step.Timed(seconds, start_up=60.0)
+    timed = step.Timed(seconds, start_up=60.0, images=4)
     assert step.steps_for(minutes, timed) == steps
     assert step.minutes_for(steps, timed) == pytest.approx(expected_minutes, abs=0.05)
 
@@ -58,3 +59,24 @@ def test_the_included_detector_is_named_for_comparison(step, capsys):
     step.main(["--dataset", "sku", "--steps", "300"])
     command = f"make eval GRAPH={writing.START.name} NAME=sku TILES=auto\n"
     assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    # By hand: of 30 minutes 1566 s are for steps of 4 images, 6 or 1 of these a second.
+    "minutes, seconds, timed_with",
+    [(30, 4 / 6, [2]), (30, 4.0, [2, 1]), (10, 4 / 6, [1])],
+)
+def test_steps_are_timed_with_the_processes_of_the_training(
+    step, monkeypatch, minutes, seconds, timed_with
+):
+    processes = []
+
+    def time_steps(name, dataset, network, writing, number):
+        processes.append(number)
+        return step.Timed(seconds * 2 / number, 60.0, images=4)
+
+    monkeypatch.setattr(step, "time_steps", time_steps)
+    monkeypatch.setattr(workers, "choose", lambda images: 2 if images >= 5000 else 1)
+    timed = step.time_training("sku", "dataset", "network", writing, minutes)
+    assert processes == timed_with
+    assert timed.step == seconds * 2 / timed_with[-1]

@@ -4,7 +4,9 @@ With Intel's build two processes of half of the cores each train 1.6 times as ma
 as one process of all cores, to the same accuracy (docs/scaling.md). Nothing else was measured.
 """
 
+import contextlib
 import os
+import pathlib
 
 import importlib_metadata
 
@@ -15,6 +17,12 @@ INTEL_BUILDS = ("intel-tensorflow", "intel_tensorflow")  # a wheel's metadata ma
 WORKERS = 2
 LEAST_IMAGES = 5000  # fewer are trained on before the further processes pay for their start
 LEAST_MEMORY = 12 * 10**9  # bytes of the machine: the processes took 5 GB, and one alone 2 GB
+# A container's limit in bytes, by version 2 and 1 of Linux's cgroups. Without a limit the file has
+# the word "max", a number above every machine's memory, or is not there.
+MEMORY_LIMITS = (
+    pathlib.Path("/sys/fs/cgroup/memory.max"),
+    pathlib.Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def choose(images: int) -> int:
@@ -30,7 +38,12 @@ def choose(images: int) -> int:
 
 
 def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory: the machine's, or the smaller limit of a container."""
+    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in MEMORY_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            sizes.append(int(path.read_text()))
+    return min(sizes)
 
 
 def _is_intels() -> bool:
