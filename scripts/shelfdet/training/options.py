@@ -49,7 +49,12 @@ def add_launcher_options(parser: argparse.ArgumentParser) -> None:
         unit="S",
     )
     command_line.add_positive(
-        parser, "--eval-seconds", 600, "at least, between evaluations on validation", unit="S"
+        parser,
+        "--eval-seconds",
+        600,
+        "at least, between evaluations on validation; with several processes every checkpoint is "
+        "evaluated",
+        unit="S",
     )
     command_line.add_seed(
         parser,
