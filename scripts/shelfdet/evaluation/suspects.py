@@ -15,7 +15,7 @@ Where a detector misses many labels, ``no detection`` says little about them, an
 """
 
 import collections
-from typing import Any, Counter, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Counter, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Suspect(NamedTuple):
         return box_xyxy
 
 
-def find(images: Iterable[Matches], threshold: float) -> List[Suspect]:
+def find(images: Sequence[Matches], threshold: float) -> List[Suspect]:
     """The suspects of all images, the worst first, those of NO_DETECTION last if ``misses_many``.
 
     Suspects of equal suspicion are in turns of all their images: the first of each image, then the
@@ -74,7 +74,6 @@ def find(images: Iterable[Matches], threshold: float) -> List[Suspect]:
       images: labels as ground truth, with detections of any score.
       threshold: the lowest score of a detection that is compared with the labels.
     """
-    images = list(images)
     found = [suspect for image in images for suspect in _find_in_image(image, threshold)]
     is_weak = misses_many(found, count_labels(images))
     turns: Counter[Tuple[bool, float, str]] = collections.Counter()
