@@ -152,7 +152,8 @@ def _train(
     files.write_text(config, text_format.MessageToString(built))
     run = folder / "run"
     train = ["--config", config, "--run-dir", run, "--seed", setting.seed]
-    train += ["--eval-seconds", EVALUATION_SECONDS]
+    # One process, whatever the number of steps: all rows are trained alike.
+    train += ["--eval-seconds", EVALUATION_SECONDS, "--workers", 1]
     steps.run("train", train + (["--start-from", start] if start else []))
     graph = folder / "graph"
     export = ["--run-dir", run, "--checkpoint", "newest", "--name", graph.name]

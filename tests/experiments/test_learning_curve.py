@@ -67,6 +67,7 @@ def test_each_number_of_images_is_trained_on_with_and_without_the_start(dataset,
     each = "records train export detect detect score".split()
     assert [step for step, _ in called] == each * 4
     trainings = [options for step, options in called if step == "train"]
+    assert all(value_of(options, "--workers") == "1" for options in trainings)
     starts = ["--start-from" in options for options in trainings]
     assert starts == [False, True, False, True]
     sets = [trained_on(options) for step, options in called if step == "records"]
