@@ -8,7 +8,7 @@ from runs import CONFIG, STEPS, make_run, make_weights, take_checkpoints_as_whol
 from conftest import load_script
 from shelfdet import UserError
 from shelfdet.core import paths
-from shelfdet.training import plan, run_notes
+from shelfdet.training import plan, run_notes, workers
 
 NMS = "model.ssd.post_processing.batch_non_max_suppression.iou_threshold was 0.6 and is 0.45"
 
@@ -132,3 +132,30 @@ def test_a_config_without_num_steps_is_refused(tmp_path):
     expected = r"a.config: train_config.num_steps: found 0, expected at least 1"
     with pytest.raises(UserError, match=expected):
         plan.read_config(tmp_path / "a.config")
+
+
+def test_images_that_are_left(tmp_path):
+    batch = 4
+    text = re.sub(r"batch_size: \d+", f"batch_size: {batch}", CONFIG.read_text(), count=1)
+    config_path = tmp_path / "a.config"
+    config_path.write_text(text)
+    folder = make_run(tmp_path / "run", 10)
+    (folder / "pipeline.config").write_text(text)
+    assert plan.images_left(plan.make_plan(config_path, folder)) == (STEPS - 10) * batch
+    assert plan.images_left(plan.make_plan(config_path, tmp_path / "new")) == STEPS * batch
+
+
+@pytest.mark.parametrize("options, processes", [([], 2), (["--workers", "1"], 1)])
+def test_processes_are_chosen_where_the_user_does_not(
+    step_06, tmp_path, monkeypatch, capsys, options, processes
+):
+    def stop(args, folder, chief):
+        raise UserError(f"{args.workers} processes")
+
+    monkeypatch.setattr(plan, "check_files", lambda planned: None)
+    monkeypatch.setattr(workers, "choose", lambda images: 2)
+    monkeypatch.setattr(step_06, "processes", stop)
+    with pytest.raises(UserError, match=f"^{processes} processes$"):
+        step_06.main(["--config", str(CONFIG), "--run-dir", str(tmp_path / "run"), *options])
+    said = "2 processes train side by side, which is faster here; --workers 1 (make: WORKERS=1)"
+    assert (said in capsys.readouterr().out) == (not options)
