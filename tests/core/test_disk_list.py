@@ -1,9 +1,11 @@
 """disk_list.py: a list on disk behaves as one in memory."""
 
+import concurrent.futures
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -72,6 +74,19 @@ command_line.run(lambda: list(disk_list.DiskList([bytes({size})])))
     assert "(File too large)" in message
     assert message.endswith("variable TMPDIR, then run the step again.\n")
     assert message.count("\n") == 1
+
+
+def test_threads_may_share_a_list():
+    kept = DiskList(range(40))
+    seek = kept._file.seek
+
+    def seek_and_wait(place):
+        seek(place)
+        time.sleep(0.001)  # another thread runs
+
+    kept._file.seek = seek_and_wait
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(kept.__getitem__, range(40))) == list(range(40))
 
 
 def test_a_function_of_the_items():

@@ -4,6 +4,7 @@ import collections.abc
 import contextlib
 import pickle
 import tempfile
+import threading
 from array import array
 from typing import Any, Callable, Iterable, Iterator, Sequence
 
@@ -17,17 +18,19 @@ class DiskList(collections.abc.Sequence):
 
     Each access reads the object anew, so changing it changes nothing here. The file is in the
     folder that TMPDIR names (default: /tmp), and is gone when the process ends, however it ends.
+    Threads may share a list; processes may not, not even after a fork: they share the file's place.
     """
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         self._file = tempfile.SpooledTemporaryFile(MOST_IN_MEMORY)
         self._ends = array("q", [0])
+        self._lock = threading.Lock()  # a file has one place at which it is read and written
         for item in items:
             self.append(item)
 
     def append(self, item: Any) -> None:
         """Raises UserError where the folder for temporary files is full, or cannot be written."""
-        with self._errors_named():
+        with self._access():
             self._file.seek(self._ends[-1])
             pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
             self._ends.append(self._file.tell())
@@ -41,16 +44,17 @@ class DiskList(collections.abc.Sequence):
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(index)
-        with self._errors_named():  # the end of what was written last may be in a buffer until now
+        with self._access():  # the end of what was written last may be in a buffer until now
             self._file.seek(self._ends[place])
             content = self._file.read(self._ends[place + 1] - self._ends[place])
         return pickle.loads(content)
 
     @contextlib.contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        """Makes an OSError a UserError with the folder."""
+    def _access(self) -> Iterator[None]:
+        """Lets one thread use the file, and makes an OSError a UserError with the folder."""
         try:
-            yield
+            with self._lock:
+                yield
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.close()  # or Python would report the same error when the list is gone

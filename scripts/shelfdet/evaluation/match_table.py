@@ -98,12 +98,13 @@ class MatchTable(collections.abc.Sequence):
         )
 
     def _chunk(self, place: int) -> "_Chunk":
-        if self._read[0] != place:
+        last_place, chunk = self._read  # once: another thread may replace it
+        if chunk is None or last_place != place:
             chunk = self._chunks[place]
             for column in chunk[2:]:
                 column.flags.writeable = False
             self._read = (place, chunk)
-        return self._read[1]
+        return chunk
 
 
 class _Chunk(NamedTuple):
