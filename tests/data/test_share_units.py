@@ -43,6 +43,11 @@ def test_shares_are_no_problem(tmp_path):
     assert list(counts.values()) == [3, 3, 3, 3, 3, 0] and not len(problems)
 
 
+def test_a_single_box_in_pixels_is_a_mistake_of_its_line(tmp_path):
+    counts, problems = checked(tmp_path, [SHARES] * 5 + ["0 50 150 20 60\n"])
+    assert list(counts.values()) == [3, 3, 3, 3, 3, 1] and not len(problems)
+
+
 @pytest.mark.parametrize(
     "content, expected",
     [
