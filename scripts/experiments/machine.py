@@ -5,16 +5,14 @@ import pathlib
 import platform
 import subprocess
 
-import importlib_metadata
 import numpy
 import PIL
 
 from shelfdet import UserError
-from shelfdet.core import parallel
+from shelfdet.core import parallel, tensorflow_environment
 from shelfdet.core.text import counted
 
 CPU_INFO = "/proc/cpuinfo"
-TENSORFLOW_BUILDS = ("tensorflow", "intel-tensorflow")
 
 
 def described() -> str:
@@ -37,13 +35,8 @@ def _processor():
 
 def tensorflow() -> str:
     """The build of TensorFlow and its version, such as "tensorflow 1.15.5"."""
-    # A wheel's metadata may spell its name with "-" or "_".
-    versions = {
-        found.metadata["Name"].replace("_", "-"): found.version
-        for found in importlib_metadata.distributions()
-    }
-    installed = [f"{build} {versions[build]}" for build in TENSORFLOW_BUILDS if build in versions]
-    return " ".join(installed) or "no TensorFlow"
+    installed = tensorflow_environment.versions()
+    return " ".join(f"{build} {installed[build]}" for build in installed) or "no TensorFlow"
 
 
 def tensorflow_of(python: pathlib.Path) -> str:

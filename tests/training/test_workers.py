@@ -2,7 +2,7 @@
 
 import pytest
 
-from shelfdet.core import parallel
+from shelfdet.core import parallel, tensorflow_environment
 from shelfdet.training import cluster, workers
 
 
@@ -14,7 +14,8 @@ def machine(monkeypatch):
         found = {"cores": 2, "memory": 16 * 10**9, "is_intels": True, **properties}
         monkeypatch.setattr(parallel, "workers", lambda: found["cores"])
         monkeypatch.setattr(workers, "_memory", lambda: found["memory"])
-        monkeypatch.setattr(workers, "_is_intels", lambda: found["is_intels"])
+        build = "intel-tensorflow" if found["is_intels"] else "tensorflow"
+        monkeypatch.setattr(tensorflow_environment, "versions", lambda: {build: "1.15"})
 
     monkeypatch.delenv(cluster.VARIABLE, raising=False)
     replace()

@@ -1,4 +1,4 @@
-"""Environment variables that TensorFlow reads when it is imported.
+"""The installed build of TensorFlow, and the environment variables that it reads at its import.
 
 A value that the user has set is kept. What is set here for one process is not for those that it
 starts, which may have fewer cores: MADE lets them tell the two apart.
@@ -7,7 +7,21 @@ starts, which may have fewer cores: MADE lets them tell the two apart.
 import os
 from typing import Dict, Set
 
+import importlib_metadata
+
+INTEL = "intel-tensorflow"
+BUILDS = ("tensorflow", INTEL)
 MADE = "SHELFDET_MADE"  # names what ``prepare`` has set, after the number of the process: "12:A,B"
+
+
+def versions() -> Dict[str, str]:
+    """The builds of TensorFlow that are installed, name to version; usually one."""
+    # A wheel's metadata may spell its name with "-" or "_".
+    found = {
+        one.metadata["Name"].replace("_", "-"): one.version
+        for one in importlib_metadata.distributions()
+    }
+    return {build: found[build] for build in BUILDS if build in found}
 
 
 def variables(threads: int) -> Dict[str, str]:

@@ -8,12 +8,9 @@ import contextlib
 import os
 import pathlib
 
-import importlib_metadata
-
-from shelfdet.core import parallel
+from shelfdet.core import parallel, tensorflow_environment
 from shelfdet.training import cluster
 
-INTEL_BUILDS = ("intel-tensorflow", "intel_tensorflow")  # a wheel's metadata may spell it so
 WORKERS = 2
 LEAST_IMAGES = 5000  # fewer are trained on before the further processes pay for their start
 LEAST_MEMORY = 12 * 10**9  # bytes of the machine: the processes took 5 GB, and one alone 2 GB
@@ -32,7 +29,7 @@ def choose(images: int) -> int:
         and parallel.workers() >= WORKERS
         and _memory() >= LEAST_MEMORY
         and cluster.from_environment() is None
-        and _is_intels()
+        and tensorflow_environment.INTEL in tensorflow_environment.versions()
     )
     return WORKERS if pays else 1
 
@@ -44,9 +41,3 @@ def _memory() -> int:
         with contextlib.suppress(OSError, ValueError):
             sizes.append(int(path.read_text()))
     return min(sizes)
-
-
-def _is_intels() -> bool:
-    return any(
-        found.metadata["Name"] in INTEL_BUILDS for found in importlib_metadata.distributions()
-    )

@@ -196,9 +196,12 @@ def choose_threshold(given: Optional[float], info: Dict[str, Any]) -> float:
 def metrics_files(info: Dict[str, Any]) -> List[pathlib.Path]:
     """Where the threshold and the validation figures of the graph may be."""
     from shelfdet.evaluation import scored_graph
+    from shelfdet.inference import options as inference_options
 
     folder = scored_graph.graph_folder(info)
-    return ([folder / paths.METRICS.name] if folder else []) + [paths.METRICS]
+    if folder is None:
+        return [paths.METRICS]
+    return inference_options.metrics_files(None, folder / paths.GRAPH_FILE)
 
 
 def print_uncertain(compared: Compared, info: Dict[str, Any]) -> None:
