@@ -254,6 +254,22 @@ def test_files_without_an_image_and_images_without_a_file(
     )
 
 
+def test_masks_without_a_box_are_named_where_they_leave_none(write, photos, read_coco):
+    names = ("a.jpg", "b.jpg")
+    content = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "segmentation": {"counts": "a", "size": []}}
+            for i in range(2)
+        ],
+        "categories": [{"id": 1, "name": "can"}],
+    }
+    path = write("a.json", json.dumps(content))
+    assert "2 of 2 images have no box" in read_coco.message(path, photos)
+    (line,) = read_coco.lines
+    assert line.startswith("masks without a bbox (RLE) were left out, which are no boxes (2): ")
+
+
 def test_equal_boxes_are_dropped_and_counted(write, photos, grocery):
     path = write(
         "a.csv", "a.jpg,1,2,30,40,0\na.jpg,1,2,30,40,5\na.jpg,41,2,70,41,5\nb.jpg,1,2,30,40,0\n"

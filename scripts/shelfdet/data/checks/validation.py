@@ -174,6 +174,8 @@ def check(
         report,
     )
     checker.note_classes()
+    # Before a refusal: what was left out may be why an image has no box.
+    checker.report_counts(report, called)
     problems.refuse()
     left_out = empty if empty_images == "leave-out" else set()
     result = CheckedImages(
@@ -181,7 +183,6 @@ def check(
         [image.filename for image in labelled if image.filename in left_out],
         classes.label_map(choice, checker.found_classes),
     )
-    checker.report_counts(report, called)
     box_units.report_small_extent(sized, report)
     report_duplicates(result.labelled, called, report)
     if not result.labelled:
