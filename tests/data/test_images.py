@@ -217,20 +217,45 @@ def test_shrinks_and_rotates(tmp_path):
         assert images.load(path, max_side=whole)[0].shape == (61, 83, 3)
 
 
-@pytest.mark.parametrize("size_wh", [(1601, 1203), (1999, 37)])
-def test_a_shrunk_jpeg_equals_a_completely_decoded_and_shrunk_one(tmp_path, size_wh):
+def sine_waves(size_wh):
+    """Smooth pixels, uint8 RGB, which a JPEG keeps at every size."""
     y, x = np.mgrid[0 : size_wh[1], 0 : size_wh[0]]
-    pixels = np.stack(
+    return np.stack(
         [127 + 120 * np.sin(x / 60), 127 + 120 * np.cos(y / 50), 255.0 * x / size_wh[0]], axis=-1
     ).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "size_wh, max_side, expected_wh",
+    [
+        ((1600, 1200), 1024, (800, 600)),  # decoded at 1/2
+        ((1601, 1203), 1024, (800, 602)),  # at 1/2, which is 800.5 x 601.5
+        ((3264, 2448), 1024, (816, 612)),  # at 1/4: 1/2 would be too long, 1/8 too short
+        ((2448, 3264), 1024, (612, 816)),
+        ((1920, 1080), 1024, (960, 540)),
+        ((2592, 1944), 1024, (1024, 768)),  # 1296 at 1/2 is too long, 648 at 1/4 too short
+        ((1280, 960), 1024, (1024, 768)),  # 640 at 1/2 is too short
+        ((1600, 900), 1024, (1024, 576)),  # 450 at 1/2 is less than half of 1024
+        ((1999, 37), 1024, (1024, 19)),
+        ((1601, 1203), 700, (700, 526)),
+        ((1601, 1203), 100, (100, 75)),
+        ((1024, 700), 1024, (1024, 700)),
+    ],
+)
+def test_a_shrunk_jpeg_equals_a_completely_decoded_and_shrunk_one(
+    tmp_path, size_wh, max_side, expected_wh
+):
+    pixels = sine_waves(size_wh)
     path = saved(tmp_path / "a.jpg", Image.fromarray(pixels), quality=95)
-    for max_side in (100, 300, 700):
-        shrunk, full_wh, _ = images.load(path, max_side=max_side)
-        slow = np.asarray(
-            Image.fromarray(pixels).resize(images.shrunk_size(size_wh, max_side), Image.LANCZOS)
-        )
-        assert full_wh == size_wh and shrunk.shape == slow.shape
-        assert np.mean(np.abs(shrunk.astype(int) - slow)) < 1.5
+    shrunk, full_wh, _ = images.load(path, max_side=max_side)
+    slow = np.asarray(Image.fromarray(pixels).resize(expected_wh, Image.LANCZOS))
+    assert full_wh == size_wh and shrunk.shape == slow.shape
+    assert np.mean(np.abs(shrunk.astype(int) - slow)) < 1.5
+
+
+def test_a_png_is_shrunk_to_the_longest_side(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(sine_waves((1600, 1200))))
+    assert images.load(path, max_side=1024).pixels.shape == (768, 1024, 3)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from PIL import Image
 import toy_graph
 from conftest import load_script
 from shelfdet import UserError
-from shelfdet.core import deploy_packages, files, paths
+from shelfdet.core import deploy_packages, files, paths, tensorflow1
 from shelfdet.data import images, synthetic
 from shelfdet.evaluation import deploying
 from shelfdet.inference import RUNTIMES, detector, input_images, predict, runtimes
@@ -167,6 +167,33 @@ def test_the_saved_model_takes_jpeg_files_of_different_sizes(deployed, shelves, 
         np.testing.assert_allclose(scores[:5], expected_scores[:5], atol=tolerance)
         np.testing.assert_allclose(boxes_yxyx[:5], expected_yxyx[:5], atol=tolerance)
         assert set(class_ids) == {1}
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize(
+    "size_wh",
+    [
+        (800, 600),
+        (1600, 1200),
+        (1601, 1203),
+        (3264, 2448),
+        (1944, 2592),
+        (1280, 960),
+        (1600, 900),
+        (1999, 37),
+    ],
+)
+def test_the_saved_model_shrinks_images_to_the_size_of_step_08(tmp_path, size_wh, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.linear_gradient("L").resize(size_wh).convert("RGB").save(path)
+    tf = tensorflow1.load()
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        shrunk = session.run(saved_model.shrunk_pixels(tf, path.read_bytes(), 1024))
+    expected = images.load(path, 1024).pixels
+    assert np.abs(np.subtract(shrunk.shape, expected.shape)).max() <= 1  # a half is rounded
+    rows, columns = np.minimum(shrunk.shape, expected.shape)[:2]
+    difference = shrunk[:rows, :columns].astype(float) - expected[:rows, :columns]
+    assert np.abs(difference).mean() < 1
 
 
 @needs_packages

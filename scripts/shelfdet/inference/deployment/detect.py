@@ -45,14 +45,10 @@ class Detector:
             if scores[index] < threshold:
                 break
             ymin, xmin, ymax, xmax = np.clip(boxes[index], 0, 1).tolist()
-            box = [xmin * width, ymin * height, xmax * width, ymax * height]
-            found.append(
-                {
-                    "box": [round(side, 2) for side in box],
-                    "score": round(float(scores[index]), 6),
-                    "class": self.about["classes"][str(int(class_ids[index]))],
-                }
-            )
+            corners = (xmin * width, ymin * height, xmax * width, ymax * height)
+            box = [round(side, 2) for side in corners]
+            name = self.about["classes"][str(int(class_ids[index]))]
+            found.append({"box": box, "score": round(float(scores[index]), 6), "class": name})
         return {"file": str(path), "count": len(found), "products": found}
 
 
@@ -62,8 +58,12 @@ def shrunk(image, max_side):
     if longest <= max_side:
         return image
     size = [max(1, int(round(side * max_side / longest))) for side in image.size]
-    image.draft(None, size)
-    return image.convert("RGB").resize(size, Image.LANCZOS)
+    # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
+    least = [max((3 * side + 3) // 4, min(side, (max_side + 1) // 2)) for side in size]
+    _, box = image.draft(None, least) or (None, None)
+    if box and max(box) <= max_side:
+        size = [round(side) for side in box[2:]]
+    return image.convert("RGB").resize(size, Image.LANCZOS, box=box)
 
 
 def main():

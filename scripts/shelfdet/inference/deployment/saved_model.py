@@ -10,6 +10,7 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 
 from shelfdet.core import tensorflow1
+from shelfdet.data import images
 from shelfdet.inference import graph_outputs
 from shelfdet.inference.deployment import network
 
@@ -54,17 +55,59 @@ def write(graph: pathlib.Path, config: pathlib.Path, target: pathlib.Path, max_s
 
 def _network_input(tf: Any, jpeg: Any, size_hw: Tuple[int, int], max_side: int) -> Any:
     """One JPEG file (a string tensor) as float32 (height, width, 3) of the network's input."""
-    # Pillow decodes with this DCT, too; TensorFlow's default is a faster, less accurate one.
-    decoded = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
-    decoded = tf.cast(decoded, tf.float32)
+    return network.resized(tf, shrunk_pixels(tf, jpeg, max_side)[None], size_hw)[0]
+
+
+def shrunk_pixels(tf: Any, jpeg: Any, max_side: int) -> Any:
+    """The pixels of an image as ``data.images.load`` shrinks them.
+
+    Args:
+      tf: TensorFlow, in whose default graph the operations are made.
+      jpeg: a JPEG (or PNG) file, a string tensor of shape ().
+      max_side: as of ``data.images.load``.
+
+    Returns:
+      float32 (height, width, 3), RGB, whole numbers of 0 to 255.
+    """
+    decoded = tf.cast(_decoded(tf, jpeg, max_side), tf.float32)
     sides = tf.shape(decoded)[:2]
     longest = tf.reduce_max(sides)
-    shrunk = tf.cond(
+    return tf.cond(
         longest > max_side,
         lambda: _shrunk(tf, decoded, sides, max_side / longest),
         lambda: decoded,
     )
-    return network.resized(tf, shrunk[None], size_hw)[0]
+
+
+def _decoded(tf: Any, jpeg: Any, max_side: int) -> Any:
+    """The pixels, uint8 RGB, of a large JPEG at the size at which ``data.images.load`` decodes."""
+
+    def at(ratio):
+        # Pillow decodes with this DCT, too; TensorFlow's default is a faster, less accurate one.
+        return lambda: tf.io.decode_jpeg(
+            jpeg, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
+        )
+
+    ratio = tf.cond(
+        tf.image.is_jpeg(jpeg),
+        lambda: _draft_ratio(tf, tf.image.extract_jpeg_shape(jpeg)[:2], max_side),
+        lambda: 1,
+    )
+    return tf.case([(tf.equal(ratio, smaller), at(smaller)) for smaller in (2, 4, 8)], at(1))
+
+
+def _draft_ratio(tf: Any, sides: Any, max_side: int) -> Any:
+    """1, 2, 4 or 8: the part of its size at which a JPEG is decoded, as by ``images.load``."""
+    longest = tf.reduce_max(sides)
+    shrunk = tf.cast(tf.round(sides * max_side / longest), tf.int32)
+    least = tf.maximum(
+        tf.cast(tf.ceil(images.LEAST_DRAFT * tf.cast(shrunk, tf.float64)), tf.int32),
+        tf.minimum(shrunk, -(-max_side // 2)),
+    )
+    ratio = tf.reduce_min(sides // tf.maximum(least, 1))
+    ratios = tf.constant([1, 2, 4, 8])
+    fitting = tf.where(ratios <= ratio, ratios, tf.ones_like(ratios))
+    return tf.where(longest <= max_side, 1, tf.reduce_max(fitting))
 
 
 def _shrunk(tf: Any, pixels: Any, sides: Any, factor: Any) -> Any:
