@@ -54,10 +54,6 @@ MARGIN_GREY = 127
 # Pillow's best filter for a smaller image. With its bilinear one the figures of the included
 # detectors change.
 SHRINKING_FILTER = Image.LANCZOS
-# Of the size to shrink an image to, the share that a decoder's own smaller size may have. A
-# photograph of 3264 x 2448 is then decoded at 816 x 612 and needs no filter, and is nearer to the
-# copies of 853 x 640 that the included detectors were trained on than at 1024 x 768.
-LEAST_DRAFT = 0.75
 # Of images that are encoded again: at this quality a second encoding adds next to no artefacts.
 JPEG_QUALITY = 95
 
@@ -158,7 +154,7 @@ def load(
     Args:
       path: an image file of any format in SUFFIXES (by content, not by name).
       max_side: shrink, with a good filter, so that the longer side is at most this many pixels;
-        None or 0 does not. A JPEG may get up to a quarter smaller, see LEAST_DRAFT.
+        None or 0 does not. A JPEG may get smaller, see ``least_draft_size``.
       exif: "ignore" gives the raw pixels, as TensorFlow's decoder does; "apply" rotates and mirrors
         them as the EXIF orientation says.
       content: the bytes of the file, where they have been read already; ``path`` is then only for
@@ -208,16 +204,15 @@ def _draft(
 
 
 def least_draft_size(shrunk_wh: Tuple[int, int]) -> Tuple[int, int]:
-    """The least (width, height) at which an image to be shrunk to ``shrunk_wh`` is decoded.
+    """The least (width, height) at which a JPEG to be shrunk to ``shrunk_wh`` is decoded.
 
-    Each side is at least LEAST_DRAFT of ``shrunk_wh``, and the shorter one at least half of its
-    longer side, the usual input of the networks, so that they enlarge no image. A strip, whose
-    shorter side is less than that, is decoded at ``shrunk_wh`` or larger.
+    Half of the longer side, for both sides: with the usual 1024 the 512 pixels of the networks'
+    input, so that they enlarge no image. A photograph of 3264 x 2448 is decoded at 816 x 612 and
+    needs no filter; it is nearer to the copies of 853 x 640 that the included detectors were
+    trained on than at 1024 x 768. The shorter side of a strip stays as long as it was to be.
     """
-    longest = max(shrunk_wh)
-    return tuple(
-        max(math.ceil(LEAST_DRAFT * side), min(side, math.ceil(longest / 2))) for side in shrunk_wh
-    )
+    least = math.ceil(max(shrunk_wh) / 2)
+    return (min(shrunk_wh[0], least), min(shrunk_wh[1], least))
 
 
 def is_sideways(orientation: int) -> bool:

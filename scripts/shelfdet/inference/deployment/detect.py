@@ -59,7 +59,7 @@ def shrunk(image, max_side):
         return image
     size = [max(1, int(round(side * max_side / longest))) for side in image.size]
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
-    least = [max((3 * side + 3) // 4, min(side, (max_side + 1) // 2)) for side in size]
+    least = [min(side, (max_side + 1) // 2) for side in size]
     _, box = image.draft(None, least) or (None, None)
     if box and max(box) <= max_side:
         size = [round(side) for side in box[2:]]

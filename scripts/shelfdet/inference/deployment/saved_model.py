@@ -10,7 +10,6 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 
 from shelfdet.core import tensorflow1
-from shelfdet.data import images
 from shelfdet.inference import graph_outputs
 from shelfdet.inference.deployment import network
 
@@ -100,10 +99,7 @@ def _draft_ratio(tf: Any, sides: Any, max_side: int) -> Any:
     """1, 2, 4 or 8: the part of its size at which a JPEG is decoded, as by ``images.load``."""
     longest = tf.reduce_max(sides)
     shrunk = tf.cast(tf.round(sides * max_side / longest), tf.int32)
-    least = tf.maximum(
-        tf.cast(tf.ceil(images.LEAST_DRAFT * tf.cast(shrunk, tf.float64)), tf.int32),
-        tf.minimum(shrunk, -(-max_side // 2)),
-    )
+    least = tf.minimum(shrunk, -(-max_side // 2))  # images.least_draft_size
     ratio = tf.reduce_min(sides // tf.maximum(least, 1))
     ratios = tf.constant([1, 2, 4, 8])
     fitting = tf.where(ratios <= ratio, ratios, tf.ones_like(ratios))
