@@ -799,6 +799,18 @@ def test_images_much_larger_than_the_input_come_with_a_size_that_helps(root):
     assert found.write == f"run {record_checks.STEP_04} --max-side 288"
 
 
+def test_images_smaller_than_the_input_are_reported(root):
+    def at(side):
+        return changed(r"height: 512(.*?)width: 512", rf"height: {side}\1width: {side}")
+
+    for side in (512, 544):  # the images of the record have 512 px
+        assert not check(root, at(side)).findings.has(TRAIN_RECORDS)
+    (found,) = findings_at(check(root, at(576)), TRAIN_RECORDS, findings.WARNING)
+    start = "images of 512 x 512 px (the median) for an input of 576 x 576"
+    assert found.found.startswith(start)
+    assert found.write == f"run {record_checks.STEP_04} --max-side 1152"
+
+
 def test_the_label_files_beside_the_records_are_the_ones_to_check(root, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", root)
     path = root / "a.config"

@@ -4,11 +4,14 @@ import collections
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from shelfdet.config import pipeline
 from shelfdet.config.file_checks import TRAIN_READER, readers
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
 from shelfdet.config.record_checks import STEP_04, SplitSummary
 from shelfdet.core.text import counted
+from shelfdet.data import MAX_SIDE
 
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 COCO_MAX_DETECTIONS = 100  # pycocotools' largest maxDets, which validation during training uses
@@ -27,6 +30,8 @@ LARGE_BUFFER = 512 << 20  # bytes; the shuffle buffer holds whole records in mem
 SMALLEST_BUFFER = 8  # images
 # Images larger than this many times the network's input take time to decode without any benefit.
 LARGE_IMAGE = 3
+# Images that have less than this part of an input's width or height are warned of.
+SMALL_IMAGE = 0.9
 
 # What a limit allows beyond the fullest image of the data: some for images to come, more for
 # detections because false positives count, too.
@@ -263,4 +268,18 @@ def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings:
             expected=f"images at most {LARGE_IMAGE} times as large: decoding takes time and memory "
             "at every step",
             write=f"run {STEP_04} --max-side {LARGE_IMAGE * max(image_wh)}",
+        )
+    if max(image_wh) <= MAX_SIDE / 2:  # step 04 stores no photograph smaller than that
+        return
+    width, height = np.median(train.sizes_wh, axis=0).astype(int)
+    if min(width / image_wh[0], height / image_wh[1]) < SMALL_IMAGE:
+        size = 2 * max(image_wh)
+        findings.warning(
+            TRAIN_READER + ".tf_record_input_reader.input_path",
+            found=f"images of {width} x {height} px (the median) for an input of {image_wh[0]} x "
+            f"{image_wh[1]}, which shows no more of them than a smaller one",
+            expected="images as large as the input. If the photographs are larger, they were "
+            f"shrunk: {STEP_04} --max-side {size}, and step 08 with the same. If they are not, a "
+            "smaller input is as good and faster",
+            write=f"run {STEP_04} --max-side {size}",
         )

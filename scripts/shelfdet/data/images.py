@@ -51,9 +51,9 @@ FRAME_RATIO = 4 / 3
 # Grey level of the frame's margins. In black ones the included detector finds products: run 9 in
 # RUNS.md.
 MARGIN_GREY = 127
-# Pillow's best filter for a smaller image. With its bilinear one the figures of the included
-# detectors change.
-SHRINKING_FILTER = Image.LANCZOS
+# As sharp as Pillow's bicubic filter in two thirds of the time; its best, LANCZOS, takes twice as
+# long. On the validation images no figure differs by more than 0.002 between the two (docs/data.md).
+SHRINKING_FILTER = Image.HAMMING
 # Of images that are encoded again: at this quality a second encoding adds next to no artefacts.
 JPEG_QUALITY = 95
 

@@ -63,7 +63,7 @@ def shrunk(image, max_side):
     _, box = image.draft(None, least) or (None, None)
     if box and max(box) <= max_side:
         size = [round(side) for side in box[2:]]
-    return image.convert("RGB").resize(size, Image.LANCZOS, box=box)
+    return image.convert("RGB").resize(size, Image.HAMMING, box=box)
 
 
 def main():
