@@ -1,0 +1,92 @@
+"""Three ways to count products: thresholds and calibration by hand, and what the table prints."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import count_choices
+from shelfdet import UserError
+from shelfdet.data import labels
+from shelfdet.data.detections import Detections
+from shelfdet.evaluation import matching
+
+SIDE = 10  # of a product; they stand 20 px apart
+
+
+def shelf(name, products, found):
+    """(ground truth, detections): ``found`` holds (position, score), position 9 has no product."""
+    places = np.arange(products)[:, None] * [20.0, 0.0, 20.0, 0.0] + [0, 0, SIDE, SIDE]
+    truth = labels.LabelledImage(name, (200, 10), places, ("product",) * products)
+    at = np.array([place for place, _ in found], dtype=float)
+    boxes_xyxy = at[:, None] * [20.0, 0.0, 20.0, 0.0] + [0, 0, SIDE, SIDE]
+    scores = np.array([score for _, score in found])
+    return truth, Detections(name, (200, 10), boxes_xyxy, scores, ("product",) * len(found))
+
+
+def matched(*shelves):
+    truth, found = zip(*(shelf(f"{index}.jpg", *one) for index, one in enumerate(shelves)))
+    return list(matching.match(truth, found))
+
+
+def test_the_count_threshold_has_the_smallest_error_and_is_the_highest_such():
+    # From 0.5 on: counts 2 and 1 for 2 and 2 products; from 0.4 on 2 and 2, from 0.3 on 3 and 2.
+    matches = matched((2, [(0, 0.9), (1, 0.5), (9, 0.3)]), (2, [(0, 0.8), (9, 0.4)]))
+    assert count_choices.best_count_threshold(matches) == 0.4
+
+
+def test_calibration_is_the_share_of_true_positives_and_does_not_fall():
+    # By rising score: false, true, false, true, true. True and false at 0.2 and 0.3 are pooled.
+    matches = matched((3, [(0, 0.9), (1, 0.8), (9, 0.3), (2, 0.2)]), (1, [(9, 0.1)]))
+    scores, shares = count_choices.calibration(matches)
+    assert scores.tolist() == [0.1, 0.2, 0.8]
+    assert shares.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_an_image_is_counted_by_what_the_others_say():
+    others = matched((1, [(0, 0.6), (9, 0.4)]), (1, [(0, 0.6), (9, 0.4)]))
+    (image,) = matched((2, [(0, 0.7), (1, 0.5), (9, 0.2)]))
+    # Both thresholds are 0.6. Calibrated: 1 from 0.6 on, 0 below.
+    assert count_choices.errors_of(image, others) == [-1.0, -1.0, -1.0]
+
+
+def write(folder, matches):
+    truth = [
+        labels.LabelledImage(m.filename, m.size_wh, m.truth_xyxy, tuple(m.truth_classes))
+        for m in matches
+    ]
+    labels.write_labels(truth, folder / "val_labels.csv")
+    images = [
+        {"id": index, "file_name": m.filename, "width": m.size_wh[0], "height": m.size_wh[1]}
+        for index, m in enumerate(matches)
+    ]
+    found = [
+        {
+            "image_id": index,
+            "category_id": 1,
+            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+            "score": score,
+        }
+        for index, m in enumerate(matches)
+        for box, score in zip(m.boxes_xyxy.tolist(), m.scores.tolist())
+    ]
+    content = {"images": images, "annotations": found, "categories": [{"id": 1, "name": "product"}]}
+    (folder / "found.json").write_text(json.dumps(content))
+    return [
+        f"--ground-truth={folder / 'val_labels.csv'}",
+        f"--detections={folder / 'found.json'}",
+    ]
+
+
+def test_the_table(tmp_path, capsys):
+    shelves = [(1, [(0, 0.9), (9, 0.4)]), (1, [(0, 0.8), (9, 0.3)]), (2, [(0, 0.9), (1, 0.7)])]
+    count_choices.main(write(tmp_path, matched(*shelves)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 images, 1.3 products each"
+    # The third image's second product, at 0.7, is below the 0.8 that the others give.
+    assert lines[-3].split() == ["F1", "0.333", "-0.333"]
+
+
+def test_one_image_is_refused(tmp_path):
+    with pytest.raises(UserError, match="1 image; expected at least 2"):
+        count_choices.main(write(tmp_path, matched((1, [(0, 0.9)]))))
