@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import count_choices
+from experiments import count_choices, counting
 from shelfdet import UserError
 from shelfdet.data import labels
 from shelfdet.data.detections import Detections
@@ -32,13 +32,13 @@ def matched(*shelves):
 def test_the_count_threshold_has_the_smallest_error_and_is_the_highest_such():
     # From 0.5 on: counts 2 and 1 for 2 and 2 products; from 0.4 on 2 and 2, from 0.3 on 3 and 2.
     matches = matched((2, [(0, 0.9), (1, 0.5), (9, 0.3)]), (2, [(0, 0.8), (9, 0.4)]))
-    assert count_choices.best_count_threshold(matches) == 0.4
+    assert counting.best_count_threshold(matches) == 0.4
 
 
 def test_calibration_is_the_share_of_true_positives_and_does_not_fall():
     # By rising score: false, true, false, true, true. True and false at 0.2 and 0.3 are pooled.
     matches = matched((3, [(0, 0.9), (1, 0.8), (9, 0.3), (2, 0.2)]), (1, [(9, 0.1)]))
-    scores, shares = count_choices.calibration(matches)
+    scores, shares = counting.calibration(matches)
     assert scores.tolist() == [0.1, 0.2, 0.8]
     assert shares.tolist() == [0.0, 0.5, 1.0]
 
@@ -47,7 +47,7 @@ def test_an_image_is_counted_by_what_the_others_say():
     others = matched((1, [(0, 0.6), (9, 0.4)]), (1, [(0, 0.6), (9, 0.4)]))
     (image,) = matched((2, [(0, 0.7), (1, 0.5), (9, 0.2)]))
     # Both thresholds are 0.6. Calibrated: 1 from 0.6 on, 0 below.
-    assert count_choices.errors_of(image, others) == [-1.0, -1.0, -1.0]
+    assert counting.errors_of(image, others) == [-1.0, -1.0, -1.0]
 
 
 def write(folder, matches):
