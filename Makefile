@@ -114,7 +114,8 @@ test: setup-deploy  ## run the tests (TESTS=files; SHELF_DATA=folder also runs t
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name CLASSES=keep TILES=2; more: docs/data.md)
 	$(PREPROCESSING)/01_fetch_dataset.py $(DATASET) $(FETCH_OPTIONS)
 	$(PREPROCESSING)/02_split_annotations.py $(DATASET) $(SPLIT_OPTIONS)
-	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(TILE_OPTIONS)
+	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(call option,--max-side,$(MAX_SIDE)) \
+	    $(TILE_OPTIONS)
 
 anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name NAME=name TILES=2 EXIF=apply)
 	$(PREPROCESSING)/03_estimate_anchors.py $(DATASET) $(call option,--config,$(CONFIG_FILE)) $(call option,--exif,$(EXIF)) \

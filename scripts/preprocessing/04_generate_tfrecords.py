@@ -163,7 +163,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 def description(record: "record_writing.Written", max_side: int) -> str:
     """What a record holds, in a line."""
     stored = record.stored
-    shrunk = f" ({stored.shrunk} shrunk to {max_side} px)" if stored.shrunk else ""
+    shrunk = f" ({stored.shrunk} shrunk to at most {max_side} px)" if stored.shrunk else ""
     images = counted(record.images, "image")
     boxes = counted(stored.boxes, "box")
     end = f"read back and equal{sharding(record)}"

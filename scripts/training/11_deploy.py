@@ -99,6 +99,7 @@ def find_source(args: argparse.Namespace) -> Any:
         config=args.graph / paths.CONFIG_FILE,
         class_names=class_names,
         threshold=threshold.value,
+        max_side=graph_files.choose_max_side(None, graph),
         calibration=deploying.calibration_images(training),
         validation_labels=validation_labels,
         validation=validation,

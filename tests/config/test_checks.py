@@ -796,7 +796,7 @@ def test_datasets_that_keep_different_classes(root, tmp_path):
 def test_images_much_larger_than_the_input_come_with_a_size_that_helps(root):
     text = changed(r"height: 512(.*?)width: 512", r"height: 96\1width: 96")
     found = findings_at(check(root, text), TRAIN_RECORDS, findings.WARNING)[0]
-    assert found.write == f"run {record_checks.STEP_04} --max-side 288"
+    assert found.write == f"run {record_checks.STEP_04} --max-side 288 (make: MAX_SIDE=288)"
 
 
 def test_images_smaller_than_the_input_are_reported(root):
@@ -808,7 +808,7 @@ def test_images_smaller_than_the_input_are_reported(root):
     (found,) = findings_at(check(root, at(576)), TRAIN_RECORDS, findings.WARNING)
     start = "images of 512 x 512 px (the median) for an input of 576 x 576"
     assert found.found.startswith(start)
-    assert found.write == f"run {record_checks.STEP_04} --max-side 1152"
+    assert found.write == f"run {record_checks.STEP_04} --max-side 1152 (make: MAX_SIDE=1152)"
 
 
 def test_the_label_files_beside_the_records_are_the_ones_to_check(root, tmp_path, monkeypatch):

@@ -54,6 +54,7 @@ def test_both_forms_of_an_option():
 OPTIONS_ALONE = {
     "scripts/shelfdet/config/pipeline.py": {"--start-from"},
     "scripts/shelfdet/config/record_checks.py": {"--annotations", "--dataset", "--images"},
+    "scripts/shelfdet/data/images.py": {"--max-side"},  # of step 08
     "scripts/shelfdet/data/layout.py": {"--images"},  # of steps 02 to 04
     "scripts/shelfdet/evaluation/detection_info.py": {"--graph-dir"},
     "scripts/shelfdet/evaluation/report.py": {"--threshold"},

@@ -119,7 +119,7 @@ def arguments(folder, *more):
 def test_step_04_writes_what_object_detection_reads(annotated, script, capsys):
     script("04_generate_tfrecords").main(arguments(annotated, "--max-side", "100"))
     assert (
-        "3 images (3 shrunk to 100 px), 3 boxes, at most 2 an image; read back and equal"
+        "3 images (3 shrunk to at most 100 px), 3 boxes, at most 2 an image; read back and equal"
         in capsys.readouterr().out
     )
     import tensorflow as tf

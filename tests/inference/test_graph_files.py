@@ -28,6 +28,19 @@ def test_without_a_config_the_nms_iou_is_the_shipped_graphs(tmp_path):
     assert choice.source == f"the default, because {tmp_path}/pipeline.config does not exist"
 
 
+RESIZER = "model { ssd { image_resizer { fixed_shape_resizer { height: %d width: %d } } } }"
+
+
+@pytest.mark.parametrize("size_hw, expected", [((512, 512), 1024), ((480, 640), 1280)])
+def test_images_are_shrunk_to_at_least_twice_the_networks_input(tmp_path, size_hw, expected):
+    (tmp_path / "pipeline.config").write_text(RESIZER % size_hw)
+    graph = tmp_path / "frozen_inference_graph.pb"
+    assert graph_files.choose_max_side(None, graph) == expected
+    assert graph_files.choose_max_side(0, graph) == 0
+    assert graph_files.choose_max_side(700, graph) == 700
+    assert graph_files.choose_max_side(None, tmp_path / "elsewhere" / graph.name) == 1024
+
+
 @pytest.mark.parametrize(
     "metrics, score, words",
     [

@@ -10,8 +10,9 @@ from shelfdet.config import pipeline
 from shelfdet.config.file_checks import TRAIN_READER, readers
 from shelfdet.config.findings import DELETE_LINE, Findings, field_text
 from shelfdet.config.record_checks import STEP_04, SplitSummary
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
-from shelfdet.data import MAX_SIDE
+from shelfdet.data import MAX_SIDE, images
 
 NMS = "model.ssd.post_processing.batch_non_max_suppression"
 COCO_MAX_DETECTIONS = 100  # pycocotools' largest maxDets, which validation during training uses
@@ -214,7 +215,8 @@ def _check_shuffle_buffer(reader: Any, train: SplitSummary, findings: Findings) 
     write = f"shuffle_buffer_size: {fitting}"
     if fitting < SMALLEST_BUFFER:
         # Neighbours in the record would get into the same batch.
-        write = f"run {STEP_04} with a --max-side below {max(map(max, train.sizes_wh))}"
+        longest = max(map(max, train.sizes_wh))
+        write = f"run {STEP_04} with less than {both(f'--max-side {longest}')}"
     findings.warning(
         TRAIN_READER + ".shuffle_buffer_size",
         found=f"{reader.shuffle_buffer_size}: {buffered_bytes / 2**30:.1f} GB of records in memory",
@@ -267,19 +269,20 @@ def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings:
             f"{image_wh[0]} x {image_wh[1]}",
             expected=f"images at most {LARGE_IMAGE} times as large: decoding takes time and memory "
             "at every step",
-            write=f"run {STEP_04} --max-side {LARGE_IMAGE * max(image_wh)}",
+            write=f"run {STEP_04} {both(f'--max-side {LARGE_IMAGE * max(image_wh)}')}",
         )
-    if max(image_wh) <= MAX_SIDE / 2:  # step 04 stores no photograph smaller than that
+    if max(image_wh) <= MAX_SIDE / 2:  # step 04 stores no large photograph smaller than that
         return
     width, height = np.median(train.sizes_wh, axis=0).astype(int)
+    if images.is_strip((width, height)):  # its shorter side is smaller whatever step 04 does
+        return
     if min(width / image_wh[0], height / image_wh[1]) < SMALL_IMAGE:
         size = 2 * max(image_wh)
         findings.warning(
             TRAIN_READER + ".tf_record_input_reader.input_path",
             found=f"images of {width} x {height} px (the median) for an input of {image_wh[0]} x "
             f"{image_wh[1]}, which shows no more of them than a smaller one",
-            expected="images as large as the input. If the photographs are larger, they were "
-            f"shrunk: {STEP_04} --max-side {size}, and step 08 with the same. If they are not, a "
-            "smaller input is as good and faster",
-            write=f"run {STEP_04} --max-side {size}",
+            expected="images as large as the input. If the photographs are larger, step 04 has "
+            "shrunk them. If they are not, a smaller input is as good and faster",
+            write=f"run {STEP_04} {both(f'--max-side {size}')}",
         )

@@ -26,6 +26,7 @@ VARIABLES = {
     "--images": "IMAGES",
     "--marked": "OUTPUT",
     "--master": "MASTER",
+    "--max-side": "MAX_SIDE",
     "--minutes": "MINUTES",
     "--name": "GRAPH",
     "--out-of-image": "OUT_OF_IMAGE",

@@ -5,7 +5,7 @@ Steps 01 and 02 share most of them: step 01 replaces nothing by what step 02 wou
 
 import argparse
 import re
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from shelfdet.core import command_line, paths
 from shelfdet.core.make_variables import both
@@ -85,14 +85,20 @@ def add_exif(parser: argparse.ArgumentParser, apply: str) -> None:
     )
 
 
-def add_max_side(parser: argparse.ArgumentParser, size: str = "this") -> None:
+def add_max_side(
+    parser: argparse.ArgumentParser,
+    size: str = "this",
+    default: Optional[int] = MAX_SIDE,
+    default_text: str = "%(default)s",
+) -> None:
     """To which size images are shrunk. ``size``: the same in words, for the help."""
     parser.add_argument(
         "--max-side",
         type=command_line.not_negative,
-        default=MAX_SIDE,
+        default=default,
         metavar="PIXELS",
-        help=f"shrink longer images to {size}; 0 keeps all (default: %(default)s)",
+        help=f"shrink longer images to {size} or to half of it at least; 0 keeps all (default: "
+        f"{default_text})",
     )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, text
-from shelfdet.data import MAX_SIDE, images, labels
+from shelfdet.data import images, labels
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation import matching, metrics
 from shelfdet.inference import TENSORFLOW, predict, runtimes
@@ -42,6 +42,7 @@ class Source(NamedTuple):
     graph, config: the frozen graph and its pipeline.config.
     class_names: of its label map.
     threshold: the lowest score of a product.
+    max_side: longer images are shrunk to this side.
     calibration: training images, for int8.
     validation_labels: the label file of ``validation``, the images on which targets are compared.
     """
@@ -50,6 +51,7 @@ class Source(NamedTuple):
     config: pathlib.Path
     class_names: predict.ClassNames
     threshold: float
+    max_side: int
     calibration: Sequence[InputImage]
     validation_labels: pathlib.Path
     validation: Sequence[InputImage]
@@ -111,7 +113,7 @@ def deploy(source: Source, folder: pathlib.Path) -> Iterator[Comparison]:
             files.sha256(source.graph),
             source.class_names.by_id,
             source.threshold,
-            MAX_SIDE,
+            source.max_side,
         )
         shutil.copy2(str(description.PROGRAM_SOURCE), str(partial / description.PROGRAM))
         yield _onnx(source, reference, partial)
@@ -129,7 +131,7 @@ def _onnx(source: Source, reference: _Reference, partial: pathlib.Path) -> Compa
 
 def _served(source: Source, reference: _Reference, partial: pathlib.Path) -> Comparison:
     path = partial / description.SAVED_MODEL
-    saved_model.write(source.graph, source.config, path, MAX_SIDE)
+    saved_model.write(source.graph, source.config, path, source.max_side)
     network = saved_model.ServedDetector(path)
     found = []
     inputs = list(source.validation)
@@ -148,15 +150,15 @@ def _served(source: Source, reference: _Reference, partial: pathlib.Path) -> Com
                     names,
                 )
             )
-    # Large images are shrunk by another implementation of the same filter.
-    exact = {image.name for image in inputs if max(image.labelled_wh) <= MAX_SIDE}
+    # Large images are shrunk with another filter: TensorFlow has no Hamming filter.
+    exact = {image.name for image in inputs if max(image.labelled_wh) <= source.max_side}
     target = description.SAVED_MODEL.parts[0]
     return compare(target, network.precision, reference, found, exact)
 
 
 def _openvino(source: Source, reference: _Reference, partial: pathlib.Path) -> Comparison:
     path = partial / description.OPENVINO
-    pixels = (images.load(image.path, MAX_SIDE).pixels for image in source.calibration)
+    pixels = (images.load(image.path, source.max_side).pixels for image in source.calibration)
     openvino_model.write(partial / description.ONNX, path, pixels)
     network = runtimes.OpenvinoDetector(path, parallel.workers())
     found = _detections(source, network.detect)

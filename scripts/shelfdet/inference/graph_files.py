@@ -7,6 +7,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Union
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths, text
 from shelfdet.core.make_variables import both
+from shelfdet.data import MAX_SIDE
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
@@ -37,6 +38,26 @@ def choose_nms_iou(graph: pathlib.Path) -> Choice:
     # The field is a float32, which holds 0.45 as 0.449999988: back to the number in the file.
     value = round(post_processing.batch_non_max_suppression.iou_threshold, 6)
     return Choice(value, f"from {paths.shown(config)}")
+
+
+def choose_max_side(given: Optional[int], graph: pathlib.Path) -> int:
+    """To which longer side a graph's images are shrunk.
+
+    It is data.MAX_SIDE, or twice the network's input where that is more: ``images.load`` keeps at
+    least half of it, so that the network enlarges no large photograph.
+
+    Args:
+      given: what the user asked for, which wins; 0 keeps all images as they are.
+      graph: the graph's file; without a pipeline.config beside it nothing is known of its input.
+
+    Raises:
+      UserError: the config cannot be read.
+    """
+    config = graph.with_name(paths.CONFIG_FILE)
+    if given is not None or not config.is_file():
+        return MAX_SIDE if given is None else given
+    fixed = pipeline.read(config).model.ssd.image_resizer.fixed_shape_resizer
+    return max(MAX_SIDE, 2 * max(fixed.width, fixed.height))
 
 
 def choose_threshold(

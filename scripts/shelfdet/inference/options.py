@@ -5,7 +5,7 @@ import pathlib
 from typing import List, Optional, Union
 
 from shelfdet.core import command_line, paths
-from shelfdet.data import options
+from shelfdet.data import MAX_SIDE, options
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD
 
 
@@ -22,7 +22,12 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 
 def add_detection_options(parser: argparse.ArgumentParser, default_tiles: Union[int, str]) -> None:
     """How images are prepared for the network, and which boxes are kept."""
-    options.add_max_side(parser, "this, as step 04 does, with --tiles to as many times this")
+    options.add_max_side(
+        parser,
+        "this, as step 04 does, with --tiles to as many times this,",
+        None,
+        f"{MAX_SIDE}, or twice the graph's input where that is more",
+    )
     options.add_exif(parser, "rotate images by their EXIF orientation")
     parser.add_argument(
         "--pad-strips",

@@ -182,7 +182,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     # TensorFlow takes seconds to load: after the checks that need no TensorFlow.
     network = runtimes.load(args.runtime, args.graph, callers=parallel.workers())
     settings = predict.Settings(
-        max_side=args.max_side,
+        max_side=graph_files.choose_max_side(args.max_side, args.graph),
         exif=args.exif,
         pad_strips=args.pad_strips,
         tiles=args.tiles,

@@ -97,7 +97,7 @@ def prepare(args: argparse.Namespace) -> Tuple[Any, Any, Any]:
     else:
         print(f"threshold: score {threshold.value:.3f} ({threshold.source})")
     settings = predict.Settings(
-        max_side=args.max_side,
+        max_side=graph_files.choose_max_side(args.max_side, args.graph),
         exif=args.exif,
         pad_strips=args.pad_strips,
         tiles=args.tiles,

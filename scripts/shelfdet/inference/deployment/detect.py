@@ -25,25 +25,20 @@ OUTPUTS = ["detection_boxes:0", "detection_scores:0", "detection_classes:0"]
 
 class Detector:
     def __init__(self, folder=HERE):
-        folder = pathlib.Path(folder)
         self.about = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        self.session = onnxruntime.InferenceSession(
-            str(folder / "detector.onnx"), providers=["CPUExecutionProvider"]
-        )
+        model = str(folder / "detector.onnx")
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def detect(self, path, threshold=None):
         """The products in an image file, as main() prints them."""
-        if threshold is None:
-            threshold = self.about["threshold"]
+        threshold = self.about["threshold"] if threshold is None else threshold
         with Image.open(path) as image:
             width, height = image.size
             pixels = np.asarray(shrunk(image, self.about["max_side"]).convert("RGB"))
         outputs = self.session.run(OUTPUTS, {"image_tensor:0": pixels[None]})
         boxes, scores, class_ids = (output[0] for output in outputs)
         found = []
-        for index in np.argsort(-scores, kind="stable"):
-            if scores[index] < threshold:
-                break
+        for index in np.flatnonzero(scores >= threshold):  # the highest score first
             ymin, xmin, ymax, xmax = np.clip(boxes[index], 0, 1).tolist()
             corners = (xmin * width, ymin * height, xmax * width, ymax * height)
             box = [round(side, 2) for side in corners]
@@ -54,10 +49,9 @@ class Detector:
 
 def shrunk(image, max_side):
     """The image with its longer side at most ``max_side``: the network's resizing has no filter."""
-    longest = max(image.size)
-    if longest <= max_side:
+    if max(image.size) <= max_side:
         return image
-    size = [max(1, int(round(side * max_side / longest))) for side in image.size]
+    size = [max(1, int(round(side * max_side / max(image.size)))) for side in image.size]
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
     least = [min(side, (max_side + 1) // 2) for side in size]
     _, box = image.draft(None, least) or (None, None)
@@ -72,8 +66,14 @@ def main():
     parser.add_argument("--threshold", type=float, help="the lowest score of a product")
     args = parser.parse_args()
     detector = Detector()
+    status = 0
     for path in args.images:
-        print(json.dumps(detector.detect(path, args.threshold)))
+        try:
+            print(json.dumps(detector.detect(path, args.threshold)), flush=True)
+        except OSError as error:
+            print(f"error: {path}: no image that can be read ({error})", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -68,18 +68,21 @@ def shrunk_pixels(tf: Any, jpeg: Any, max_side: int) -> Any:
     Returns:
       float32 (height, width, 3), RGB, whole numbers of 0 to 255.
     """
-    decoded = tf.cast(_decoded(tf, jpeg, max_side), tf.float32)
-    sides = tf.shape(decoded)[:2]
-    longest = tf.reduce_max(sides)
+    decoded, sides = _decoded(tf, jpeg, max_side)
+    longest = tf.reduce_max(tf.shape(decoded)[:2])
     return tf.cond(
         longest > max_side,
-        lambda: _shrunk(tf, decoded, sides, max_side / longest),
+        lambda: _shrunk(tf, decoded, sides, max_side / tf.reduce_max(sides)),
         lambda: decoded,
     )
 
 
-def _decoded(tf: Any, jpeg: Any, max_side: int) -> Any:
-    """The pixels, uint8 RGB, of a large JPEG at the size at which ``data.images.load`` decodes."""
+def _decoded(tf: Any, jpeg: Any, max_side: int) -> Tuple[Any, Any]:
+    """(pixels, sides): decoded at the size at which ``data.images.load`` decodes a large JPEG.
+
+    Returns:
+      float32 (height, width, 3), RGB; int32 (2,), height and width of the image in the file.
+    """
 
     def at(ratio):
         # Pillow decodes with this DCT, too; TensorFlow's default is a faster, less accurate one.
@@ -87,12 +90,17 @@ def _decoded(tf: Any, jpeg: Any, max_side: int) -> Any:
             jpeg, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
         )
 
-    ratio = tf.cond(
-        tf.image.is_jpeg(jpeg),
-        lambda: _draft_ratio(tf, tf.image.extract_jpeg_shape(jpeg)[:2], max_side),
-        lambda: 1,
+    is_jpeg = tf.image.is_jpeg(jpeg)
+    in_file = tf.cond(
+        is_jpeg, lambda: tf.image.extract_jpeg_shape(jpeg)[:2], lambda: tf.zeros([2], tf.int32)
     )
-    return tf.case([(tf.equal(ratio, smaller), at(smaller)) for smaller in (2, 4, 8)], at(1))
+    ratio = tf.cond(is_jpeg, lambda: _draft_ratio(tf, in_file, max_side), lambda: 1)
+    smaller = [(tf.equal(ratio, known), at(known)) for known in (2, 4, 8)]
+    pixels = tf.cast(tf.case(smaller, at(1)), tf.float32)
+    sides = tf.where(is_jpeg, in_file, tf.shape(pixels)[:2])
+    # The decoder rounds up: the last row or column is beyond the image by more than half.
+    height, width = tf.unstack(tf.cast(tf.round(sides / ratio), tf.int32))
+    return pixels[:height, :width], sides
 
 
 def _draft_ratio(tf: Any, sides: Any, max_side: int) -> Any:
