@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from runs import CONFIG, make_run, make_weights
 
 from shelfdet.config import findings
@@ -93,3 +94,17 @@ def test_the_images_of_every_dataset_are_noted(tmp_path, monkeypatch):
         "train": ["second/train_b.JPG", "train_a.JPG"],
         "val": ["second/val_b.JPG", "val_a.JPG"],
     }
+
+
+@pytest.mark.parametrize(
+    "first, now, kept",
+    [
+        ("a.JPG", "a.JPG", True),
+        ("a.JPG", "brands/a.JPG", True),  # the same photographs, read once more with a name
+        ("brands/a.JPG", "a.JPG", True),
+        ("brands/a.JPG", "other/a.JPG", False),
+        ("a.JPG", "brands/b.JPG", False),
+    ],
+)
+def test_validation_images_stay_validation_images_under_a_datasets_name(first, now, kept):
+    assert (first in run_notes.same_images([first], [now])) == kept

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from typing import Dict, List, Optional, Set
+from typing import Dict, Iterable, List, Optional, Set
 
 from google.protobuf import text_format
 
@@ -141,12 +141,30 @@ def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Di
     if noted is not None:
         first_weights = files.read_json(noted)
         # Nothing was learned from validation images: they can go on choosing checkpoints.
-        still_validation = set(first_weights.get(VAL, ())) & set(seen.get(VAL, ()))
+        still_validation = same_images(first_weights.get(VAL, ()), seen.get(VAL, ()))
         for use, names in first_weights.items():
             before.update(set(names) - still_validation if use == VAL else names)
     if before:
         seen[BEFORE] = sorted(before)
     return seen
+
+
+def same_images(names: Iterable[str], others: Iterable[str]) -> Set[str]:
+    """Those of ``names`` whose image is one of ``others``.
+
+    Names are "dataset/file" or, of the dataset without a name, "file". The same photographs can be
+    read once with a name and once without, for example to keep their classes.
+    """
+    others = set(others)
+    files_alone = {name for name in others if "/" not in name}
+    files_of_all = {name.rpartition("/")[2] for name in others}
+    return {
+        name
+        for name in names
+        if name in others
+        or name.rpartition("/")[2] in files_alone
+        or ("/" not in name and name in files_of_all)
+    }
 
 
 def _trained_on_file_of(checkpoint: str) -> Optional[pathlib.Path]:
