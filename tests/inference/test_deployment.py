@@ -181,7 +181,7 @@ def test_the_saved_model_takes_jpeg_files_of_different_sizes(deployed, shelves, 
     found = served.detect([base64.b64decode(text) for text in sent])
     for name, (boxes_yxyx, scores, class_ids) in zip(("small.jpg", "large.jpg"), found):
         expected_yxyx, expected_scores, _ = network.detect(images.load(shelves / name, 1024).pixels)
-        # Large images are shrunk with two filters.
+        # Large images are shrunk by two implementations.
         tolerance = 1e-3 if name == "small.jpg" else 0.02
         np.testing.assert_allclose(scores[:5], expected_scores[:5], atol=tolerance)
         np.testing.assert_allclose(boxes_yxyx[:5], expected_yxyx[:5], atol=tolerance)

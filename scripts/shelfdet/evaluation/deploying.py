@@ -150,7 +150,7 @@ def _served(source: Source, reference: _Reference, partial: pathlib.Path) -> Com
                     names,
                 )
             )
-    # Large images are shrunk with another filter: TensorFlow has no Hamming filter.
+    # Large images are shrunk by another implementation.
     exact = {image.name for image in inputs if max(image.labelled_wh) <= source.max_side}
     target = description.SAVED_MODEL.parts[0]
     return compare(target, network.precision, reference, found, exact)

@@ -3,8 +3,7 @@
 
 Needs Python 3.7 to 3.13 with numpy, Pillow and onnxruntime:  pip install numpy pillow onnxruntime
 
-    python detect.py shelf.jpg other.jpg
-    python detect.py --threshold 0.5 shelf.jpg
+    python detect.py --threshold 0.5 shelf.jpg other.jpg
 
 Prints a line of JSON for each image: its file, the number of products, and for each product its
 box (xmin, ymin, xmax, ymax in pixels of the image on disk), score and class.
@@ -24,9 +23,9 @@ OUTPUTS = ["detection_boxes:0", "detection_scores:0", "detection_classes:0"]
 
 
 class Detector:
-    def __init__(self, folder=HERE):
-        self.about = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        model = str(folder / "detector.onnx")
+    def __init__(self):
+        self.about = json.loads((HERE / "detector.json").read_text(encoding="utf-8"))
+        model = str(HERE / "detector.onnx")
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def detect(self, path, threshold=None):
@@ -34,14 +33,13 @@ class Detector:
         threshold = self.about["threshold"] if threshold is None else threshold
         with Image.open(path) as image:
             width, height = image.size
-            pixels = np.asarray(shrunk(image, self.about["max_side"]).convert("RGB"))
-        outputs = self.session.run(OUTPUTS, {"image_tensor:0": pixels[None]})
+            pixels = np.asarray(shrunk(image, self.about["max_side"]).convert("RGB"))[None]
+        outputs = self.session.run(OUTPUTS, {"image_tensor:0": pixels})
         boxes, scores, class_ids = (output[0] for output in outputs)
+        boxes = np.clip(boxes, 0, 1)[:, [1, 0, 3, 2]] * [width, height, width, height]
         found = []
         for index in np.flatnonzero(scores >= threshold):  # the highest score first
-            ymin, xmin, ymax, xmax = np.clip(boxes[index], 0, 1).tolist()
-            corners = (xmin * width, ymin * height, xmax * width, ymax * height)
-            box = [round(side, 2) for side in corners]
+            box = [round(side, 2) for side in boxes[index].tolist()]
             name = self.about["classes"][str(int(class_ids[index]))]
             found.append({"box": box, "score": round(float(scores[index]), 6), "class": name})
         return {"file": str(path), "count": len(found), "products": found}
@@ -51,13 +49,15 @@ def shrunk(image, max_side):
     """The image with its longer side at most ``max_side``: the network's resizing has no filter."""
     if max(image.size) <= max_side:
         return image
-    size = [max(1, int(round(side * max_side / max(image.size)))) for side in image.size]
+    full = image.size
+    size = [max(1, int(round(side * max_side / max(full)))) for side in full]
     # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
     least = [min(side, (max_side + 1) // 2) for side in size]
     _, box = image.draft(None, least) or (None, None)
     if box and max(box) <= max_side:
         size = [round(side) for side in box[2:]]
-    return image.convert("RGB").resize(size, Image.HAMMING, box=box)
+    resample = Image.LANCZOS if image.size == full else Image.HAMMING
+    return image.convert("RGB").resize(size, resample, box=box)
 
 
 def main():

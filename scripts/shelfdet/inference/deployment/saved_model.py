@@ -68,20 +68,26 @@ def shrunk_pixels(tf: Any, jpeg: Any, max_side: int) -> Any:
     Returns:
       float32 (height, width, 3), RGB, whole numbers of 0 to 255.
     """
-    decoded, sides = _decoded(tf, jpeg, max_side)
-    longest = tf.reduce_max(tf.shape(decoded)[:2])
+    decoded, sides, ratio = _decoded(tf, jpeg, max_side)
+    shrunk_hw = tf.maximum(tf.cast(tf.round(sides * max_side / tf.reduce_max(sides)), tf.int32), 1)
+
+    def shrunk(method):
+        return lambda: _resized(tf, decoded, shrunk_hw, method)
+
     return tf.cond(
-        longest > max_side,
-        lambda: _shrunk(tf, decoded, sides, max_side / tf.reduce_max(sides)),
+        tf.reduce_max(tf.shape(decoded)[:2]) <= max_side,
         lambda: decoded,
+        # TensorFlow has no Hamming filter; bicubic is the nearest to it.
+        lambda: tf.cond(ratio > 1, shrunk("bicubic"), shrunk("lanczos3")),
     )
 
 
-def _decoded(tf: Any, jpeg: Any, max_side: int) -> Tuple[Any, Any]:
-    """(pixels, sides): decoded at the size at which ``data.images.load`` decodes a large JPEG.
+def _decoded(tf: Any, jpeg: Any, max_side: int) -> Tuple[Any, Any, Any]:
+    """Decodes a large JPEG at the size at which ``data.images.load`` decodes it.
 
     Returns:
-      float32 (height, width, 3), RGB; int32 (2,), height and width of the image in the file.
+      (pixels, sides, ratio): float32 (height, width, 3), RGB; int32 (2,), height and width of the
+      image in the file; int32 (), 1, 2, 4 or 8, the part of its size at which it is decoded.
     """
 
     def at(ratio):
@@ -100,7 +106,7 @@ def _decoded(tf: Any, jpeg: Any, max_side: int) -> Tuple[Any, Any]:
     sides = tf.where(is_jpeg, in_file, tf.shape(pixels)[:2])
     # The decoder rounds up: the last row or column is beyond the image by more than half.
     height, width = tf.unstack(tf.cast(tf.round(sides / ratio), tf.int32))
-    return pixels[:height, :width], sides
+    return pixels[:height, :width], sides, ratio
 
 
 def _draft_ratio(tf: Any, sides: Any, max_side: int) -> Any:
@@ -114,12 +120,8 @@ def _draft_ratio(tf: Any, sides: Any, max_side: int) -> Any:
     return tf.where(longest <= max_side, 1, tf.reduce_max(fitting))
 
 
-def _shrunk(tf: Any, pixels: Any, sides: Any, factor: Any) -> Any:
-    """The pixels shrunk with the filter that is nearest to the one of ``data.images``."""
-    shrunk_hw = tf.cast(tf.round(tf.cast(sides, tf.float64) * factor), tf.int32)
-    resized = tf.compat.v2.image.resize(
-        pixels, tf.maximum(shrunk_hw, 1), method="bicubic", antialias=True
-    )
+def _resized(tf: Any, pixels: Any, size_hw: Any, method: str) -> Any:
+    resized = tf.compat.v2.image.resize(pixels, size_hw, method=method, antialias=True)
     return tf.clip_by_value(tf.round(resized), 0, 255)  # as uint8 pixels are
 
 
