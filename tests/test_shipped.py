@@ -57,6 +57,16 @@ def test_metrics_of_the_detector_of_any_products_are_of_its_graph_and_of_both_da
     assert apart["default"]["labels_sha256"] == shipped_metrics()["labels_sha256"]
 
 
+def test_the_detector_of_sku110k_has_seen_no_image_of_the_grocery_dataset():
+    folder = paths.SHIPPED_SKU110K_GRAPH
+    figures = read(folder / paths.METRICS.name)
+    assert figures["graph_sha256"] == files.sha256(folder / paths.GRAPH_FILE)
+    assert figures["config_sha256"] == files.sha256(folder / paths.CONFIG_FILE)
+    assert (figures["images"], figures["tiles"]) == (57, "auto")
+    names = [name for used in read(folder / paths.TRAINED_ON_FILE).values() for name in used]
+    assert names and all(name.startswith("sku") for name in names)  # sku065/train_1014.jpg
+
+
 # ---- the latest evaluation at the root ---------------------------------------------------------
 
 

@@ -57,7 +57,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         "--graphs",
         **command_line.FOLDER,
         nargs="+",
-        default=list(paths.SHIPPED_GRAPHS),
+        default=[paths.SHIPPED_GRAPH, paths.SHIPPED_FAST_GRAPH],
         help="of frozen graphs (default: the included ones)",
     )
     parser.add_argument(

@@ -34,7 +34,8 @@ GRAPHS = WORKSPACE / "trained-inference-graphs"
 SHIPPED_GRAPH = GRAPHS / "ssd_inception_v2_shelf"
 SHIPPED_FAST_GRAPH = GRAPHS / "ssd_inception_v2_shelf_fast"
 SHIPPED_PRODUCTS_GRAPH = GRAPHS / "ssd_inception_v2_products"  # of products of any kind
-SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH, SHIPPED_PRODUCTS_GRAPH)
+SHIPPED_SKU110K_GRAPH = GRAPHS / "ssd_inception_v2_sku110k"  # which has seen no planogram
+SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH, SHIPPED_PRODUCTS_GRAPH, SHIPPED_SKU110K_GRAPH)
 
 # Files in a graph's folder. CONFIG_FILE and TRAINED_ON_FILE are in the folder of a run, too.
 GRAPH_FILE = "frozen_inference_graph.pb"
