@@ -6,8 +6,8 @@
 Reads   the images of SHELF_DATA (copies with a shorter side of 640 px) and of SHELF_DATA_ORIGINAL
         (full size), folders in the Grocery Dataset's layout, where these environment variables are
         set; otherwise synthetic images of the same sizes;
-        frozen graphs (step 07): the included ones, unless others are named, and what step 11 made
-        of them.
+        frozen graphs (step 07): ssd_inception_v2_shelf and the fast one, unless others are named,
+        and what step 11 made of them.
 Writes  nothing that stays; prints a table.
 
 Each step runs as a separate process, as a user runs it, with few images and with many: what the
@@ -58,7 +58,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         **command_line.FOLDER,
         nargs="+",
         default=[paths.SHIPPED_GRAPH, paths.SHIPPED_FAST_GRAPH],
-        help="of frozen graphs (default: the included ones)",
+        help="of frozen graphs (default: ssd_inception_v2_shelf and ssd_inception_v2_shelf_fast)",
     )
     parser.add_argument(
         "--reference",

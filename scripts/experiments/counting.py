@@ -28,6 +28,8 @@ def errors_of(image: Matches, others: Sequence[Matches]) -> List[float]:
 def best_count_threshold(matches: Sequence[Matches]) -> float:
     """The highest score threshold with the smallest mean absolute error of the images' counts."""
     scores = np.unique(np.concatenate([image.scores for image in matches]))
+    if not len(scores):
+        return np.inf
     errors = np.zeros(len(scores))
     for image in matches:
         found = len(image.scores) - np.searchsorted(np.sort(image.scores), scores)
@@ -40,12 +42,16 @@ def calibration(matches: Sequence[Matches]) -> Tuple[np.ndarray, np.ndarray]:
 
     Isotonic regression by pooling adjacent violators (Ayer et al. 1955).
     """
-    scores = np.concatenate([image.scores for image in matches])
+    all_scores = np.concatenate([image.scores for image in matches])
     is_true = np.concatenate([image.kinds == matching.TRUE_POSITIVE for image in matches])
-    order = np.argsort(scores, kind="stable")
+    if not len(all_scores):
+        return np.zeros(1), np.zeros(1)
+    # Equal scores share a block, whatever their order.
+    scores, places, counts = np.unique(all_scores, return_inverse=True, return_counts=True)
+    shares = np.bincount(places, is_true, len(scores)) / counts
     blocks: List[List[float]] = []  # lowest score, number of detections, share of true positives
-    for score, true in zip(scores[order], is_true[order]):
-        blocks.append([score, 1, float(true)])
+    for block in zip(scores, counts, shares):
+        blocks.append(list(block))
         while len(blocks) > 1 and blocks[-2][2] >= blocks[-1][2]:
             _, count, share = blocks.pop()
             last = blocks[-1]

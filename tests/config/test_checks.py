@@ -808,7 +808,8 @@ def test_images_smaller_than_the_input_are_reported(root):
     (found,) = findings_at(check(root, at(576)), TRAIN_RECORDS, findings.WARNING)
     start = "images of 512 x 512 px (the median) for an input of 576 x 576"
     assert found.found.startswith(start)
-    assert found.write == f"run {record_checks.STEP_04} --max-side 1152 (make: MAX_SIDE=1152)"
+    remedy = f"run {record_checks.STEP_04} --max-side 1152 (make: MAX_SIDE=1152)"
+    assert found.write == remedy + ", if the photographs are larger"
 
 
 def test_the_label_files_beside_the_records_are_the_ones_to_check(root, tmp_path, monkeypatch):

@@ -43,6 +43,18 @@ def test_calibration_is_the_share_of_true_positives_and_does_not_fall():
     assert shares.tolist() == [0.0, 0.5, 1.0]
 
 
+def test_equal_scores_have_one_share():
+    matches = matched((1, [(0, 0.5)]), (1, [(9, 0.5)]), (1, [(9, 0.5)]), (1, [(0, 0.5)]))
+    scores, shares = counting.calibration(matches)
+    assert (scores.tolist(), shares.tolist()) == ([0.5], [0.5])
+
+
+def test_without_detections_in_other_images_nothing_is_counted():
+    others = matched((2, []), (1, []))
+    (image,) = matched((1, [(0, 0.9)]))
+    assert counting.errors_of(image, others) == [-1.0, -1.0, -1.0]
+
+
 def test_an_image_is_counted_by_what_the_others_say():
     others = matched((1, [(0, 0.6), (9, 0.4)]), (1, [(0, 0.6), (9, 0.4)]))
     (image,) = matched((2, [(0, 0.7), (1, 0.5), (9, 0.2)]))

@@ -284,5 +284,5 @@ def _check_image_sizes(image_wh: Tuple[int, int], train: SplitSummary, findings:
             f"{image_wh[1]}, which shows no more of them than a smaller one",
             expected="images as large as the input. If the photographs are larger, step 04 has "
             "shrunk them. If they are not, a smaller input is as good and faster",
-            write=f"run {STEP_04} {both(f'--max-side {size}')}",
+            write=f"run {STEP_04} {both(f'--max-side {size}')}, if the photographs are larger",
         )

@@ -53,8 +53,8 @@ FRAME_RATIO = 4 / 3
 MARGIN_GREY = 127
 # Pillow's best filter for a smaller image.
 SHRINKING_FILTER = Image.LANCZOS
-# For an image that was decoded at a smaller size, of which at least half of each side remains: as
-# sharp as the bicubic filter, in half the time of LANCZOS.
+# For an image that was decoded at a smaller size, of which most remains (up to 8 times the wanted
+# size, at least half of each side): as sharp as the bicubic filter, in half the time of LANCZOS.
 DRAFT_FILTER = Image.HAMMING
 # Of images that are encoded again: at this quality a second encoding adds next to no artefacts.
 JPEG_QUALITY = 95
@@ -211,8 +211,8 @@ def least_draft_size(shrunk_wh: Tuple[int, int]) -> Tuple[int, int]:
 
     Half of the longer side, for both sides: with the usual 1024 the 512 pixels of the networks'
     input, so that they enlarge no image. A photograph of 3264 x 2448 is decoded at 816 x 612 and
-    needs no filter; it is nearer to the copies of 853 x 640 that the included detectors were
-    trained on than at 1024 x 768. The shorter side of a strip stays as long as it was to be.
+    needs no filter; that is nearer than 1024 x 768 to the copies of 853 x 640 that the detectors of
+    the Grocery Dataset were trained on. The shorter side of a strip stays as long as it was to be.
     """
     least = math.ceil(max(shrunk_wh) / 2)
     return (min(shrunk_wh[0], least), min(shrunk_wh[1], least))

@@ -97,8 +97,7 @@ def add_max_side(
         type=command_line.not_negative,
         default=default,
         metavar="PIXELS",
-        help=f"shrink longer images to {size} or to half of it at least; 0 keeps all (default: "
-        f"{default_text})",
+        help=f"shrink longer images to at most {size}; 0 keeps all (default: {default_text})",
     )
 
 

@@ -24,7 +24,7 @@ def add_detection_options(parser: argparse.ArgumentParser, default_tiles: Union[
     """How images are prepared for the network, and which boxes are kept."""
     options.add_max_side(
         parser,
-        "this, as step 04 does, with --tiles to as many times this,",
+        "this, as step 04 does, with --tiles to as many times this",
         None,
         f"{MAX_SIDE}, or twice the graph's input where that is more",
     )

@@ -49,4 +49,4 @@ def check(
 
 def _known_images(label_files: Sequence[pathlib.Path], known: Set[str]) -> List[str]:
     names = {name for path in label_files for name in run_notes.label_digests_in(path)}
-    return sorted(names & known)
+    return sorted(run_notes.same_images(names, known))

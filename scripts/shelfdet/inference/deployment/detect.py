@@ -70,7 +70,7 @@ def main():
     for path in args.images:
         try:
             print(json.dumps(detector.detect(path, args.threshold)), flush=True)
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
             print(f"error: {path}: no image that can be read ({error})", file=sys.stderr)
             status = 1
     return status
