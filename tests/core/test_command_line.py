@@ -165,7 +165,7 @@ def test_a_parser_shows_the_docstring_and_takes_options_by_their_whole_names(cap
 def parser():
     parser = command_line.make_parser("A script.")
     parser.add_argument("--threshold", type=command_line.score)
-    parser.add_argument("--max-side", type=command_line.positive)
+    parser.add_argument("--save-seconds", type=command_line.positive)
     parser.add_argument("--bad-boxes", choices=("refuse", "drop"))
     parser.add_argument("--fold", type=command_line.not_negative, choices=range(4))
     return parser
@@ -190,7 +190,7 @@ def parser():
             "--fold: found 9, expected 0, 1, 2 or 3",
             "--fold (make: FOLD=): found 9, expected 0, 1, 2 or 3",
         ),
-        (["--max-side=no"], f"--max-side: found 'no', {NUMBER} 1", None),
+        (["--save-seconds=no"], f"--save-seconds: found 'no', {NUMBER} 1", None),
     ],
 )
 def test_a_wrong_option_is_one_line_in_the_users_form(
