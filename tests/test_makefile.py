@@ -523,6 +523,7 @@ def test_data_of_a_named_dataset_in_tiles(copy):
     assert second[1:] == ["--dataset=sku110k"]
     assert fourth[1:] == ["--dataset=sku110k", "--tiles=1,2"]
     assert copy.commands("data", "PRODUCT_SCALE=0.1")[2][1:] == ["--product-scale=0.1"]
+    assert copy.commands("data", "MAX_SIDE=1280")[2][1:] == ["--max-side=1280"]
 
 
 def test_eval_detects_in_the_images_of_each_dataset(copy):

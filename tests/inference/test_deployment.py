@@ -151,8 +151,12 @@ def test_the_program_names_files_that_are_no_images_and_goes_on(deployed, shelve
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "cut.jpg").write_bytes((shelves / "small.jpg").read_bytes()[:5000])
     shutil.copy2(str(shelves / "small.jpg"), str(tmp_path))
+    Image.new("RGB", (90, 60)).save(tmp_path / "broken.png")
+    png = (tmp_path / "broken.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(png.replace(b"IDAT", b"\0\0\0\0"))
+    broken = ["text.jpg", "cut.jpg", "no", "broken.png"]
     done = subprocess.run(
-        [sys.executable, str(deployed[0] / "detect.py"), "text.jpg", "cut.jpg", "no", "small.jpg"],
+        [sys.executable, str(deployed[0] / "detect.py"), *broken, "small.jpg"],
         cwd=str(tmp_path),
         env=dict(os.environ, PYTHONPATH=str(deploy_packages.FOLDER)),
         capture_output=True,
@@ -160,7 +164,8 @@ def test_the_program_names_files_that_are_no_images_and_goes_on(deployed, shelve
     )
     assert done.returncode == 1
     assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == ["small.jpg"]
-    for line, name in zip(done.stderr.splitlines(), ("text.jpg", "cut.jpg", "no")):
+    assert len(done.stderr.splitlines()) == len(broken)
+    for line, name in zip(done.stderr.splitlines(), broken):
         assert line.startswith(f"error: {name}: no image that can be read (")
 
 
