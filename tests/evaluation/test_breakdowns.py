@@ -37,6 +37,26 @@ def test_by_box_size_puts_every_box_in_one_third():
         assert "mean_count_error" not in row
 
 
+def test_by_box_shape_puts_every_box_in_one_fifth():
+    images = []
+    for width in (4, 8, 10, 12, 20):
+        box = (0, 0, width, 10)
+        images.append((f"{width:02}", [box], [(0.9, box)] if width < 20 else []))
+    rows = breakdowns.by_box_shape(match(*images), 0.5)
+    names = ["under 0.80", "0.80 to 1.00", "1.00 to 1.20", "1.20 to 2.00", "2.00 and over"]
+    assert list(rows) == names
+    assert [(row["boxes"], row["recall"]) for row in rows.values()] == [(1, 1)] * 4 + [(1, 0)]
+
+
+def test_by_box_shape_of_boxes_of_one_shape_has_one_group_of_them():
+    without_height = (30, 30, 40, 30)
+    matches = match(("a", [BOX, FAR], [(0.9, BOX), (0.8, FAR), (0.7, without_height)]))
+    rows = breakdowns.by_box_shape(matches, 0.5)
+    (row,) = rows.values()
+    assert list(rows) == ["1.00 and over"]
+    assert (row["boxes"], row["recall"], row["precision"]) == (2, 1, pytest.approx(2 / 3))
+
+
 def test_by_box_size_of_nothing():
     assert breakdowns.by_box_size(match(("a", [], [])), 0.5) == {}
 

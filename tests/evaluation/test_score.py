@@ -119,6 +119,7 @@ NAMED = (
     "by_planogram",
     "by_image_size",
     "by_box_size",
+    "by_box_shape",
     "by_class",
     "by_dataset",
     "rules",

@@ -9,6 +9,9 @@ from shelfdet.evaluation import confusion, matching, metrics
 from shelfdet.evaluation.match_table import Matches, MatchTable
 
 MISSED = "missed"
+# Groups of boxes, equal in number
+SIZE_GROUPS = 3
+SHAPE_GROUPS = 5
 
 
 class ErrorKind(NamedTuple):
@@ -40,31 +43,61 @@ def by_group(
 def by_box_size(
     matches: Sequence[Matches], threshold: Optional[float]
 ) -> Dict[str, Dict[str, float]]:
-    """The figures of small, middle and large boxes.
-
-    They are thirds of the ground truth by side, which is the root of the area in pixels. A
-    detection belongs to the third of the ground-truth box that it overlaps (Matches.truth_index), a
-    background one to that of its side. So every detection and every ground-truth box is in one
-    third, and TP, FP and FN add up to those of the whole.
+    """The figures of small, middle and large boxes: thirds by side, the root of the area in pixels.
 
     Returns:
-      dict of "under 40 px", ... -> figures as in ``by_group``; thirds with neither are left out;
-      empty without any ground truth. The count errors are left out: an image's count is of all its
-      boxes.
+      dict of "under 40 px", ... -> figures, as ``_by_measure``.
     """
-    sides = np.concatenate([np.zeros(0)] + [_sides(image.truth_xyxy) for image in matches])
-    if not len(sides):
+    return _by_measure(matches, threshold, _sides, SIZE_GROUPS, 0, " px")
+
+
+def by_box_shape(
+    matches: Sequence[Matches], threshold: Optional[float]
+) -> Dict[str, Dict[str, float]]:
+    """The figures of upright to wide boxes: fifths by width / height.
+
+    One anchor per cell has one aspect ratio, so products of other shapes are harder to find.
+
+    Returns:
+      dict of "under 0.41", ... -> figures, as ``_by_measure``.
+    """
+    return _by_measure(matches, threshold, _ratios, SHAPE_GROUPS, 2, "")
+
+
+def _by_measure(
+    matches: Sequence[Matches],
+    threshold: Optional[float],
+    measure: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    digits: int,
+    unit: str,
+) -> Dict[str, Dict[str, float]]:
+    """The figures of ``count`` groups of the ground truth, equal in number, by a measure of a box.
+
+    A detection belongs to the group of the ground-truth box that it overlaps (Matches.truth_index),
+    a background one to that of its own measure. So every detection and every ground-truth box is in
+    one group, and TP, FP and FN add up to those of the whole.
+
+    Args:
+      measure: of (N, 4) boxes xyxy to (N,).
+      digits: to which the limits of groups are rounded, in their names and for their boxes.
+      unit: of the measure, in the names.
+
+    Returns:
+      dict of name -> figures as in ``by_group``; groups with neither are left out; empty without
+      any ground truth. The count errors are left out: an image's count is of all its boxes.
+    """
+    values = np.sort(np.concatenate([np.zeros(0)] + [measure(each.truth_xyxy) for each in matches]))
+    if not len(values):
         return {}
-    sides = np.sort(sides)
-    low = int(round(sides[len(sides) // 3]))
-    high = int(round(sides[len(sides) * 2 // 3]))
+    limits = [round(float(values[len(values) * i // count]), digits) for i in range(1, count)]
+    shown = [f"{limit:.{digits}f}" for limit in limits]
+    names = [f"under {shown[0]}{unit}"]
+    names += [f"{low} to {high}{unit}" for low, high in zip(shown, shown[1:])]
+    names += [f"{shown[-1]}{unit} and over"]
     rows = {}
-    for name, least, limit in (
-        (f"under {low} px", 0, low),
-        (f"{low} to {high} px", low, high),
-        (f"{high} px and over", high, np.inf),
-    ):
-        part = MatchTable(_keep_sides(image, least, limit) for image in matches)
+    for name, least, limit in zip(names, [0.0] + limits, limits + [np.inf]):
+        part = MatchTable(_keep(image, measure, least, limit) for image in matches)
         figures = metrics.summary_with_sizes(part, threshold)
         if figures["boxes"] or any(len(image.scores) for image in part):
             del figures["mean_absolute_count_error"]
@@ -131,16 +164,24 @@ def _sides(boxes_xyxy: np.ndarray) -> np.ndarray:
     return np.sqrt(np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1))
 
 
-def _keep_sides(image: Matches, least: float, limit: float) -> Matches:
-    """A Matches with the boxes whose side is at least ``least`` and less than ``limit``."""
-    truth_sides = _sides(image.truth_xyxy)
-    sides = _sides(image.boxes_xyxy)
+def _ratios(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Width / height of each box; of one without height a large number."""
+    width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
+    return width / np.maximum(height, 1e-9)
+
+
+def _keep(
+    image: Matches, measure: Callable[[np.ndarray], np.ndarray], least: float, limit: float
+) -> Matches:
+    """A Matches with the boxes whose measure is at least ``least`` and less than ``limit``."""
+    of_truth = measure(image.truth_xyxy)
+    values = measure(image.boxes_xyxy)
     on_truth = image.truth_index >= 0
-    sides[on_truth] = truth_sides[image.truth_index[on_truth]]
+    values[on_truth] = of_truth[image.truth_index[on_truth]]
     return matching.keep(
         image,
-        (sides >= least) & (sides < limit),
-        (truth_sides >= least) & (truth_sides < limit),
+        (values >= least) & (values < limit),
+        (of_truth >= least) & (of_truth < limit),
     )
 
 

@@ -51,6 +51,7 @@ BREAKDOWNS = (
     ("by_planogram", "By planogram", "planogram"),
     ("by_image_size", "By image size", "image size"),
     ("by_box_size", "By product size", "root of its area"),
+    ("by_box_shape", "By product shape", "width / height"),
 )
 DIMENSION_NAMES = {key: name for key, _, name in BREAKDOWNS}
 ERRORS_NOTE = (

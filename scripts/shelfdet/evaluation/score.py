@@ -281,6 +281,7 @@ def _breakdowns(
             for key, groups in dimensions.of_images(matches, folders).items()
         },
         "by_box_size": breakdowns.by_box_size(matches, threshold),
+        "by_box_shape": breakdowns.by_box_shape(matches, threshold),
         "errors": {
             kind.replace(" ", "_"): {"number": errors.number, "mAP_cost": errors.mAP_cost}
             for kind, errors in kinds.items()
