@@ -6,29 +6,40 @@ import pytest
 from shelfdet.core import tiles
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_tiles_cover_the_image_and_overlap_by_a_fifth(count):
-    found = tiles.grid((1000, 700), count)
-    assert len(found) == count**2
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_tiles_cover_the_image_and_overlap_by_a_fifth(columns, rows):
+    grid = tiles.Grid(columns, rows)
+    found = tiles.places((1000, 700), grid)
+    assert len(found) == grid.tiles == columns * rows
     assert found[0][:2] == (0, 0) and found[-1][2:] == (1000, 700)
-    widths = {right - left for left, _, right, _ in found}
-    assert widths == {int(np.ceil(1000 * tiles.share(count)))}
-    row = found[:count]
-    for (left, _, right, _), (next_left, _, _, _) in zip(row, row[1:]):
+    sizes = {(right - left, bottom - top) for left, top, right, bottom in found}
+    width, height = np.ceil([1000 * tiles.share(columns), 700 * tiles.share(rows)])
+    assert sizes == {tiles.size((1000, 700), grid)} == {(width, height)}
+    for (left, _, right, _), (next_left, _, _, _) in zip(found[:columns], found[1:columns]):
         assert right - next_left == pytest.approx(0.2 * (right - left), abs=2)
+    column = found[::columns]
+    for (_, top, _, bottom), (_, next_top, _, _) in zip(column, column[1:]):
+        assert bottom - next_top == pytest.approx(0.2 * (bottom - top), abs=2)
 
 
 def test_tiles_are_listed_row_by_row():
-    assert tiles.grid((180, 90), 2) == [
+    assert tiles.places((180, 90), tiles.square(2)) == [
         (0, 0, 100, 50),
         (80, 0, 180, 50),
         (0, 40, 100, 90),
         (80, 40, 180, 90),
     ]
+    assert tiles.places((180, 90), tiles.Grid(2, 1)) == [(0, 0, 100, 90), (80, 0, 180, 90)]
+    assert tiles.places((180, 90), tiles.WHOLE) == [(0, 0, 180, 90)]
+
+
+def test_a_grid_is_written_as_columns_by_rows():
+    assert str(tiles.Grid(columns=3, rows=2)) == "3 x 2"
 
 
 def test_an_image_smaller_than_its_number_of_tiles_is_covered():
-    assert tiles.grid((2, 1), 3)[0] == (0, 0, 1, 1)
+    assert tiles.places((2, 1), tiles.square(3))[0] == (0, 0, 1, 1)
 
 
 def test_the_scale_of_a_product_is_that_of_an_anchor():

@@ -205,16 +205,16 @@ class CertainAt:
 
 
 @pytest.mark.parametrize(
-    "wanted_px, tiles, runs",
+    "wanted_px, grid, runs",
     [
-        (10, 1, 1),  # certain at once: 9.5 of 10 px
-        (18, 2, 1 + 4 + 9),  # 9.5 px are 17 in 2 x 2 tiles, and 25 in 3 x 3
-        (26, 3, 1 + 4 + 9 + 16),  # ... and 32 in 4 x 4
-        (4, 1, 1 + 4),  # more tiles only make it less certain
+        (10, (1, 1), 1),  # certain at once: 9.5 of 10 px
+        (18, (2, 2), 1 + 4 + 9 + 6 + 6),  # 9.5 px are 17 in 2 x 2 tiles, and 25 in 3 x 3
+        (26, (3, 3), 1 + 4 + 9 + 16 + 12 + 12),  # ... and 32 in 4 x 4
+        (4, (1, 1), 1 + 4),  # more tiles only make it less certain
     ],
 )
-def test_auto_takes_the_number_of_tiles_in_which_the_network_is_most_certain_of_products(
-    class_names, tmp_path, wanted_px, tiles, runs
+def test_auto_takes_the_tiles_in_which_the_network_is_most_certain_of_products(
+    class_names, tmp_path, wanted_px, grid, runs
 ):
     # In the corner, so that it is whole in one tile of each number of tiles.
     save_image(tmp_path / "a.JPG", (800, 600), (2, 2, 78, 60))
@@ -222,10 +222,10 @@ def test_auto_takes_the_number_of_tiles_in_which_the_network_is_most_certain_of_
     image = input_images.InputImage(tmp_path / "a.JPG", "a.JPG")
     settings = predict.Settings(tiles=AUTO_TILES)
     result = predict.detect_image(image, network.detect, class_names, settings)
-    assert (result.tiles, len(network.widths)) == (tiles, runs)
+    assert (result.grid, len(network.widths)) == (grid, runs)
     np.testing.assert_allclose(result.detections.boxes_xyxy, [[2, 2, 78, 60]], atol=2)
     summary = summaries.summarise(result, 0.5)
-    shape = "whole" if tiles == 1 else f"in {tiles} x {tiles} tiles"
+    shape = {(1, 1): "whole", (2, 2): "in 2 x 2 tiles", (3, 3): "in 3 x 3 tiles"}[grid]
     assert summaries.tiles_report([summary] * 2) == f"tiles: 2 images {shape}"
 
 
@@ -544,6 +544,19 @@ def test_an_interrupted_run_is_resumed(run_step, network, tmp_path, monkeypatch,
     resumed = (tmp_path / "out.json").read_text()
     run_step(*options)
     assert (tmp_path / "out.json").read_text() == resumed
+
+
+def test_a_run_of_another_version_begins_anew(run_step, tmp_path, capsys, monkeypatch):
+    save_image(tmp_path / "in" / "a.JPG")
+    (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
+    with pytest.raises(UserError, match="b.JPG: is no image"):
+        run_step("--images", tmp_path / "in")
+    save_image(tmp_path / "in" / "b.JPG")
+    monkeypatch.setattr(predict, "DETECTION_VERSION", predict.DETECTION_VERSION + 1)
+    run_step("--images", tmp_path / "in")
+    assert (
+        "an unfinished run with another detection_version is not resumed" in capsys.readouterr().out
+    )
 
 
 def test_a_run_with_other_options_begins_anew(run_step, tmp_path, capsys):

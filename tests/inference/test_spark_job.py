@@ -113,6 +113,8 @@ def test_the_tables_hold_what_step_08_detects(
         assert row["exif_orientation"] == (6 if name == "sideways.jpg" else 1)
         assert row["graph_sha256"] == files.sha256(graph)
         assert row["products"] == sum(score >= 0.5 for score in image.scores)
+        if options["tiles"] != "auto":
+            assert row["tiles"] == f"{options['tiles']} x {options['tiles']}"
         boxes = found.get(name, [])
         assert [box[0] for box in boxes] == list(image.classes)
         assert [box[1] for box in boxes] == image.scores.tolist()
@@ -210,6 +212,10 @@ def test_tables_of_another_graph_or_other_options_are_not_mixed(detect, images, 
     (target / "._run.json.crc").unlink()  # Hadoop's checksum of it
     (target / "_run.json").write_text(json.dumps({**run, "graph_sha256": "other"}))
     with pytest.raises(UserError, match=r"differs in graph_sha256 \(other there, "):
+        detect(images / "strip.png", target, tiles=1)
+    del run["detection_version"]  # as the first version wrote it
+    (target / "_run.json").write_text(json.dumps(run))
+    with pytest.raises(UserError, match=r"differs in detection_version \(None there, 2 here\)"):
         detect(images / "strip.png", target, tiles=1)
 
 

@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from shelfdet.core import boxes
-from shelfdet.core import tiles as tiles_module
+from shelfdet.core import boxes, tiles
 from shelfdet.inference import tiling
 
 NMS_IOU = 0.45
 
 
 @pytest.mark.parametrize(
-    "count, size_wh", [(1, (100, 80)), (2, (901, 640)), (3, (640, 853)), (4, (5, 3))]
+    "columns, rows, size_wh",
+    [(1, 1, (100, 80)), (2, 2, (901, 640)), (3, 2, (640, 853)), (1, 3, (640, 853)), (4, 4, (5, 3))],
 )
-def test_tiles_are_of_one_size_and_cover_the_image(count, size_wh):
+def test_tiles_are_of_one_size_and_cover_the_image(columns, rows, size_wh):
     width, height = size_wh
     pixels = np.arange(width * height * 3, dtype=np.int64).reshape(height, width, 3)
-    tiles = tiling.cut_tiles(pixels, count)
-    assert len(tiles) == count**2
-    assert len({tile.pixels.shape for tile in tiles}) == 1
+    found = tiling.cut_tiles(pixels, tiles.Grid(columns, rows))
+    assert len(found) == columns * rows
+    assert len({tile.pixels.shape for tile in found}) == 1
     times_covered = np.zeros((height, width), dtype=int)
-    for tile in tiles:
+    for tile in found:
         left, top, right, bottom = tile.box_xyxy
         np.testing.assert_array_equal(tile.pixels, pixels[top:bottom, left:right])
         times_covered[top:bottom, left:right] += 1
@@ -29,10 +29,10 @@ def test_tiles_are_of_one_size_and_cover_the_image(count, size_wh):
 
 
 def test_neighbouring_tiles_overlap_by_a_fifth():
-    tiles = tiling.cut_tiles(np.zeros((640, 901, 3), dtype=np.uint8), 2)
+    found = tiling.cut_tiles(np.zeros((640, 901, 3), dtype=np.uint8), tiles.square(2))
     # By hand: two tiles less the overlap of a fifth of one make up the side of 901.
-    assert tiles[0].pixels.shape[:2] == (int(np.ceil(640 / 1.8)), int(np.ceil(901 / 1.8)))
-    overlap = tiles[0].box_xyxy[2] - tiles[1].box_xyxy[0]
+    assert found[0].pixels.shape[:2] == (int(np.ceil(640 / 1.8)), int(np.ceil(901 / 1.8)))
+    overlap = found[0].box_xyxy[2] - found[1].box_xyxy[0]
     assert overlap == pytest.approx(0.2 * 501, abs=2)
 
 
@@ -131,26 +131,61 @@ def test_every_product_is_detected_once_and_whole_also_one_larger_than_the_overl
     products = small + [large]
     for xmin, ymin, xmax, ymax in products:
         pixels[ymin:ymax, xmin:xmax] = 255
-    boxes_yxyx, scores, class_ids = tiling.detect(detect_bright_parts, pixels, count, NMS_IOU)
+    boxes_yxyx, scores, class_ids = tiling.detect(
+        detect_bright_parts, pixels, tiles.square(count), NMS_IOU
+    )
     found = boxes.from_normalised_yxyx(boxes_yxyx, (900, 600)).round().astype(int)
     assert sorted(map(tuple, found.tolist())) == sorted(products)
     assert scores.tolist() == [0.5] * len(products)
     assert class_ids.tolist() == [1] * len(products)
 
 
-class SizedDetector:
-    """``detect_bright_parts`` that is certain of products of one width in pixels of its input."""
+@pytest.mark.parametrize(
+    "max_side, shapes",
+    [
+        (None, {(600, 500)}),  # 900 / 1.8 wide, and as high as the image
+        (900, {(600, 500)}),
+        (450, {(300, 450)}),  # the image would have 450 x 300 px
+    ],
+)
+def test_each_side_of_a_tile_is_shrunk_to_that_of_the_image(max_side, shapes):
+    seen = set()
 
-    def __init__(self, wanted_px):
-        self.wanted_px = wanted_px
+    def run_network(pixels):
+        seen.add(pixels.shape[:2])
+        return detect_bright_parts(pixels)
+
+    pixels = np.zeros((600, 900, 3), dtype=np.uint8)
+    pixels[90:120, 30:60] = 255
+    found = tiling.detect_in_tiles(run_network, pixels, tiles.Grid(2, 1), max_side)
+    assert seen == shapes
+    found_xyxy = boxes.from_normalised_yxyx(found[0], (900, 600))
+    np.testing.assert_allclose(found_xyxy, [[30, 90, 60, 120]], atol=2)
+
+
+class SizedDetector:
+    """``detect_bright_parts`` that is certain of products of 10 x 10 px of its input of 100 x 100.
+
+    The score falls with the logarithms of the ratios of both sides to 10.
+    """
+
+    def __init__(self, lowest_score=0.0):
+        self.lowest_score = lowest_score
         self.runs = 0
 
     def __call__(self, pixels):
         self.runs += 1
         boxes_yxyx, _, class_ids = detect_bright_parts(pixels)
-        widths = (boxes_yxyx[:, 3] - boxes_yxyx[:, 1]) * 100  # of an input of 100 px
-        scores = np.minimum(widths, self.wanted_px) / np.maximum(widths, self.wanted_px)
-        return boxes_yxyx, scores, class_ids
+        sides = (boxes_yxyx[:, 2:] - boxes_yxyx[:, :2]) * 100
+        scores = np.exp(-(np.log(sides / 10) ** 2).sum(axis=1))
+        kept = scores > self.lowest_score
+        return boxes_yxyx[kept], scores[kept], class_ids[kept]
+
+
+def found_products(detections):
+    """The boxes of ``shelf`` that were found, in its pixels."""
+    found_xyxy = boxes.from_normalised_yxyx(detections[0], (900, 600)).round().astype(int)
+    return set(map(tuple, found_xyxy.tolist()))
 
 
 def shelf(product_wh, gap=40):
@@ -168,44 +203,50 @@ def shelf(product_wh, gap=40):
 
 
 @pytest.mark.parametrize(
-    "width, count, runs",
+    "product_wh, grid, runs",
     [
-        (90, 1, 1 + 4),  # 10 of 100 px of the whole image: tiles find fewer
-        (50, 2, 1 + 4 + 9),  # 10 px in 2 x 2 tiles, 14 in 3 x 3
-        (24, 4, 1 + 4 + 9 + 16 + 25),  # 9 px in 4 x 4 tiles, 11 in 5 x 5
-        # 3 px in the whole image and still only 9 in 8 x 8 tiles, which are the most
-        (13, tiles_module.MOST_TILES, sum(n**2 for n in range(1, tiles_module.MOST_TILES + 1))),
+        # In parts of 100 of the input, by hand: N tiles in a row make a product N - 0.2 (N - 1)
+        # times as large. 10 x 10 in the whole image: tiles find fewer
+        ((90, 60), (1, 1), 1 + 4),
+        # 14 x 7 in the whole image, 26 x 12 in 2 x 2 tiles: 14 x 12 in 1 x 2 is not tried
+        ((128, 40), (1, 1), 1 + 4),
+        # 10 x 10 in 2 x 2 tiles, 14 x 14 in 3 x 3, 14 x 10 in 3 x 2
+        ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6),
+        # Wide: 12 x 6 in 2 x 2 tiles, 17 x 9 in 3 x 3, then 12 x 9, 12 x 11 and 12 x 14
+        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10),
+        # Narrow: 5 x 17 in 2 x 2 tiles, 7 x 24 in 3 x 3, then 7 x 17, 9 x 17 and 11 x 17
+        ((24, 55), (4, 2), 1 + 4 + 9 + 6 + 8 + 10 + 12),
+        # 1 x 1 in the whole image and still only 10 x 10 in 8 x 8 tiles, which are the most
+        ((13, 9), (8, 8), sum(n**2 for n in range(1, tiles.MOST_TILES + 1))),
     ],
 )
-def test_the_number_of_tiles_is_that_of_the_most_products(width, count, runs):
-    pixels, products = shelf((width, width))
-    network = SizedDetector(10)
+def test_the_grid_of_tiles_is_that_of_the_most_products(product_wh, grid, runs):
+    pixels, products = shelf(product_wh)
+    network = SizedDetector()
     found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
-    assert (best, network.runs) == (count, runs)
-    found_xyxy = boxes.from_normalised_yxyx(found[0], (900, 600)).round().astype(int)
-    assert sorted(map(tuple, found_xyxy.tolist())) == sorted(products)
+    assert (best, network.runs) == (grid, runs)
+    assert found_products(found) == set(products)
 
 
-def test_products_that_only_one_more_tile_finds_are_found_too():
-    pixels, products = shelf((50, 50))
-    pixels[500:] = 0
-    small = [(x, 520, x + 30, 560) for x in range(20, 860, 50)]
+@pytest.mark.parametrize("merged_grids, is_found", [(1, False), (3, True)])
+def test_products_that_only_the_next_best_grids_find_are_found_too(
+    monkeypatch, merged_grids, is_found
+):
+    monkeypatch.setattr(tiling, "MERGED_GRIDS", merged_grids)
+    pixels, _ = shelf((50, 33))
+    pixels[470:] = 0
+    # 6 x 6 in 2 x 2 tiles, 9 x 6 in 3 x 2
+    small = {(x, 520, x + 30, 540) for x in range(20, 860, 50)}
     for xmin, ymin, xmax, ymax in small:
         pixels[ymin:ymax, xmin:xmax] = 255
-
-    def run_network(tile):
-        boxes_yxyx, scores, class_ids = SizedDetector(10)(tile)
-        kept = scores > 0.65  # 30 px are 6 of 100 in 2 x 2 tiles, 9 in 3 x 3
-        return boxes_yxyx[kept], scores[kept], class_ids[kept]
-
-    found, best = tiling.detect_in_best_tiles(run_network, pixels, run_network(pixels), NMS_IOU)
-    assert best == 2
-    found_xyxy = boxes.from_normalised_yxyx(found[0], (900, 600)).round().astype(int)
-    assert set(small) <= set(map(tuple, found_xyxy.tolist()))
+    network = SizedDetector(lowest_score=0.7)
+    found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
+    assert best == (2, 2)
+    assert found_products(found) & small == (small if is_found else set())
 
 
 def test_where_nothing_is_found_the_whole_image_stays():
-    network = SizedDetector(10)
+    network = SizedDetector()
     pixels = np.zeros((60, 90, 3), dtype=np.uint8)
     found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
-    assert (len(found[1]), best, network.runs) == (0, 1, 1 + 4)
+    assert (len(found[1]), best, network.runs) == (0, tiles.WHOLE, 1 + 4)

@@ -1,7 +1,8 @@
 """Where the overlapping tiles of an image are, for records (step 04) and for detection (step 08).
 
-An image is divided into N x N tiles of one size and of its own aspect ratio. The network's input
-has one size, so a product is N or a little less times as large in a tile as in the whole image.
+An image is divided into a grid of tiles of one size. The network's input has one size, so in a
+grid of N x N tiles a product is N or a little less times as large as in the whole image. More
+columns than rows make it wider for its height, and more rows narrower.
 
 A product's scale is the square root of its share of the image's area, which is what ``scales`` of
 an ssd_anchor_generator are of an anchor if the network's input is square: an anchor of scale s and
@@ -9,7 +10,7 @@ aspect ratio r is s * sqrt(r) of the image's width and s / sqrt(r) of its height
 """
 
 import math
-from typing import List, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -23,22 +24,48 @@ Size = Tuple[int, int]  # (width, height) in pixels
 Tile = Tuple[int, int, int, int]  # xyxy in pixels of the image
 
 
+class Grid(NamedTuple):
+    """How an image is divided: into ``columns`` x ``rows`` tiles. Its text is such as "3 x 2"."""
+
+    columns: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.columns} x {self.rows}"
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles there are."""
+        return self.columns * self.rows
+
+
+WHOLE = Grid(1, 1)
+
+
+def square(count: int) -> Grid:
+    """The grid of ``count`` x ``count`` tiles, which have the aspect ratio of the image."""
+    return Grid(count, count)
+
+
 def share(count: int) -> float:
     """Side of a tile as a share of the image's, for ``count`` tiles in a row: 1, 0.56, 0.38 ..."""
     return 1 / _lengths_of_side(count)
 
 
-def grid(size_wh: Size, count: int) -> List[Tile]:
-    """The ``count`` x ``count`` tiles of an image, row by row; 1 gives the whole image."""
-    width, height = size(size_wh, count)
-    lefts = _starts(size_wh[0], width, count)
-    tops = _starts(size_wh[1], height, count)
+def places(size_wh: Size, grid: Grid) -> List[Tile]:
+    """Where the tiles of an image are, row by row."""
+    width, height = size(size_wh, grid)
+    lefts = _starts(size_wh[0], width, grid.columns)
+    tops = _starts(size_wh[1], height, grid.rows)
     return [(left, top, left + width, top + height) for top in tops for left in lefts]
 
 
-def size(size_wh: Size, count: int) -> Size:
-    """(width, height) of each of the ``count`` x ``count`` tiles of an image."""
-    width, height = (min(side, int(np.ceil(side / _lengths_of_side(count)))) for side in size_wh)
+def size(size_wh: Size, grid: Grid) -> Size:
+    """(width, height) of each tile of an image."""
+    width, height = (
+        min(side, int(np.ceil(side / _lengths_of_side(count))))
+        for side, count in zip(size_wh, grid)
+    )
     return width, height
 
 

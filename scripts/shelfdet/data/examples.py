@@ -78,7 +78,7 @@ def of_image(image: LabelledImage, tiling: Tiling, dataset: str = "") -> List[Ex
         return [whole(image, dataset)]
     found = []
     for count in counts_of(image, tiling):
-        for tile in tiles.grid(image.size_wh, count):
+        for tile in tiles.places(image.size_wh, tiles.square(count)):
             example = whole(image, dataset) if count == 1 else cut(image, tile, dataset)
             if example.labelled.classes or tiling.keep_empty:
                 found.append(example)
@@ -112,7 +112,7 @@ def divided_like(image: LabelledImage, source_ids: Sequence[str]) -> List[Exampl
         sizes.add((right - left, bottom - top))
     counts = []
     for count in range(1, max(width, height) + 1):
-        size_wh = tiles.size(image.size_wh, count)
+        size_wh = tiles.size(image.size_wh, tiles.square(count))
         if size_wh in sizes:
             counts.append(count)
             sizes.remove(size_wh)

@@ -45,6 +45,9 @@ from shelfdet.inference.input_images import InputImage
 from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 
 Size = Tuple[int, int]  # (width, height) in pixels
+# Raised whenever equal options give an image other boxes than before, or its results another form.
+# A run of another version is not resumed, so that no output mixes two.
+DETECTION_VERSION = 2
 
 
 class ClassNames(NamedTuple):
@@ -98,14 +101,14 @@ class _Raw(NamedTuple):
     """What the network found in an image.
 
     prepared: the image that it ran on. boxes_yxyx: (N, 4) of ymin, xmin, ymax, xmax in 0 to 1 of
-    ``prepared.framed``. scores, class_ids: (N,). tiles: number of tiles in a row.
+    ``prepared.framed``. scores, class_ids: (N,). grid: how it was divided.
     """
 
     prepared: "_Prepared"
     boxes_yxyx: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
-    tiles: int
+    grid: tiles.Grid
 
 
 class _Prepared(NamedTuple):
@@ -214,7 +217,11 @@ def run_key(info: Dict[str, Any], settings: Settings, class_names: ClassNames) -
       settings: of the run.
       class_names: of the label map.
     """
-    key = {**info, "classes": sorted(class_names.by_id.items())}
+    key = {
+        **info,
+        "detection_version": DETECTION_VERSION,
+        "classes": sorted(class_names.by_id.items()),
+    }
     if settings.draw_folder:
         key["drawings"] = str(settings.draw_folder.resolve())
         key["threshold"] = settings.threshold
@@ -309,7 +316,7 @@ def detect_image(
         ) from error
     _check_size(image, prepared.size_wh, settings.exif)  # also with skip_bad: the labels are wrong
     raw = _run(prepared, image, run_network, settings)
-    prepared, boxes_yxyx, scores, class_ids, tile_count = raw
+    prepared, boxes_yxyx, scores, class_ids, grid = raw
     _check_classes(class_ids, class_names)
     boxes_xyxy, inside = without_margins(
         boxes_yxyx,
@@ -330,7 +337,7 @@ def detect_image(
         drawings.draw(
             prepared.pixels, found, settings.draw_folder, settings.threshold, class_names.shown
         )
-    return ImageResult(filename, found, prepared.orientation, None, version, tile_count)
+    return ImageResult(filename, found, prepared.orientation, None, version, grid)
 
 
 def without_margins(
@@ -371,11 +378,10 @@ def _run(
     if settings.tiles == AUTO_TILES:
         return _run_auto(prepared, image, run_network, settings)
     if settings.tiles == 1:
-        return _Raw(prepared, *run_network(prepared.framed), 1)
-    found = tiling.detect(
-        run_network, prepared.framed, settings.tiles, settings.nms_iou, settings.max_side
-    )
-    return _Raw(prepared, *found, settings.tiles)
+        return _Raw(prepared, *run_network(prepared.framed), tiles.WHOLE)
+    grid = tiles.square(settings.tiles)
+    found = tiling.detect(run_network, prepared.framed, grid, settings.nms_iou, settings.max_side)
+    return _Raw(prepared, *found, grid)
 
 
 def _run_auto(
@@ -387,13 +393,13 @@ def _run_auto(
     """Runs the network on tiles, too, unless it is certain of the whole image."""
     found = run_network(whole.framed)
     if confidence.confidence(found[1]) >= confidence.CERTAIN:
-        return _Raw(whole, *found, 1)
+        return _Raw(whole, *found, tiles.WHOLE)
     # Decoded once more, because most images need no tiles and decode faster at a small size.
     large = _prepare(image, settings, tiles.MOST_TILES)
-    found, count = tiling.detect_in_best_tiles(
+    found, grid = tiling.detect_in_best_tiles(
         run_network, large.framed, found, settings.nms_iou, settings.max_side
     )
-    return _Raw(whole if count == 1 else large, *found, count)
+    return _Raw(whole if grid == tiles.WHOLE else large, *found, grid)
 
 
 def _prepare(image: InputImage, settings: Settings, tile_count: int) -> _Prepared:

@@ -25,7 +25,7 @@ from typing import (
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import files
+from shelfdet.core import files, tiles
 from shelfdet.data.detections import Detections
 
 UNFINISHED = ".unfinished"  # after the name of the output, of a run that was killed
@@ -40,7 +40,7 @@ class ImageResult(NamedTuple):
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
     version: by which a resumed run knows that the file is the same; see ``file_version``.
-    tiles: number of tiles in a row that it was divided into.
+    grid: how it was divided.
     """
 
     filename: str
@@ -48,7 +48,7 @@ class ImageResult(NamedTuple):
     orientation: int
     problem: Optional[str]
     version: Optional[str] = None
-    tiles: int = 1
+    grid: tiles.Grid = tiles.WHOLE
 
 
 class ProcessedImages:
@@ -92,7 +92,7 @@ class ProcessedImages:
             "orientation": result.orientation,
             "problem": result.problem,
             "version": result.version,
-            "tiles": result.tiles,
+            "grid": list(result.grid),
         }
         table = np.zeros((0, COLUMNS))
         if found is not None:
@@ -158,7 +158,7 @@ def _result(entry: Dict[str, Any], table: np.ndarray) -> ImageResult:
         entry["orientation"],
         entry["problem"],
         entry["version"],
-        entry["tiles"],
+        tiles.Grid(*entry["grid"]),
     )
 
 

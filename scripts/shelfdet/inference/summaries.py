@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.core import text
+from shelfdet.core import text, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.data import images
 from shelfdet.inference import confidence
@@ -29,7 +29,7 @@ class Summary(NamedTuple):
     scale: median of the products'; None without any.
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
-    tiles: number of tiles in a row that it was divided into.
+    grid: the tiles that it was divided into.
     """
 
     filename: str
@@ -40,7 +40,7 @@ class Summary(NamedTuple):
     scale: Optional[float]
     orientation: int
     problem: Optional[str]
-    tiles: int
+    grid: tiles.Grid
     by_class: Mapping[str, int] = {}
 
 
@@ -49,7 +49,7 @@ def summarise(result: ImageResult, threshold: float) -> Summary:
     found = result.detections
     if found is None:
         return Summary(
-            result.filename, None, 0, 0, 0.0, None, result.orientation, result.problem, 1
+            result.filename, None, 0, 0, 0.0, None, result.orientation, result.problem, tiles.WHOLE
         )
     is_product = found.scores >= threshold
     return Summary(
@@ -61,7 +61,7 @@ def summarise(result: ImageResult, threshold: float) -> Summary:
         confidence.median_scale(found.boxes_xyxy[is_product], found.size_wh),
         result.orientation,
         None,
-        result.tiles,
+        result.grid,
         collections.Counter(found.classes[index] for index in np.flatnonzero(is_product)),
     )
 
@@ -199,12 +199,12 @@ def confidence_report(
 
 
 def tiles_report(summaries: Sequence[Summary]) -> str:
-    """Into how many tiles images were divided where that was chosen for each."""
-    counts = collections.Counter(image.tiles for image in summaries if image.size_wh is not None)
+    """Into which tiles images were divided where that was chosen for each."""
+    counts = collections.Counter(image.grid for image in summaries if image.size_wh is not None)
     parts = [
         f"{text.counted(number, 'image')} "
-        + ("whole" if tiles == 1 else f"in {tiles} x {tiles} tiles")
-        for tiles, number in sorted(counts.items())
+        + ("whole" if grid == tiles.WHOLE else f"in {grid} tiles")
+        for grid, number in sorted(counts.items())
     ]
     return f"tiles: {', '.join(parts)}"
 

@@ -21,6 +21,8 @@ BORDER_SHARE = 0.01
 # are small in the whole image are often detected two at a time there, by one box across both; NMS
 # keeps it, because its IoU with either is low.
 MAX_COVERED_SHARE = 0.8
+# How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
+MERGED_GRIDS = 3
 # Boxes whose IoUs are computed at once when detections are merged: faster than one at a time, and
 # less memory than all of the thousands that many tiles give.
 BLOCK = 256
@@ -44,11 +46,11 @@ class Tile(NamedTuple):
 def detect(
     run_network: DetectFunction,
     pixels: np.ndarray,
-    count: int,
+    grid: tiles.Grid,
     nms_iou: float,
     max_side: Optional[int] = None,
 ) -> RawDetections:
-    """Detects in an image and in its ``count`` x ``count`` tiles, and merges the detections.
+    """Detects in an image and in its tiles, and merges the detections.
 
     Args:
       nms_iou: IoU above which two boxes of a class are one detection; that of the graph's config.
@@ -57,8 +59,8 @@ def detect(
     Returns:
       as ``merged``.
     """
-    whole = detect_in_tiles(run_network, pixels, 1, max_side)
-    parts = detect_in_tiles(run_network, pixels, count, max_side)
+    whole = detect_in_tiles(run_network, pixels, tiles.WHOLE, max_side)
+    parts = detect_in_tiles(run_network, pixels, grid, max_side)
     return merged(_together(whole, parts), nms_iou)
 
 
@@ -68,13 +70,16 @@ def detect_in_best_tiles(
     whole: RawDetections,
     nms_iou: float,
     max_side: Optional[int] = None,
-) -> Tuple[RawDetections, int]:
+) -> Tuple[RawDetections, tiles.Grid]:
     """Detects in ever more tiles of an image, as long as that finds more products.
 
-    Products get larger for the network with more tiles. It finds most where they have the sizes
-    that it was trained on, which ``confidence.certain_products`` tells without labels. The first
-    number of tiles that finds fewer ends the search. Its detections are there anyway, and are
-    merged with those of the best: the products of one image differ in size.
+    The network finds most products where they have the size and the shape that it was trained on,
+    which ``confidence.certain_products`` tells without labels. With more tiles products get larger
+    for it; with more columns than rows they get wider for their height. So the search goes on from
+    the whole image to 2 x 2, 3 x 3 ... tiles, from the best of these to more columns, and then to
+    more rows, each until a grid finds fewer. The best MERGED_GRIDS of all are merged: the products
+    of one image differ in size and shape. Where 2 x 2 tiles do not help, other grids are not tried:
+    of products too large for the network they find parts.
 
     Args:
       whole: the detections in the whole image, which are not merged with those of tiles: its boxes
@@ -82,31 +87,57 @@ def detect_in_best_tiles(
       others: as in ``detect``.
 
     Returns:
-      (detections, count): as ``merged``, and the best number of tiles in a row, at most
-      ``core.tiles.MOST_TILES``; ``whole`` and 1 where tiles find no more.
+      (detections, grid): as ``merged``, and the best grid, of at most ``core.tiles.MOST_TILES``
+      columns and rows; ``whole`` and ``core.tiles.WHOLE`` where 2 x 2 tiles find no more.
     """
-    best, count = whole, 1
-    for more in range(2, tiles.MOST_TILES + 1):
-        found = merged(detect_in_tiles(run_network, pixels, more, max_side), nms_iou)
-        if confidence.certain_products(found[1]) <= confidence.certain_products(best[1]):
+    found = {tiles.WHOLE: whole}
+
+    def certain_products(grid: tiles.Grid) -> float:
+        if grid not in found:
+            parts = detect_in_tiles(run_network, pixels, grid, max_side)
+            found[grid] = merged(parts, nms_iou)
+        return confidence.certain_products(found[grid][1])
+
+    best = _most_products(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
+    if best == tiles.WHOLE:
+        return whole, best
+    best = _most_products(certain_products, best, more_columns=1, more_rows=0)
+    best = _most_products(certain_products, best, more_columns=0, more_rows=1)
+    del found[tiles.WHOLE]
+    chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
+    return merged(_together(*(found[grid] for grid in chosen)), nms_iou), best
+
+
+def _most_products(
+    certain_products: Callable[[tiles.Grid], float],
+    grid: tiles.Grid,
+    more_columns: int,
+    more_rows: int,
+) -> tiles.Grid:
+    """The grid after which one with so many more columns and rows does not find more products."""
+    while max(grid.columns + more_columns, grid.rows + more_rows) <= tiles.MOST_TILES:
+        larger = tiles.Grid(grid.columns + more_columns, grid.rows + more_rows)
+        if certain_products(larger) <= certain_products(grid):
             break
-        best, count = found, more
-    if count == 1:
-        return whole, 1
-    return merged(_together(best, found), nms_iou), count
+        grid = larger
+    return grid
 
 
 def detect_in_tiles(
-    run_network: DetectFunction, pixels: np.ndarray, count: int, max_side: Optional[int] = None
+    run_network: DetectFunction,
+    pixels: np.ndarray,
+    grid: tiles.Grid,
+    max_side: Optional[int] = None,
 ) -> RawDetections:
-    """Detects in the ``count`` x ``count`` tiles of an image.
+    """Detects in the tiles of an image.
 
     Args:
       run_network: a detector such as ``inference.detector.Detector.detect``.
       pixels: uint8 RGB of shape (height, width, 3).
-      count: number of tiles in a row, and of rows.
-      max_side: each tile is shrunk to this longer side, as images.load does, before the network
-        runs.
+      grid: how to divide the image.
+      max_side: no tile is larger, when the network runs, than the whole image once it is shrunk to
+        this longer side. Each side of a tile is shrunk by itself, as the networks' input has one
+        size: otherwise a narrow tile would lose pixels across.
 
     Returns:
       (boxes_yxyx, scores, class_ids) as from ``run_network``: boxes (N, 4) of ymin, xmin, ymax,
@@ -114,9 +145,10 @@ def detect_in_tiles(
       products are detected several times.
     """
     image_wh = pixels.shape[1::-1]
+    most_wh = images.shrunk_size(image_wh, max_side)
     parts = []
-    for tile in cut_tiles(pixels, count):
-        boxes_yxyx, scores, class_ids = run_network(images.shrunk(tile.pixels, max_side))
+    for tile in cut_tiles(pixels, grid):
+        boxes_yxyx, scores, class_ids = run_network(images.shrunk_to(tile.pixels, most_wh))
         tile_wh = tile.pixels.shape[1::-1]
         left_top = tile.box_xyxy[:2]
         boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile_wh) + np.tile(left_top, 2)
@@ -131,19 +163,11 @@ def detect_in_tiles(
     return _together(*parts)
 
 
-def cut_tiles(pixels: np.ndarray, count: int) -> List[Tile]:
-    """Cuts an image into ``count`` x ``count`` tiles of one size.
-
-    Args:
-      pixels: uint8 RGB of shape (height, width, 3).
-      count: 1 or more; 1 gives the whole image.
-
-    Returns:
-      list of Tile, row by row.
-    """
+def cut_tiles(pixels: np.ndarray, grid: tiles.Grid) -> List[Tile]:
+    """The tiles of an image, uint8 RGB of shape (height, width, 3), row by row."""
     return [
         Tile(pixels[top:bottom, left:right], (left, top, right, bottom))
-        for left, top, right, bottom in tiles.grid(pixels.shape[1::-1], count)
+        for left, top, right, bottom in tiles.places(pixels.shape[1::-1], grid)
     ]
 
 

@@ -12,6 +12,7 @@ from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
 from shelfdet.data import images as image_files
+from shelfdet.inference import predict
 from shelfdet.inference.spark import output as outputs
 from shelfdet.inference.spark import storage, tables, task
 
@@ -81,6 +82,7 @@ def description(work: task.Work) -> Dict[str, Any]:
     settings = work.settings
     return {
         "graph_sha256": work.graph_sha256,
+        "detection_version": predict.DETECTION_VERSION,
         "classes": {str(number): name for number, name in work.class_names.by_id.items()},
         "max_side": settings.max_side,
         "exif": settings.exif,

@@ -36,7 +36,7 @@ RESULT = pyarrow.schema(
         ("products", pyarrow.int32()),
         ("confidence", pyarrow.float64()),
         ("note", pyarrow.string()),
-        ("tiles", pyarrow.int32()),
+        ("tiles", pyarrow.string()),
         ("exif_orientation", pyarrow.int32()),
         ("error", pyarrow.string()),
         ("boxes", pyarrow.list_(BOX)),
@@ -44,7 +44,7 @@ RESULT = pyarrow.schema(
 )
 RESULT_DDL = (
     "image string, bytes bigint, modified timestamp, width int, height int, products int, "
-    "confidence double, note string, tiles int, exif_orientation int, error string, "
+    "confidence double, note string, tiles string, exif_orientation int, error string, "
     "boxes array<struct<class:string,score:double,xmin:double,ymin:double,xmax:double,ymax:double>>"
 )
 # What the driver lists; the same names as in RESULT
@@ -71,7 +71,7 @@ def row_of(
         "products": summary.products,
         "confidence": summary.confidence,
         "note": summaries.note(summary, validated) or None,
-        "tiles": summary.tiles,
+        "tiles": str(summary.grid),
         "exif_orientation": summary.orientation,
         "error": None,
         "boxes": _boxes(result),
