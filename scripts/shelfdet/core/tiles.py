@@ -33,11 +33,6 @@ class Grid(NamedTuple):
     def __str__(self) -> str:
         return f"{self.columns} x {self.rows}"
 
-    @property
-    def tiles(self) -> int:
-        """How many tiles there are."""
-        return self.columns * self.rows
-
 
 WHOLE = Grid(1, 1)
 
