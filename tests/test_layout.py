@@ -58,6 +58,7 @@ IMPORT_TENSORFLOW = {
     "inference/deployment/onnx_model",
     "inference/deployment/saved_model",
     "inference/detector",
+    "inference/export",
     "inference/folding",
 }
 HEAVY = TENSORFLOW | {"pandas", "matplotlib", "scipy", "PIL", "numpy"}

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from conftest import ROOT, load_script
+from shelfdet.config import checkpoint_files
 from shelfdet.core import files, paths
 from shelfdet.evaluation import scored_graph
 
@@ -45,6 +46,12 @@ def test_the_shipped_graph_is_folded(graph):
     definition.ParseFromString((graph / paths.GRAPH_FILE).read_bytes())
     operations = {node.op for node in definition.node}
     assert not operations & {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"}
+
+
+@pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
+def test_the_shipped_weights_can_start_a_network_of_two_feature_maps(graph):
+    weights = graph / paths.CHECKPOINT_PREFIX
+    assert not checkpoint_files.zero_kernels(weights, checkpoint_files.variables(weights))
 
 
 def test_metrics_of_the_detector_of_any_products_are_of_its_graph_and_of_both_datasets():

@@ -95,3 +95,51 @@ def test_the_variables_of_a_checkpoint_are_read_with_their_shapes(tmp_path):
     (tmp_path / "model.ckpt.index").write_bytes(b"")
     with pytest.raises(UserError, match="model.ckpt cannot be read"):
         checkpoint_files.variables(tmp_path / "model.ckpt")
+
+
+def write_checkpoint(prefix, values):
+    import tensorflow as tf
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, value in values.items():
+            tf.compat.v1.get_variable(name, initializer=value)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(prefix))
+
+
+def test_a_checkpoint_with_other_values(tmp_path):
+    import tensorflow as tf
+
+    values = {
+        "a/weights": np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4),
+        "b/weights": np.zeros((1, 1, 2, 2), dtype=np.float32),
+        "global_step": np.int64(7),
+    }
+    write_checkpoint(tmp_path / "model.ckpt", values)
+    new = {"b/weights": np.full((1, 1, 2, 2), 0.25, dtype=np.float32)}
+    (tmp_path / "new").mkdir()
+    checkpoint_files.with_values(tmp_path / "model.ckpt", new, tmp_path / "new" / "model.ckpt")
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == ["model.ckpt.data-00000-of-00001", "model.ckpt.index"]
+    reader = tf.train.load_checkpoint(str(tmp_path / "new" / "model.ckpt"))
+    assert set(reader.get_variable_to_shape_map()) == set(values)
+    for name, value in {**values, **new}.items():
+        found = reader.get_tensor(name)
+        assert found.dtype == value.dtype
+        np.testing.assert_array_equal(found, value)
+
+
+def test_kernels_that_are_0(tmp_path):
+    values = {
+        "trained/weights": np.full((3, 3, 2, 2), -0.02, dtype=np.float32),
+        "shrunk/weights": np.full((3, 3, 2, 2), -1e-9, dtype=np.float32),
+        "shrunk/BatchNorm/beta": np.zeros(2, dtype=np.float32),  # no kernel: trained from 0
+        "not_asked_for/weights": np.zeros((1, 1, 2, 2), dtype=np.float32),
+    }
+    write_checkpoint(tmp_path / "model.ckpt", values)
+    names = set(values) - {"not_asked_for/weights"}
+    assert checkpoint_files.zero_kernels(tmp_path / "model.ckpt", names) == ["shrunk/weights"]
+    data = tmp_path / "model.ckpt.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:10])
+    with pytest.raises(UserError, match="model.ckpt cannot be read"):
+        checkpoint_files.zero_kernels(tmp_path / "model.ckpt", names)

@@ -615,12 +615,14 @@ def fine_tuning_from(checkpoint):
     return changed(r"(num_steps: \d+)", rf"\1 {lines}")
 
 
-def save_checkpoint(shapes, prefix):
+def save_checkpoint(shapes, prefix, zero=()):
+    """Writes a checkpoint of variables of random values, or of 0 for the names in ``zero``."""
     import tensorflow as tf
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         for name, shape in shapes.items():
-            tf.compat.v1.get_variable(name, shape)
+            initializer = tf.zeros_initializer() if name in zero else None
+            tf.compat.v1.get_variable(name, shape, initializer=initializer)
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, str(prefix))
 
@@ -711,6 +713,26 @@ def test_start_from_a_network_with_another_number_of_feature_maps(root, tmp_path
         "the checkpoint of a detector with another number of feature maps: 8 variables of 354, "
         "which predict boxes and classes, start untrained"
     )
+
+
+def test_start_from_a_network_whose_unused_layers_have_shrunk_to_0(root, tmp_path):
+    # What object_detection saves of a training with one feature map: all layers of the base network
+    variables = dict(check(root, TEXT).network.variables)
+    one_map = re.sub(r"scales: 0\.16\b", "", TEXT.replace("num_layers: 2", "num_layers: 1"))
+    used = check(root, one_map).network.variables
+    save_checkpoint(variables, tmp_path / "model.ckpt", zero=set(variables) - set(used))
+    fine_tuned = fine_tuning_from(tmp_path / "model.ckpt")
+    found = findings_at(check(root, fine_tuned), CHECKPOINT)[0]
+    assert found.severity == findings.ERROR
+    assert re.match(
+        r"\d+ kernels of this network are 0 in it, such as FeatureExtractor/InceptionV2/Mixed_4d",
+        found.found,
+    )
+    assert "step 07 gives first weights to the layers that its network does not use" in found.write
+    fine_tuned = re.sub(
+        r"scales: 0\.16\b", "", fine_tuned.replace("num_layers: 2", "num_layers: 1")
+    )
+    assert not check(root, fine_tuned).findings.has(CHECKPOINT)
 
 
 def test_start_from_a_network_with_another_box_predictor(root, tmp_path):

@@ -8,10 +8,12 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 
 import toy_graph
 from conftest import load_script
 from shelfdet import UserError
+from shelfdet.config import network, pipeline
 from shelfdet.core import paths
 from shelfdet.inference import export, folding
 
@@ -142,6 +144,43 @@ def test_a_folded_graph_that_differs_is_refused(tmp_path, monkeypatch, value, di
 def test_the_shipped_graph_folds_to_the_same_outputs(tmp_path):
     export.fold(GRAPH, tmp_path / "same.pb")
     assert (tmp_path / "same.pb").is_file()
+
+
+def test_layers_that_are_not_used_get_first_weights(tmp_path):
+    """Of a network with one feature map, as weight decay leaves it after a training."""
+    config = pipeline.read(CONFIG)
+    generator = config.model.ssd.anchor_generator.ssd_anchor_generator
+    for part in (config.model.ssd.feature_extractor, generator):
+        part.num_layers = 1
+    del generator.scales[1:]
+    (tmp_path / "a.config").write_text(text_format.MessageToString(config))
+    values = network.first_values(config, network.training_variables(config))
+    used = network.build_network(config).variables
+    trained = {
+        name: value + 1 if name in used else np.zeros_like(value) for name, value in values.items()
+    }
+    trained["global_step"] = np.int64(1200)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, value in trained.items():
+            tf.compat.v1.get_variable(name, initializer=value)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(tmp_path / "trained.ckpt"))
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "new").mkdir()
+    export.run_exporter(tmp_path / "trained.ckpt", tmp_path / "a.config", tmp_path / "exported")
+    export.write_weights(
+        tmp_path / "exported", tmp_path / "a.config", tmp_path / "new" / "model.ckpt"
+    )
+    reader = tf.train.load_checkpoint(str(tmp_path / "new" / "model.ckpt"))
+    assert set(reader.get_variable_to_shape_map()) == set(trained)
+    for name, value in trained.items():
+        expected = value if name in used or name == "global_step" else values[name]
+        np.testing.assert_array_equal(reader.get_tensor(name), expected)
+    layer = "FeatureExtractor/InceptionV2/Mixed_5c/Branch_0/Conv2d_0a_1x1"
+    kernel = reader.get_tensor(f"{layer}/weights")
+    assert kernel.std() == pytest.approx(0.03 * 0.88, rel=0.02), (
+        "truncated normal, as in the config"
+    )
 
 
 def test_a_graph_without_raw_outputs_is_refused_with_a_remedy(tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Dict, Optional, Tuple
+from typing import Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files, file_checks, pipeline
@@ -106,15 +106,26 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
 
     load_all: all variables of the network are restored, not only the feature extractor's.
     """
-    stored = _stored_variables(prefix, findings)
-    if stored is None:
-        return
     restored = {
         name: shape
         for name, shape in network.variables.items()
         if load_all or name.startswith("FeatureExtractor")
     }
-    fitting = [name for name, shape in restored.items() if stored.get(name) == shape]
+    try:
+        stored = checkpoint_files.variables(prefix)
+        fitting = [name for name, shape in restored.items() if stored.get(name) == shape]
+        zero = checkpoint_files.zero_kernels(prefix, fitting)
+    except UserError as error:
+        findings.error(
+            CHECKPOINT,
+            found=str(error),
+            expected="a complete checkpoint",
+            write=_remedy_of_damage(prefix),
+        )
+        return
+    if zero:
+        _report_zero(zero, findings)
+        return
     if len(fitting) == len(restored):
         return
     others = sorted(name for name in restored if name in stored and name not in fitting)
@@ -156,18 +167,22 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
     )
 
 
-def _stored_variables(prefix: str, findings: Findings) -> Optional[Dict[str, Tuple[int, ...]]]:
-    """Shapes of the checkpoint's variables by name, or None if it cannot be read."""
-    try:
-        return checkpoint_files.variables(prefix)
-    except UserError as error:
-        findings.error(
-            CHECKPOINT,
-            found=str(error),
-            expected="a complete checkpoint",
-            write=_remedy_of_damage(prefix),
-        )
-        return None
+def _report_zero(kernels: Sequence[str], findings: Findings) -> None:
+    """Refuses kernels that are 0, which a training cannot change: all that follows is 0, too.
+
+    A network with fewer feature maps has layers that its predictions do not depend on. No gradient
+    but that of weight decay reaches them, which Adam and RMSProp scale up to full steps.
+    """
+    findings.error(
+        CHECKPOINT,
+        found=f"{text.counted(len(kernels), 'kernel')} of this network "
+        f"{text.plural(len(kernels), 'is', 'are')} 0 in it, such as {kernels[0]}: the network that "
+        "it is of has fewer feature maps and did not use them, and weight decay has shrunk them. "
+        "They would stay 0, and the further feature maps would detect nothing",
+        expected="trained weights, or first weights for these layers",
+        write="export that run again (step 07 gives first weights to the layers that its network "
+        "does not use) and name the new model.ckpt; or write num_layers as in that network",
+    )
 
 
 def _remedy_of_damage(prefix: str) -> str:

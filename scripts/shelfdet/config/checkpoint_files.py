@@ -7,13 +7,16 @@ it, which is no file itself.
 import glob
 import os
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import paths, tensorflow1
 from shelfdet.core.files import PathLike
 
 INDEX = ".index"
+KERNEL_RANK = 4  # of a convolution: height, width, channels in, channels out
+# Of a kernel, the largest weight. Trained ones are above 0.01.
+SMALLEST_WEIGHT = 1e-6
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -39,6 +42,51 @@ def variables(prefix: PathLike) -> Dict[str, Tuple[int, ...]]:
         return {name: tuple(shape) for name, shape in tf.train.list_variables(str(prefix))}
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def zero_kernels(prefix: PathLike, names: Iterable[str]) -> List[str]:
+    """Which of the named variables are kernels of convolutions whose weights are all 0, or nearly.
+
+    Args:
+      prefix: of a checkpoint.
+      names: of variables in it.
+
+    Raises:
+      UserError: TensorFlow cannot read the checkpoint.
+    """
+    tf = tensorflow1.load()
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes = reader.get_variable_to_shape_map()
+        kernels = sorted(name for name in names if len(shapes[name]) == KERNEL_RANK)
+        return [name for name in kernels if abs(reader.get_tensor(name)).max() < SMALLEST_WEIGHT]
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def with_values(prefix: PathLike, values: Mapping[str, Any], target: PathLike) -> None:
+    """Writes a copy of a checkpoint in which some variables have other values.
+
+    Args:
+      prefix: of the checkpoint to read.
+      values: the new values, NumPy arrays, by name.
+      target: prefix of the checkpoint to write, in another folder that exists.
+    """
+    tf = tensorflow1.load()
+    reader = tf.train.load_checkpoint(str(prefix))
+    shapes = reader.get_variable_to_shape_map()
+    types = reader.get_variable_to_dtype_map()
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = []
+        for name in sorted(shapes):
+            # Fed, as values in the graph would be limited to 2 GB.
+            value = tf.compat.v1.placeholder(types[name], shapes[name])
+            variables.append(tf.compat.v1.get_variable(name, initializer=value))
+            fed = values[name] if name in values else reader.get_tensor(name)
+            session.run(variables[-1].initializer, {value: fed})
+        tf.compat.v1.train.Saver(variables).save(
+            session, str(target), write_meta_graph=False, write_state=False
+        )
 
 
 def nearest(path: PathLike) -> Optional[str]:

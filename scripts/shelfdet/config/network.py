@@ -4,7 +4,18 @@ Nothing is re-implemented here: feature maps, anchors and crops are those that t
 TensorFlow is imported by the functions that build a graph.
 """
 
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Container,
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -47,7 +58,8 @@ class Network(NamedTuple):
 
     image_wh: size of the input. grids_wh: (columns, rows) of each feature map. multiply_adds:
     multiply-add operations for one image with one anchor per cell, box and class predictors
-    included. variables: shape of each variable of the model, by name.
+    included. variables: shape of each variable that the predictions depend on, by name. The base
+    network also has layers behind the last feature map that is used; those are not among them.
     """
 
     image_wh: Size
@@ -109,21 +121,52 @@ def build_networks(
         grids_wh = [
             tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in predicted["feature_maps"]
         ]
-        # Adam's slots and the global step are not among them: nothing is trained here.
-        variables = {
+        shapes = {
             variable.op.name: tuple(variable.shape.as_list())
             for variable in tf.compat.v1.global_variables()
         }
         graph_def = graph.as_graph_def()
-        return [
-            Network(
-                (width, height),
-                grids_wh[:count],
-                _multiply_adds_up_to(count, predicted, graph, graph_def),
-                variables,
+        networks = []
+        for count in layer_counts:
+            used = _used_nodes(count, predicted, graph_def)
+            names = {node.name for node in used}
+            networks.append(
+                Network(
+                    (width, height),
+                    grids_wh[:count],
+                    sum(
+                        _multiply_adds(graph.get_operation_by_name(node.name))
+                        for node in used
+                        if node.op in CONVOLUTIONS
+                    ),
+                    {name: shape for name, shape in shapes.items() if name in names},
+                )
             )
-            for count in layer_counts
-        ]
+        return networks
+
+
+def first_values(config: pipeline.Config, names: Container[str]) -> Dict[str, np.ndarray]:
+    """Values with which variables of the config's model start untrained, the same in every run.
+
+    Args:
+      config: as ``pipeline.read`` returns it.
+      names: of the variables; others are left out.
+    """
+    tf = tensorflow1.load()
+    from object_detection.builders import model_builder
+
+    width, height = pipeline.input_size(config)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.set_random_seed(0)
+        model = model_builder.build(config.model, is_training=False)
+        model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
+        variables = {
+            variable.op.name: variable
+            for variable in tf.compat.v1.global_variables()
+            if variable.op.name in names
+        }
+        session.run([variable.initializer for variable in variables.values()])
+        return session.run(variables)
 
 
 def training_variables(config: pipeline.Config) -> Variables:
@@ -169,22 +212,18 @@ def training_variables(config: pipeline.Config) -> Variables:
         }
 
 
-def _multiply_adds_up_to(count: int, predicted: Dict[str, Any], graph: Any, graph_def: Any) -> int:
-    """Multiply-adds of the convolutions for predictions on the first ``count`` feature maps."""
+def _used_nodes(count: int, predicted: Dict[str, Any], graph_def: Any) -> List[Any]:
+    """The nodes that the predictions on the first ``count`` feature maps depend on.
+
+    A lower feature map does not need the layers above it.
+    """
     tf = tensorflow1.load()
     outputs = [
         part.op.name
         for name in ("box_encodings", "class_predictions_with_background")
         for part in _by_feature_map(predicted[name])[:count]
     ]
-    # The part of the graph that the outputs depend on: a lower feature map does not need the layers
-    # above it.
-    used = tf.compat.v1.graph_util.extract_sub_graph(graph_def, outputs)
-    return sum(
-        _multiply_adds(graph.get_operation_by_name(node.name))
-        for node in used.node
-        if node.op in CONVOLUTIONS
-    )
+    return list(tf.compat.v1.graph_util.extract_sub_graph(graph_def, outputs).node)
 
 
 def _by_feature_map(predicted: Any) -> List[Any]:

@@ -12,8 +12,8 @@ import tempfile
 import numpy as np
 
 from shelfdet import UserError
-from shelfdet.config import pipeline
-from shelfdet.core import files, parallel, paths, text
+from shelfdet.config import checkpoint_files, network, pipeline
+from shelfdet.core import files, parallel, paths, tensorflow1, text
 from shelfdet.core.make_variables import both
 from shelfdet.inference import checkpoints, folding
 
@@ -145,8 +145,9 @@ def export(
         exported = pathlib.Path(scratch)
         run_exporter(checkpoint.prefix, config, exported)
         partial.mkdir()
-        for name in EXPORTED_FILES:
+        for name in (paths.GRAPH_FILE, paths.CONFIG_FILE):
             shutil.copy2(str(exported / name), str(partial))
+        write_weights(exported, config, partial / paths.CHECKPOINT_PREFIX)
         for name in NOTED_FILES:
             noted = checkpoint.config.with_name(name)
             if noted.is_file():
@@ -154,6 +155,29 @@ def export(
         if folded:
             fold(exported / paths.GRAPH_FILE, partial / paths.GRAPH_FILE)
         check_graph(partial / paths.GRAPH_FILE)
+
+
+def write_weights(exported: pathlib.Path, config: pathlib.Path, target: pathlib.Path) -> None:
+    """Writes the weights as a checkpoint, in which unused layers have first weights.
+
+    The base network has layers behind the last feature map. No gradient but that of weight decay
+    has reached them, which has shrunk their weights to 0: a training that started from them with
+    more feature maps could not use these layers.
+
+    Args:
+      exported: the folder that export_inference_graph.py wrote. Freezing keeps the name of a
+        variable for the constant that holds it.
+      config: of the network.
+      target: prefix of the new checkpoint.
+    """
+    graph = tensorflow1.load().compat.v1.GraphDef()
+    graph.ParseFromString((exported / paths.GRAPH_FILE).read_bytes())
+    used = {node.name for node in graph.node}
+    weights = exported / paths.CHECKPOINT_PREFIX
+    unused = set(checkpoint_files.variables(weights)) - used
+    checkpoint_files.with_values(
+        weights, network.first_values(pipeline.read(config), unused), target
+    )
 
 
 def run_exporter(prefix: pathlib.Path, config: pathlib.Path, folder: pathlib.Path) -> None:
