@@ -4,12 +4,12 @@
 Reads   a run's folder (step 06): its pipeline.config and best/, or its newest or any named
         checkpoint.
 Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made
-        with, model.ckpt.* (the same weights without the optimizer's, from which another training
-        can start), trained_on.json (names of the images it was trained on, so that step 09
-        notices when it is scored on them), and label_map.pbtxt (its classes). NAME is that of the
-        run. The folder is written elsewhere, tested on a noise image, and then moved into place;
-        only then is an older graph of that name removed, with its metrics.json. The included graphs
-        are never replaced.
+        with, model.ckpt.* (the weights of the graph, and initial weights for layers that it does
+        not use, from which another training can start), trained_on.json (names of the images it
+        was trained on, so that step 09 notices when it is scored on them), and label_map.pbtxt
+        (its classes). NAME is that of the run. The folder is written elsewhere, tested on a noise
+        image, and then moved into place; only then is an older graph of that name removed, with its
+        metrics.json. The included graphs are never replaced.
 
 Batch norms, and the depthwise convolution with which the network starts, are folded into the
 neighbouring convolutions: the graph finds the same boxes in less time. The test compares all

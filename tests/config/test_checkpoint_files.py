@@ -129,6 +129,18 @@ def test_a_checkpoint_with_other_values(tmp_path):
         np.testing.assert_array_equal(found, value)
 
 
+def test_a_full_disk_ends_with_a_message(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def save(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "model.ckpt; No space left on device")
+
+    write_checkpoint(tmp_path / "model.ckpt", {"a/weights": np.ones(2, dtype=np.float32)})
+    monkeypatch.setattr(tf.compat.v1.train.Saver, "save", save)
+    with pytest.raises(UserError, match="new.ckpt: cannot be written .*No space left.*Free some"):
+        checkpoint_files.with_values(tmp_path / "model.ckpt", {}, tmp_path / "new.ckpt")
+
+
 def test_kernels_that_are_0(tmp_path):
     values = {
         "trained/weights": np.full((3, 3, 2, 2), -0.02, dtype=np.float32),

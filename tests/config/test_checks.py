@@ -711,7 +711,8 @@ def test_start_from_a_network_with_another_number_of_feature_maps(root, tmp_path
     found = findings_at(checked, CHECKPOINT, findings.NOTE)[0]
     assert found.found == (
         "the checkpoint of a detector with another number of feature maps: 8 variables of 354, "
-        "which predict boxes and classes, start untrained"
+        "which predict boxes and classes, start untrained, as do layers that its network did not "
+        "use"
     )
 
 
@@ -722,13 +723,16 @@ def test_start_from_a_network_whose_unused_layers_have_shrunk_to_0(root, tmp_pat
     used = check(root, one_map).network.variables
     save_checkpoint(variables, tmp_path / "model.ckpt", zero=set(variables) - set(used))
     fine_tuned = fine_tuning_from(tmp_path / "model.ckpt")
-    found = findings_at(check(root, fine_tuned), CHECKPOINT)[0]
-    assert found.severity == findings.ERROR
-    assert re.match(
-        r"\d+ kernels of this network are 0 in it, such as FeatureExtractor/InceptionV2/Mixed_4d",
-        found.found,
-    )
-    assert "step 07 gives first weights to the layers that its network does not use" in found.write
+    (root / "start.config").write_text(TEXT)
+    started = checks.check_config(root / "start.config", {}, root, tmp_path)
+    for checked in (check(root, fine_tuned), started):
+        found = findings_at(checked, CHECKPOINT)[0]
+        assert found.severity == findings.ERROR
+        assert re.match(
+            r"\d+ kernels of this network are 0 in it, such as FeatureExtractor/.*/Mixed_4d/",
+            found.found,
+        )
+        assert "step 07 writes initial weights for layers that its network does" in found.write
     fine_tuned = re.sub(
         r"scales: 0\.16\b", "", fine_tuned.replace("num_layers: 2", "num_layers: 1")
     )

@@ -648,6 +648,15 @@ def test_validation_must_be_of_the_same_graph(shelf):
         evaluate(shelf)
 
 
+def test_validation_must_be_of_the_same_version(shelf):
+    tiled = dict(INFO, tiles="auto", detection_version=2)
+    write_split(shelf, "test", [(FIRST, [BOX], [(0.7, BOX)])], tiled)
+    del tiled["detection_version"]
+    write_split(shelf, "val", [(VAL_FIRST, [BOX], [(0.7, BOX)])], tiled)
+    with pytest.raises(UserError, match=r"detection_version is None; expected 2 as in .*step 08"):
+        evaluate(shelf)
+
+
 def test_labels_that_changed_after_the_detections_give_a_warning(shelf, capsys):
     labels_sha256 = files.sha256(shelf / "test_labels.csv")
     path = shelf / "test_detections.json"

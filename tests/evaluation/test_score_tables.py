@@ -217,6 +217,9 @@ def test_validation_tables_of_other_options_are_refused(tables):
     files.write_text(other / "_run.json", json.dumps({**run, "min_score": 0.2}))
     with pytest.raises(UserError, match=r"other: min_score is 0.2; expected 0.05 as in "):
         score.evaluate(inputs(tables, val_detections=(other,)), resamples=0)
+    files.write_text(other / "_run.json", json.dumps({**run, "detection_version": 2}))
+    with pytest.raises(UserError, match=r"other: detection_version is 2; expected 1 as in "):
+        score.evaluate(inputs(tables, val_detections=(other,)), resamples=0)
 
 
 def refused(tables, message):

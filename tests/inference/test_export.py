@@ -146,7 +146,7 @@ def test_the_shipped_graph_folds_to_the_same_outputs(tmp_path):
     assert (tmp_path / "same.pb").is_file()
 
 
-def test_layers_that_are_not_used_get_first_weights(tmp_path):
+def test_layers_that_are_not_used_get_initial_weights(tmp_path):
     """Of a network with one feature map, as weight decay leaves it after a training."""
     config = pipeline.read(CONFIG)
     generator = config.model.ssd.anchor_generator.ssd_anchor_generator
@@ -154,7 +154,7 @@ def test_layers_that_are_not_used_get_first_weights(tmp_path):
         part.num_layers = 1
     del generator.scales[1:]
     (tmp_path / "a.config").write_text(text_format.MessageToString(config))
-    values = network.first_values(config, network.training_variables(config))
+    values = network.initial_values(config, network.training_variables(config))
     used = network.build_network(config).variables
     trained = {
         name: value + 1 if name in used else np.zeros_like(value) for name, value in values.items()

@@ -125,7 +125,6 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
         return
     if zero:
         _report_zero(zero, findings)
-        return
     if len(fitting) == len(restored):
         return
     others = sorted(name for name in restored if name in stored and name not in fitting)
@@ -150,7 +149,7 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
             CHECKPOINT,
             found="the checkpoint of a detector with another number of feature maps: "
             f"{text.counted(len(predicting), 'variable')} of {len(restored)}, which predict boxes "
-            "and classes, start untrained",
+            "and classes, start untrained, as do layers that its network did not use",
             expected="that, where num_layers differs",
         )
         return
@@ -168,7 +167,7 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
 
 
 def _report_zero(kernels: Sequence[str], findings: Findings) -> None:
-    """Refuses kernels that are 0, which a training cannot change: all that follows is 0, too.
+    """Refuses kernels that are 0: with a ReLU behind them, a training hardly changes them.
 
     A network with fewer feature maps has layers that its predictions do not depend on. No gradient
     but that of weight decay reaches them, which Adam and RMSProp scale up to full steps.
@@ -176,11 +175,11 @@ def _report_zero(kernels: Sequence[str], findings: Findings) -> None:
     findings.error(
         CHECKPOINT,
         found=f"{text.counted(len(kernels), 'kernel')} of this network "
-        f"{text.plural(len(kernels), 'is', 'are')} 0 in it, such as {kernels[0]}: the network that "
-        "it is of has fewer feature maps and did not use them, and weight decay has shrunk them. "
-        "They would stay 0, and the further feature maps would detect nothing",
-        expected="trained weights, or first weights for these layers",
-        write="export that run again (step 07 gives first weights to the layers that its network "
+        f"{text.plural(len(kernels), 'is', 'are')} 0 in it, such as {kernels[0]}. Most often the "
+        "network that it is of has fewer feature maps and did not use them, so that weight decay "
+        "has shrunk them; feature maps behind them would detect nothing",
+        expected="trained or initial weights in every layer of this network",
+        write="export that run again (step 07 writes initial weights for layers that its network "
         "does not use) and name the new model.ckpt; or write num_layers as in that network",
     )
 

@@ -15,8 +15,9 @@ from shelfdet.core.files import PathLike
 
 INDEX = ".index"
 KERNEL_RANK = 4  # of a convolution: height, width, channels in, channels out
-# Of a kernel, the largest weight. Trained ones are above 0.01.
-SMALLEST_WEIGHT = 1e-6
+# A kernel whose largest absolute weight is below this counts as 0. Of trained ones it is above
+# 0.01.
+ZERO_BELOW = 1e-6
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -59,7 +60,7 @@ def zero_kernels(prefix: PathLike, names: Iterable[str]) -> List[str]:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
         kernels = sorted(name for name in names if len(shapes[name]) == KERNEL_RANK)
-        return [name for name in kernels if abs(reader.get_tensor(name)).max() < SMALLEST_WEIGHT]
+        return [name for name in kernels if abs(reader.get_tensor(name)).max() < ZERO_BELOW]
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
 
@@ -71,6 +72,9 @@ def with_values(prefix: PathLike, values: Mapping[str, Any], target: PathLike) -
       prefix: of the checkpoint to read.
       values: the new values, NumPy arrays, by name.
       target: prefix of the checkpoint to write, in another folder that exists.
+
+    Raises:
+      UserError: it cannot be written.
     """
     tf = tensorflow1.load()
     reader = tf.train.load_checkpoint(str(prefix))
@@ -84,9 +88,15 @@ def with_values(prefix: PathLike, values: Mapping[str, Any], target: PathLike) -
             variables.append(tf.compat.v1.get_variable(name, initializer=value))
             fed = values[name] if name in values else reader.get_tensor(name)
             session.run(variables[-1].initializer, {value: fed})
-        tf.compat.v1.train.Saver(variables).save(
-            session, str(target), write_meta_graph=False, write_state=False
-        )
+        try:
+            tf.compat.v1.train.Saver(variables).save(
+                session, str(target), write_meta_graph=False, write_state=False
+            )
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{target}: cannot be written ({error.message.splitlines()[0]}). Expected free "
+                f"space for a copy of {prefix}. Free some, then run the step again."
+            ) from error
 
 
 def nearest(path: PathLike) -> Optional[str]:

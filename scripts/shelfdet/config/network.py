@@ -30,6 +30,7 @@ Size = Tuple[int, int]
 Variables = Dict[str, Tuple[int, ...]]  # shape by name
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+ANY_SIDE = 256  # pixels of an input for a network of which only the variables are wanted
 
 # Augmentation steps that move or drop boxes. The others change pixels only and are left out when
 # only boxes are needed.
@@ -145,8 +146,8 @@ def build_networks(
         return networks
 
 
-def first_values(config: pipeline.Config, names: Container[str]) -> Dict[str, np.ndarray]:
-    """Values with which variables of the config's model start untrained, the same in every run.
+def initial_values(config: pipeline.Config, names: Container[str]) -> Dict[str, np.ndarray]:
+    """Values with which variables of the config's model start untrained, the same at each call.
 
     Args:
       config: as ``pipeline.read`` returns it.
@@ -155,11 +156,12 @@ def first_values(config: pipeline.Config, names: Container[str]) -> Dict[str, np
     tf = tensorflow1.load()
     from object_detection.builders import model_builder
 
-    width, height = pipeline.input_size(config)
+    # The variables do not depend on the size of the input.
+    side = ANY_SIDE
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         tf.compat.v1.set_random_seed(0)
         model = model_builder.build(config.model, is_training=False)
-        model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
+        model.predict(tf.zeros([1, side, side, 3]), tf.constant([[side, side, 3]]))
         variables = {
             variable.op.name: variable
             for variable in tf.compat.v1.global_variables()

@@ -44,7 +44,7 @@ TRAINED_ON_FILE = "trained_on.json"  # names of the images used for training and
 DIGESTS_FILE = "label_digests.json"  # in the folder of a run: digests of the boxes of these images
 LABEL_MAP_FILE = "label_map.pbtxt"  # the classes of the training, in the folder of a run, too
 DEPLOY_FOLDER = "deploy"  # the graph in other formats (step 11)
-CHECKPOINT_PREFIX = "model.ckpt"  # the same weights, from which another training can start
+CHECKPOINT_PREFIX = "model.ckpt"  # the weights, from which another training can start
 
 EVALUATION = WORKSPACE / "evaluation"
 RESULTS = EVALUATION / "results"

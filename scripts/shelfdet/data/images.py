@@ -228,10 +228,10 @@ def shrunk(pixels: np.ndarray, max_side: Optional[int]) -> np.ndarray:
     return shrunk_to(pixels, shrunk_size(pixels.shape[1::-1], max_side))
 
 
-def shrunk_to(pixels: np.ndarray, most_wh: Sequence[int]) -> np.ndarray:
+def shrunk_to(pixels: np.ndarray, max_wh: Sequence[int]) -> np.ndarray:
     """Pixels as of ``shrunk`` with at most this (width, height), each side shrunk by itself."""
     size_wh = pixels.shape[1::-1]
-    shrunk_wh = tuple(min(sides) for sides in zip(size_wh, most_wh))
+    shrunk_wh = tuple(min(sides) for sides in zip(size_wh, max_wh))
     if shrunk_wh == size_wh:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize(shrunk_wh, SHRINKING_FILTER))

@@ -11,6 +11,8 @@ from shelfdet.evaluation.matched_files import warn
 from shelfdet.evaluation.scored_graph import Info
 from shelfdet.inference import graph_files, predict
 
+VERSION = "detection_version"
+
 
 def read(path: pathlib.Path, format: str, graph_dir: Optional[pathlib.Path] = None) -> Info:
     """The "info" of detections; empty where their format has none.
@@ -59,9 +61,13 @@ def _of_tables(folder: pathlib.Path, graph_dir: Optional[pathlib.Path]) -> Info:
     settings = predict.Settings(**{key: run[key] for key in predict.Settings._fields if key in run})
     graph = _graph_of(run["graph_sha256"], graph_dir)
     if graph is not None:
-        return predict.describe(graph, None, settings, [])
-    described = predict.describe_settings(settings)
-    return {"graph": None, "graph_sha256": run["graph_sha256"], **described}
+        info = predict.describe(graph, None, settings, [])
+    else:
+        described = predict.describe_settings(settings)
+        info = {"graph": None, "graph_sha256": run["graph_sha256"], **described}
+    if VERSION in info:  # of the tables, not of this program
+        info[VERSION] = run.get(VERSION, 1)
+    return info
 
 
 def _graph_of(sha256: str, graph_dir: Optional[pathlib.Path]) -> Optional[pathlib.Path]:

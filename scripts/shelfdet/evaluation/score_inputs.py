@@ -22,6 +22,7 @@ MADE_WITH = (
     "exif",
     "pad_strips",
     "tiles",
+    "detection_version",
     "min_score",
     "runtime",
     "runtime_precision",

@@ -158,7 +158,7 @@ def export(
 
 
 def write_weights(exported: pathlib.Path, config: pathlib.Path, target: pathlib.Path) -> None:
-    """Writes the weights as a checkpoint, in which unused layers have first weights.
+    """Writes the weights as a checkpoint, in which unused layers have initial weights.
 
     The base network has layers behind the last feature map. No gradient but that of weight decay
     has reached them, which has shrunk their weights to 0: a training that started from them with
@@ -176,7 +176,7 @@ def write_weights(exported: pathlib.Path, config: pathlib.Path, target: pathlib.
     weights = exported / paths.CHECKPOINT_PREFIX
     unused = set(checkpoint_files.variables(weights)) - used
     checkpoint_files.with_values(
-        weights, network.first_values(pipeline.read(config), unused), target
+        weights, network.initial_values(pipeline.read(config), unused), target
     )
 
 

@@ -204,6 +204,7 @@ def describe_settings(settings: Settings) -> Dict[str, Any]:
         described["pad_strips"] = True
     if settings.tiles != 1:
         described["tiles"] = settings.tiles
+        described["detection_version"] = DETECTION_VERSION
     if settings.min_score:
         described["min_score"] = settings.min_score
     return described

@@ -29,7 +29,7 @@ class Summary(NamedTuple):
     scale: median of the products'; None without any.
     orientation: its EXIF orientation.
     problem: why it was skipped; None where it was not.
-    grid: the tiles that it was divided into.
+    grid: how it was divided.
     """
 
     filename: str

@@ -53,6 +53,7 @@ def detect(
     """Detects in an image and in its tiles, and merges the detections.
 
     Args:
+      grid: how to divide the image.
       nms_iou: IoU above which two boxes of a class are one detection; that of the graph's config.
       others: as in ``detect_in_tiles``.
 
@@ -75,9 +76,9 @@ def detect_in_best_tiles(
 
     The network finds most products where they have the size and the shape that it was trained on,
     which ``confidence.certain_products`` tells without labels. With more tiles products get larger
-    for it; with more columns than rows they get wider for their height. So the search goes on from
-    the whole image to 2 x 2, 3 x 3 ... tiles, from the best of these to more columns, and then to
-    more rows, each until a grid finds fewer. The best MERGED_GRIDS of all are merged: the products
+    for it; with more columns than rows they get wider for their height. So 2 x 2, 3 x 3 ... tiles
+    are tried, then more columns than in the best of these, and then more rows, each until a grid
+    finds fewer. The best MERGED_GRIDS of all are merged: the products
     of one image differ in size and shape. Where 2 x 2 tiles do not help, other grids are not tried:
     of products too large for the network they find parts.
 
@@ -98,23 +99,23 @@ def detect_in_best_tiles(
             found[grid] = merged(parts, nms_iou)
         return confidence.certain_products(found[grid][1])
 
-    best = _most_products(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
+    best = _enlarged(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
     if best == tiles.WHOLE:
         return whole, best
-    best = _most_products(certain_products, best, more_columns=1, more_rows=0)
-    best = _most_products(certain_products, best, more_columns=0, more_rows=1)
+    best = _enlarged(certain_products, best, more_columns=1, more_rows=0)
+    best = _enlarged(certain_products, best, more_columns=0, more_rows=1)
     del found[tiles.WHOLE]
     chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
     return merged(_together(*(found[grid] for grid in chosen)), nms_iou), best
 
 
-def _most_products(
+def _enlarged(
     certain_products: Callable[[tiles.Grid], float],
     grid: tiles.Grid,
     more_columns: int,
     more_rows: int,
 ) -> tiles.Grid:
-    """The grid after which one with so many more columns and rows does not find more products."""
+    """Enlarges a grid by so many columns and rows at a time while that finds more products."""
     while max(grid.columns + more_columns, grid.rows + more_rows) <= tiles.MOST_TILES:
         larger = tiles.Grid(grid.columns + more_columns, grid.rows + more_rows)
         if certain_products(larger) <= certain_products(grid):
@@ -145,10 +146,10 @@ def detect_in_tiles(
       products are detected several times.
     """
     image_wh = pixels.shape[1::-1]
-    most_wh = images.shrunk_size(image_wh, max_side)
+    max_wh = images.shrunk_size(image_wh, max_side)
     parts = []
     for tile in cut_tiles(pixels, grid):
-        boxes_yxyx, scores, class_ids = run_network(images.shrunk_to(tile.pixels, most_wh))
+        boxes_yxyx, scores, class_ids = run_network(images.shrunk_to(tile.pixels, max_wh))
         tile_wh = tile.pixels.shape[1::-1]
         left_top = tile.box_xyxy[:2]
         boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, tile_wh) + np.tile(left_top, 2)

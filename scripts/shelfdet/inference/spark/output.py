@@ -23,6 +23,7 @@ from shelfdet.inference.spark import tables
 from shelfdet.inference.spark.storage import Storage
 
 RESULTS = "_results"
+VERSION = "detection_version"  # in the description of a run
 NOT_READ = "cannot be read: deleted since it was listed, no permission, or a file of more than 2 GB"
 
 
@@ -105,6 +106,12 @@ class Output:
             before = dict(json.loads(self._storage.read_text(self._at(RUN))))
         except (ValueError, TypeError):
             before = {}
+        if before.get(VERSION) != self._run.get(VERSION):
+            raise UserError(
+                f"{both(f'--output {self.uri}')}: was written by another version of step 12, which "
+                "finds other boxes or writes other columns; expected one of this version. Choose "
+                "another folder."
+            )
         changed = [
             f"{key} ({before.get(key)} there, {self._run.get(key)} here)"
             for key in sorted(set(self._run) | set(before))
