@@ -4,11 +4,10 @@ A checkpoint is several files with a common prefix, such as model.ckpt-2300.inde
 it, which is no file itself.
 """
 
-import contextlib
 import glob
 import os
 import re
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import paths, tensorflow1
@@ -39,9 +38,11 @@ def variables(prefix: PathLike) -> Dict[str, Tuple[int, ...]]:
     Raises:
       UserError: TensorFlow cannot read the checkpoint.
     """
-    with _explained(prefix):
-        found = tensorflow1.load().train.list_variables(str(prefix))
-    return {name: tuple(shape) for name, shape in found}
+    tf = tensorflow1.load()
+    try:
+        return {name: tuple(shape) for name, shape in tf.train.list_variables(str(prefix))}
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def zero_kernels(prefix: PathLike, names: Iterable[str]) -> List[str]:
@@ -54,19 +55,12 @@ def zero_kernels(prefix: PathLike, names: Iterable[str]) -> List[str]:
     Raises:
       UserError: TensorFlow cannot read the checkpoint.
     """
-    with _explained(prefix):
-        reader = tensorflow1.load().train.load_checkpoint(str(prefix))
+    tf = tensorflow1.load()
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
         kernels = sorted(name for name in names if len(shapes[name]) == KERNEL_RANK)
         return [name for name in kernels if abs(reader.get_tensor(name)).max() < ZERO_BELOW]
-
-
-@contextlib.contextmanager
-def _explained(prefix: PathLike) -> Iterator[None]:
-    """Turns TensorFlow's errors for a checkpoint that cannot be read into UserErrors."""
-    tf = tensorflow1.load()
-    try:
-        yield
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(f"{prefix} cannot be read ({str(error).splitlines()[0]})") from error
 

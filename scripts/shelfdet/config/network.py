@@ -30,7 +30,7 @@ Size = Tuple[int, int]
 Variables = Dict[str, Tuple[int, ...]]  # shape by name
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
-ANY_SIDE = 256  # pixels of an input; the variables do not depend on its size
+ANY_SIDE = 256  # pixels of an input for a network of which only the variables are wanted
 
 # Augmentation steps that move or drop boxes. The others change pixels only and are left out when
 # only boxes are needed.
@@ -105,12 +105,17 @@ def build_networks(
       One Network for each of ``layer_counts``.
     """
     tf = tensorflow1.load()
+    from object_detection.builders import model_builder
+
     width, height = image_wh or pipeline.input_size(config)
     deepest = pipeline.with_input_size(config, (width, height), max(layer_counts))
     with tf.Graph().as_default() as graph:
         try:
+            model = model_builder.build(deepest.model, is_training=False)
             # Only the shapes of the graph are measured; it is never run.
-            predicted = _predict(deepest, (width, height))
+            predicted = model.predict(
+                tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]])
+            )
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"model: object_detection cannot build it: {error}") from error
         # Feature maps are (batch, rows, columns, channels).
@@ -149,9 +154,14 @@ def initial_values(config: pipeline.Config, names: Container[str]) -> Dict[str, 
       names: of the variables; others are left out.
     """
     tf = tensorflow1.load()
+    from object_detection.builders import model_builder
+
+    # The variables do not depend on the size of the input.
+    side = ANY_SIDE
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         tf.compat.v1.set_random_seed(0)
-        _predict(config, (ANY_SIDE, ANY_SIDE))
+        model = model_builder.build(config.model, is_training=False)
+        model.predict(tf.zeros([1, side, side, 3]), tf.constant([[side, side, 3]]))
         variables = {
             variable.op.name: variable
             for variable in tf.compat.v1.global_variables()
@@ -177,14 +187,15 @@ def training_variables(config: pipeline.Config) -> Variables:
       UserError: object_detection's builders refuse the config; quotes their reason.
     """
     tf = tensorflow1.load()
-    from object_detection.builders import optimizer_builder
+    from object_detection.builders import model_builder, optimizer_builder
 
-    image_wh = pipeline.input_size(config)
+    width, height = pipeline.input_size(config)
     train = config.train_config
     with tf.Graph().as_default():
         step = tf.compat.v1.train.get_or_create_global_step()
         try:
-            _predict(config, image_wh, is_training=True)
+            model = model_builder.build(config.model, is_training=True)
+            model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
             optimizer, _ = optimizer_builder.build(train.optimizer)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UserError(f"object_detection cannot build the training: {error}") from error
@@ -201,16 +212,6 @@ def training_variables(config: pipeline.Config) -> Variables:
             variable.op.name: tuple(variable.shape.as_list())
             for variable in tf.compat.v1.global_variables()
         }
-
-
-def _predict(config: pipeline.Config, image_wh: Size, is_training: bool = False) -> Dict[str, Any]:
-    """Builds the model and its predictions for one image in the default graph."""
-    tf = tensorflow1.load()
-    from object_detection.builders import model_builder
-
-    width, height = image_wh
-    model = model_builder.build(config.model, is_training=is_training)
-    return model.predict(tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]]))
 
 
 def _used_nodes(count: int, predicted: Dict[str, Any], graph_def: Any) -> List[Any]:

@@ -78,9 +78,9 @@ def detect_in_best_tiles(
     which ``confidence.certain_products`` tells without labels. With more tiles products get larger
     for it; with more columns than rows they get wider for their height. So 2 x 2, 3 x 3 ... tiles
     are tried, then more columns than in the best of these, and then more rows, each until a grid
-    finds fewer. The best MERGED_GRIDS of all are merged: the products of one image differ in size
-    and shape. Where 2 x 2 tiles do not help, other grids are not tried: of products too large for
-    the network they find parts.
+    finds fewer. The best MERGED_GRIDS of all are merged: the products
+    of one image differ in size and shape. Where 2 x 2 tiles do not help, other grids are not tried:
+    of products too large for the network they find parts.
 
     Args:
       whole: the detections in the whole image, which are not merged with those of tiles: its boxes
