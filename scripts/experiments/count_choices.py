@@ -8,9 +8,9 @@ Writes  nothing; prints a table.
 Each image is left out in turn, and its products are counted in three ways that are fitted to the
 other images:
 
-    F1          detections from the score threshold on that gives the best F1, as step 09 chooses it
+    F1          detections from the score threshold on that gives the best F1
     count MAE   detections from the score threshold on that gives the smallest mean absolute error
-                of the counts
+                of the counts, as step 09 chooses it
     calibrated  the sum over all detections of the share of true positives among detections of that
                 score (isotonic regression)
 

@@ -12,29 +12,13 @@ NAMES = ("F1", "count MAE", "calibrated")  # as count_choices.py describes them
 
 def errors_of(image: Matches, others: Sequence[Matches]) -> List[float]:
     """Counts of an image minus its labels, by each of NAMES, fitted to the other images."""
-    at_f1 = metrics.best_threshold(others)
-    at_count = best_count_threshold(others)
     scores, shares = calibration(others)
     # Scores between two steps take the lower one's share.
     places = np.searchsorted(scores, image.scores, side="right") - 1
-    counts = [
-        (image.scores >= at_f1).sum() if at_f1 is not None else 0,
-        (image.scores >= at_count).sum(),
-        shares[np.maximum(places, 0)].sum(),
-    ]
+    thresholds = (metrics.best_threshold(others), metrics.count_threshold(others))
+    counts = [0 if one is None else (image.scores >= one).sum() for one in thresholds]
+    counts.append(shares[np.maximum(places, 0)].sum())
     return [float(count - len(image.truth_xyxy)) for count in counts]
-
-
-def best_count_threshold(matches: Sequence[Matches]) -> float:
-    """The highest score threshold with the smallest mean absolute error of the images' counts."""
-    scores = np.unique(np.concatenate([image.scores for image in matches]))
-    if not len(scores):
-        return np.inf
-    errors = np.zeros(len(scores))
-    for image in matches:
-        found = len(image.scores) - np.searchsorted(np.sort(image.scores), scores)
-        errors += np.abs(found - len(image.truth_xyxy))
-    return float(scores[len(scores) - 1 - np.argmin(errors[::-1])])
 
 
 def calibration(matches: Sequence[Matches]) -> Tuple[np.ndarray, np.ndarray]:

@@ -304,6 +304,7 @@ def test_no_ground_truth_at_all():
     assert np.isnan(metrics.average_precision(metrics.pool(matches)))
     assert np.isnan(metrics.coco_average_precisions(metrics.pool(matches))).all()
     assert metrics.best_threshold(matches) is None
+    assert metrics.count_threshold(matches) is None
 
 
 def test_threshold_is_the_highest_score_of_the_best_f1():
@@ -328,6 +329,36 @@ def test_threshold_keeps_equal_scores_together():
     threshold = metrics.best_threshold(matches)
     assert threshold == 0.5
     assert metrics.figures(metrics.tally(matches, threshold))["f1"] == pytest.approx(2 / 4)
+
+
+def test_count_threshold_is_the_highest_of_the_smallest_count_error():
+    # Counts of the two images, for 2 and 1 products: 1 and 0 at 0.9, 1 and 1 at 0.8, 2 and 1 at 0.6
+    # (though the box is on no product), 2 and 2 at 0.5, 3 and 2 at 0.4.
+    truth = [labelled("a.jpg", [BOX, FAR]), labelled("b.jpg", [BOX])]
+    detections = [
+        found("a.jpg", [(0.9,) + BOX, (0.6,) + EMPTY, (0.4,) + FAR]),
+        found("b.jpg", [(0.8,) + BOX, (0.5,) + FAR]),
+    ]
+    assert metrics.count_threshold(matching.match(truth, detections)) == 0.6
+    # The sum of the errors is 3 before any, 2 at 0.9, 1 at 0.8, 2 at 0.7, 1 at 0.6.
+    truth = [labelled("a.jpg", [BOX, FAR]), labelled("b.jpg", [BOX]), labelled("c.jpg", [])]
+    detections[0] = found("a.jpg", [(0.9,) + BOX, (0.6,) + FAR])
+    detections[1] = found("b.jpg", [(0.8,) + BOX])
+    detections.append(found("c.jpg", [(0.7,) + BOX]))
+    assert metrics.count_threshold(matching.match(truth, detections)) == 0.8
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(scenes(tied=True), scenes(tied=False)))
+def test_no_threshold_has_a_smaller_count_error(scene):
+    matches = matching.match(*scene)
+    threshold = metrics.count_threshold(matches)
+    assume(threshold is not None)
+    errors = {
+        score: sum(abs((m.scores >= score).sum() - len(m.truth_xyxy)) for m in matches)
+        for score in np.concatenate([m.scores for m in matches])
+    }
+    assert threshold == max(score for score in errors if errors[score] == min(errors.values()))
 
 
 @settings(max_examples=50, deadline=None)

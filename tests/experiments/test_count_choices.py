@@ -29,12 +29,6 @@ def matched(*shelves):
     return list(matching.match(truth, found))
 
 
-def test_the_count_threshold_has_the_smallest_error_and_is_the_highest_such():
-    # From 0.5 on: counts 2 and 1 for 2 and 2 products; from 0.4 on 2 and 2, from 0.3 on 3 and 2.
-    matches = matched((2, [(0, 0.9), (1, 0.5), (9, 0.3)]), (2, [(0, 0.8), (9, 0.4)]))
-    assert counting.best_count_threshold(matches) == 0.4
-
-
 def test_calibration_is_the_share_of_true_positives_and_does_not_fall():
     # By rising score: false, true, false, true, true. True and false at 0.2 and 0.3 are pooled.
     matches = matched((3, [(0, 0.9), (1, 0.8), (9, 0.3), (2, 0.2)]), (1, [(9, 0.1)]))

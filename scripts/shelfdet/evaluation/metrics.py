@@ -228,6 +228,28 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 
+def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
+    """The highest score threshold with the smallest count MAE, all classes together.
+
+    Returns:
+      A score of one of the detections, or None where there is no true positive.
+    """
+    if not len(pool(matches, coco_rule=False).true_positives):
+        return None
+    # Each of an image's detections, in order of falling score, brings its count nearer to its number
+    # of products by one, until the count is as large, and then takes it further away by one.
+    steps = np.concatenate(
+        [np.where(np.arange(len(one.scores)) < len(one.truth_xyxy), -1, 1) for one in matches]
+    )
+    scores = np.concatenate([-np.sort(-image.scores) for image in matches])
+    order = np.argsort(-scores, kind="stable")
+    scores, errors = scores[order], np.cumsum(steps[order])
+    # A threshold keeps or drops equal scores together.
+    last_of_equal = np.append(scores[1:] < scores[:-1], True)
+    # Of several minima argmin takes the first, which has the highest score.
+    return float(scores[last_of_equal][np.argmin(errors[last_of_equal])])
+
+
 def summary(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:
     """The figures of a detector on a list of Matches.
 

@@ -323,7 +323,7 @@ def _choose_threshold(
             f"({text.listed(sorted(shared))}); expected others, since scored images never choose "
             "the threshold. Name detections in the validation images, or give --threshold."
         )
-    threshold = metrics.best_threshold(validation)
+    threshold = metrics.count_threshold(validation)
     if threshold is None:
         raise UserError(
             f"{path}: there is no true positive on {inputs.val_ground_truth}, so no threshold can "
@@ -337,7 +337,7 @@ def _choose_threshold(
         )
     return Threshold(
         threshold,
-        f"highest score that maximises F1 on {_file_names(val_detections)}, "
+        f"highest score with the smallest count MAE on {_file_names(val_detections)}, "
         f"{text.counted(len(validation), 'image')}",
     )
 
