@@ -10,8 +10,8 @@ Writes  training/learning_curve_DATASET/ (git-ignored): for each training its la
 The images are a random choice of the training images; each number includes those of the smaller
 numbers. Each is trained on twice for as many steps: from the weights of --start, and from the
 weights that the config names or random ones. The newest checkpoint is scored on the test images at
-the score threshold that is best for counts on the validation images. A training that has a row is not
-repeated; one that was stopped resumes.
+the score threshold that is best for counts on the validation images. A training that has a row is
+not repeated; one that was stopped resumes.
 
     python scripts/experiments/learning_curve.py --dataset mine --config mine.config
     python scripts/experiments/learning_curve.py --dataset mine --config mine.config --table

@@ -236,8 +236,8 @@ def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
     """
     if not len(pool(matches, coco_rule=False).true_positives):
         return None
-    # Each of an image's detections, in order of falling score, brings its count nearer to its number
-    # of products by one, until the count is as large, and then takes it further away by one.
+    # In order of falling score each detection of an image brings its count nearer to its number of
+    # products by one, and once they are equal takes it further away by one.
     steps = np.concatenate(
         [np.where(np.arange(len(one.scores)) < len(one.truth_xyxy), -1, 1) for one in matches]
     )
