@@ -193,11 +193,11 @@ def config(
     """
     options = shipped.train_config.data_augmentation_options
     kinds = [option.WhichOneof("preprocessing_step") for option in options]
-    if kinds[CROP_INDEX : CROP_INDEX + 1] != ["ssd_random_crop"]:
+    if kinds[CROP_INDEX : CROP_INDEX + 1] != ["ssd_random_crop_pad"]:
         found = kinds[CROP_INDEX] if len(kinds) > CROP_INDEX else "nothing"
         raise UserError(
-            f"{CROP}: found {found}; expected ssd_random_crop, which the choices replace by other "
-            "crops. Restore the order of the augmentations."
+            f"{CROP}: found {found}; expected ssd_random_crop_pad, which the choices replace by "
+            "other crops. Restore the order of the augmentations."
         )
     choice = CHOICES[name]
     steps *= choice.steps_factor
@@ -206,9 +206,12 @@ def config(
         ("train_config", f"num_steps: {steps}"),
         (LEARNING_RATE, f"total_steps: {steps} warmup_steps: {warm_up}"),
     ]
-    return pipeline.with_changes(
+    built = pipeline.with_changes(
         shipped, BASE_RECIPE + list(choice.changes) + schedule + pipeline.record_changes(records)
     )
+    for field in pipeline.FINE_TUNE_FIELDS:  # all start from random weights
+        built.train_config.ClearField(field)
+    return built
 
 
 def recipe_sha256(name: str, shipped: pipeline.Config, steps: int, records: pathlib.Path) -> str:

@@ -20,7 +20,8 @@ from shelfdet.core import paths
 from shelfdet.data import labels
 
 SHIPPED_TEXT = paths.SHIPPED_CONFIG.read_text(encoding="utf-8")
-TEXT = re.sub(r" *#[^\n]*", "", SHIPPED_TEXT)  # without comments, for the regular expressions below
+# From random weights and without comments, for the regular expressions below
+TEXT = re.sub(r" *#[^\n]*| *fine_tune_checkpoint\w*:[^\n]*\n", "", SHIPPED_TEXT)
 ANNOTATIONS = "workspace/training_demo/annotations"
 LABEL_MAP = ANNOTATIONS + "/label_map.pbtxt"
 SSD = "model.ssd.anchor_generator.ssd_anchor_generator"
@@ -85,6 +86,8 @@ def root(tmp_path_factory):
     inside = folder / ANNOTATIONS
     inside.mkdir(parents=True)
     (inside / "label_map.pbtxt").write_text("item {\n  id: 1\n  name: 'product'\n}\n")
+    # The training of the included config starts with the weights of a graph.
+    (inside.parent / paths.GRAPHS.name).symlink_to(paths.GRAPHS)
     for split, count in (("train", 24), ("val", 4), ("test", 4)):
         labels.write_labels(product_images(split, count), inside / f"{split}_labels.csv")
         write_record(inside / f"{split}.record", product_images(split, count), {"product": 1})
@@ -170,7 +173,7 @@ FLEXIBLE_KEY = "model.ssd.anchor_generator.flexible_grid_anchor_generator"
 ONE_PER_CELL = "reduce_boxes_in_lowest_layer: false interpolated_scale_aspect_ratio: 0.0"
 TRAIN_RECORDS = "train_input_reader.tf_record_input_reader.input_path"
 EVAL_RECORDS = "eval_input_reader.tf_record_input_reader.input_path"
-CROP = "train_config.data_augmentation_options[4].ssd_random_crop"
+CROP = "train_config.data_augmentation_options[4].ssd_random_crop_pad"
 CHECKPOINT = "train_config.fine_tune_checkpoint"
 FIRST_GRID = FLEXIBLE_KEY + ".anchor_grid[0]"
 REDUCE = "reduce_boxes_in_lowest_layer"
@@ -330,12 +333,12 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             "max_total_detections: 50",
         ),
         # steps and learning rate
-        (r"num_steps: \d+", "", "train_config.num_steps", "num_steps: 2800"),
+        (r"num_steps: \d+", "", "train_config.num_steps", "num_steps: 2400"),
         (
             r"num_steps: \d+(.*?)cosine_decay_learning_rate \{.*?\}",
             r"\1constant_learning_rate { learning_rate: 0.001 }",
             "train_config.num_steps",
-            "num_steps: 2800",
+            "num_steps: 2400",
         ),
         (r"total_steps: \d+", "total_steps: 99", COSINE + ".total_steps", "total_steps: "),
         (r"warmup_steps: \d+", "warmup_steps: 99999", COSINE + ".warmup_steps", "warmup_steps: "),
@@ -343,7 +346,7 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             r"warmup_steps: \d+",
             "warmup_steps: 100 hold_base_rate_steps: 5000",
             COSINE + ".warmup_steps",
-            "warmup_steps: 140\nhold_base_rate_steps: 0",
+            "warmup_steps: 120\nhold_base_rate_steps: 0",
         ),
         (
             r"scales: [\d.]+\s*scales: [\d.]+",
@@ -466,13 +469,13 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "delete",
         ),
         (r"decay: 0.9\d+", "decay: 0.9997", BATCH_NORM_DECAY, "decay: 0.97"),
-        (r"warmup_steps: \d+", "warmup_steps: 1400", COSINE + ".warmup_steps", "warmup_steps: 140"),
+        (r"warmup_steps: \d+", "warmup_steps: 1400", COSINE + ".warmup_steps", "warmup_steps: 120"),
         (
             r"cosine_decay_learning_rate \{.*?\}",
-            "exponential_decay_learning_rate { decay_steps: 500 burnin_steps: 2800 }",
+            "exponential_decay_learning_rate { decay_steps: 500 burnin_steps: 2400 }",
             "train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate."
             "burnin_steps",
-            "burnin_steps: 140",
+            "burnin_steps: 120",
         ),
         # The usual decay of batch norm is too high for few steps.
         (
@@ -487,7 +490,7 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "schedule { step: 5000 learning_rate: 0.0005 } "
             "schedule { step: 9000 learning_rate: 0.0001 } }",
             "train_config.optimizer.adam_optimizer.learning_rate.manual_step_learning_rate.schedule",
-            "schedule { step: 1037 learning_rate: 0.0005 }\nschedule { step: 1866 ",
+            "schedule { step: 888 learning_rate: 0.0005 }\nschedule { step: 1600 ",
         ),
         (
             r"cosine_decay_learning_rate \{.*?\}",
@@ -501,7 +504,12 @@ def test_an_error_names_its_key_and_the_line_to_write(root, pattern, replacement
             "eval_config.max_num_boxes_to_visualize",
             "max_num_boxes_to_visualize: 50",
         ),
-        (r"ssd_random_crop \{.*?\n    \}\n", "ssd_random_crop { }\n", CROP, "operations {"),
+        (
+            r"ssd_random_crop_pad \{.*?\n    \}\n",
+            "ssd_random_crop_pad { }\n",
+            CROP,
+            "operations {",
+        ),
         (r"batch_size: \d+", "batch_size: 64", "train_config.batch_size", "batch_size: 6"),
         (r"annotations/val.record", "annotations/test.record", EVAL_RECORDS, "val.record"),
         (

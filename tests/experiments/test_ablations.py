@@ -190,7 +190,7 @@ def test_a_base_with_its_augmentations_in_another_order_is_refused(removed, foun
     else:
         del options[removed]
     with pytest.raises(
-        UserError, match=rf"options\[4\]: found {found}; expected ssd_random_crop, .*Restore"
+        UserError, match=rf"options\[4\]: found {found}; expected ssd_random_crop_pad, .*Restore"
     ):
         ablation_choices.config("base", base, 40, paths.ANNOTATIONS)
 
