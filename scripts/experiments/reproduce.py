@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains the included detector once more from random weights and compares the figures of both.
+"""Trains the included detector once more and compares the figures of both.
 
 `make reproduce` runs it.
 
