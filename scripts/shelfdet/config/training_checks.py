@@ -41,7 +41,7 @@ METRICS = (
     "oid_V2_detection_metrics",
 )
 
-USUAL_STEPS = 2800  # of the included config
+USUAL_STEPS = 2800  # enough from random weights
 # Shares of the steps in which the learning rate may rise to its base
 USUAL_WARMUP = 0.05
 LONG_WARMUP = 0.25
