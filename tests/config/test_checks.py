@@ -338,7 +338,7 @@ def test_the_other_configs_have_no_errors_except_missing_files(root, name):
             r"num_steps: \d+(.*?)cosine_decay_learning_rate \{.*?\}",
             r"\1constant_learning_rate { learning_rate: 0.001 }",
             "train_config.num_steps",
-            "num_steps: 2400",
+            "num_steps: 2800",
         ),
         (r"total_steps: \d+", "total_steps: 99", COSINE + ".total_steps", "total_steps: "),
         (r"warmup_steps: \d+", "warmup_steps: 99999", COSINE + ".warmup_steps", "warmup_steps: "),
