@@ -162,8 +162,8 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers"
         + (", and num_classes" if load_all else ""),
         write="the model block of the config that the checkpoint was trained with, most often the "
-        "pipeline.config beside it; or name another checkpoint; or, to start with random weights, "
-        "delete fine_tune_checkpoint and fine_tune_checkpoint_type",
+        "pipeline.config beside it; or name another checkpoint; or none, to start with random "
+        "weights: leave out START, or delete fine_tune_checkpoint and fine_tune_checkpoint_type",
     )
 
 
