@@ -139,8 +139,11 @@ def test_start_from_the_shipped_graph_takes_all_its_weights(tmp_path):
         )
     assert not any("Adam" in name for name in stored), "the optimizer's variables are not included"
     seen = json.loads((tmp_path / "run" / "trained_on.json").read_text())["before"]
-    assert len(seen) == 283  # the official training images, validation included
+    of_sku110k = [name for name in seen if name.startswith("sku")]
+    assert len(seen) - len(of_sku110k) == 283  # the official training images, validation included
     assert "C1_P01_N1_S2_1.JPG" in seen
+    # Its own training started with the weights of a detector of SKU-110K.
+    assert {"sku110k/train_1014.jpg", "sku110k/val_98.jpg"} <= set(of_sku110k)
 
 
 def frozen_constants(path):
