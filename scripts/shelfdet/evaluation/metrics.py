@@ -222,10 +222,7 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     true_positives = np.searchsorted(pooled.true_positives, detections)
     # F1 in counts: 2 TP / (TP + FP + TP + FN), after each detection in order of falling score
     f1 = 2 * true_positives / (detections + pooled.ground_truths.sum())
-    # A threshold keeps or drops equal scores together.
-    last_of_equal = np.append(scores[1:] < scores[:-1], True)
-    # Of several maxima argmax takes the first, which has the highest score.
-    return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
+    return _best_score(scores, f1)
 
 
 def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
@@ -243,11 +240,15 @@ def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
     )
     scores = np.concatenate([-np.sort(-image.scores) for image in matches])
     order = np.argsort(-scores, kind="stable")
-    scores, errors = scores[order], np.cumsum(steps[order])
+    return _best_score(scores[order], -np.cumsum(steps[order]))
+
+
+def _best_score(scores: np.ndarray, values: np.ndarray) -> float:
+    """The highest of the falling scores from which on detections have the largest value."""
     # A threshold keeps or drops equal scores together.
     last_of_equal = np.append(scores[1:] < scores[:-1], True)
-    # Of several minima argmin takes the first, which has the highest score.
-    return float(scores[last_of_equal][np.argmin(errors[last_of_equal])])
+    # Of several maxima argmax takes the first, which has the highest score.
+    return float(scores[last_of_equal][np.argmax(values[last_of_equal])])
 
 
 def summary(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:
