@@ -1,5 +1,6 @@
 """Folders as YOLO's tools, labelme and Supervisely lay them out, through steps 01 and 02."""
 
+import hashlib
 import json
 import re
 
@@ -34,8 +35,11 @@ def supervisely_text(name):
 
 
 def draw(path):
+    # Colours far apart, of the file's own folder and name: JPEG stores similar ones as one, and
+    # images of one colour count as one.
+    colour = hashlib.md5("/".join(path.parts[-2:]).encode()).digest()[:3]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE_WH, (len(str(path)), ord(path.name[0]), 7)).save(str(path))
+    Image.new("RGB", SIZE_WH, tuple(colour)).save(str(path))
     return path
 
 
