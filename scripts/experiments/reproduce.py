@@ -13,7 +13,8 @@ bootstrap. This scores on the official test images: choose nothing by it.
 
 With --fold the same recipe is trained and tested on a fold of the grouped split, whose test
 planograms are held out from training; the run is training/reproduced_fold0/ and so on. Its figures
-are printed beside those of the included graph, and are of other images.
+are printed beside those of the included graph, and are of other images. When all folds have been
+trained, their mean is printed, too.
 
     python scripts/experiments/reproduce.py
     python scripts/experiments/reproduce.py --seed 1
@@ -70,6 +71,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
     command_line.interrupt_once()
     from experiments import reproduction
+    from shelfdet.data.splitting.splits import FOLDS
 
     expected = reproduction.shipped_figures()
     if args.fold is None:
@@ -96,6 +98,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         compared = ["--compare", shipped["test"], found["test"]]
         compared += ["--val-detections", shipped["val"], found["val"]]
         steps.run("score", compared + truth)
+    elif run == default_run(args.fold, args.seed).resolve():
+        runs = [default_run(fold, args.seed) for fold in range(len(FOLDS))]
+        of_folds = reproduction.same_recipe_figures(runs, args.config)
+        if len(of_folds) == len(FOLDS):
+            print(f"\n{reproduction.mean_of_folds(of_folds)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """What `make reproduce` trains on, scores on, and compares with the included graph's figures."""
 
+import math
 import pathlib
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Sequence
 
+import numpy as np
+import scipy.stats
 from google.protobuf import text_format
 
 from experiments import steps
@@ -13,6 +16,8 @@ from shelfdet.core.text import counted
 from shelfdet.data import labels
 
 Figures = Dict[str, Any]  # what step 09 writes to metrics.json
+
+FOLD_CONFIG = "fold.config"  # of a fold's run, with the paths of its records
 
 # (key of metrics.json, how it is printed)
 COMPARED = (
@@ -104,7 +109,7 @@ def fold_data(run: pathlib.Path, fold: int, config: pathlib.Path) -> Data:
     steps.run("split", ["--split", "grouped", "--fold", fold, "--out", data])
     steps.run("records", ["--annotations", data, "--splits", "train", "val"])
     changes = pipeline.record_changes(data)
-    fold_config = run / "fold.config"
+    fold_config = run / FOLD_CONFIG
     built = pipeline.with_changes(pipeline.read(config), changes)
     files.write_text(fold_config, text_format.MessageToString(built))
     label_files = {split: paths.labels_in(data, split) for split in paths.SPLITS}
@@ -153,4 +158,47 @@ def comparison(expected: Figures, found: Figures) -> str:
         f"{found['boxes']} boxes, score thresholds {expected['threshold']:.4f} and "
         f"{found['threshold']:.4f}"
     )
+    return "\n".join(lines)
+
+
+def same_recipe_figures(runs: Sequence[pathlib.Path], config: pathlib.Path) -> List[Figures]:
+    """The figures of those runs of folds that were scored and trained with ``config``'s recipe.
+
+    Args:
+      runs: the runs' folders; one without figures is left out.
+      config: the training config whose ``model`` and ``train_config`` a run must share.
+    """
+    recipe = pipeline.read(config)
+    found = []
+    for run in runs:
+        metrics = run / paths.METRICS.name
+        if metrics.is_file() and (run / FOLD_CONFIG).is_file():
+            own = pipeline.read(run / FOLD_CONFIG)
+            if own.model == recipe.model and own.train_config == recipe.train_config:
+                found.append(files.read_json(metrics))
+    return found
+
+
+def mean_of_folds(found: Sequence[Figures]) -> str:
+    """The mean of each figure over folds, as lines of text.
+
+    The interval is Student's t of the folds' values, cut at the figure's bounds. Each fold was
+    trained once on data of its own, so it holds what planograms, images and trainings differ by.
+
+    Args:
+      found: the figures of two or more folds.
+    """
+    lines = [
+        f"{f'mean of {len(found)} folds':24}{'mean':>10}{'lowest':>10}{'highest':>10}"
+        "   95 % interval of the mean"
+    ]
+    for key, name in COMPARED:
+        values = np.array([figures[key] for figures in found])
+        mean = values.mean()
+        half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+        largest = math.inf if key == "mean_absolute_count_error" else 1.0
+        lines.append(
+            f"{name:24}{mean:10.4f}{values.min():10.4f}{values.max():10.4f}"
+            f"   {max(mean - half, 0.0):.4f} to {min(mean + half, largest):.4f}"
+        )
     return "\n".join(lines)

@@ -98,6 +98,35 @@ def test_a_fold_trains_the_shipped_recipe_on_its_own_records(called, tmp_path, c
     assert paths.METRICS.read_text() == before
 
 
+def test_the_mean_over_folds_is_by_hand():
+    maes = (0.4, 1.0, 0.7, 0.5)
+    found = [figures(mean_absolute_count_error=mae, mAP=0.9 + mae / 10) for mae in maes]
+    lines = [line.split() for line in reproduction.mean_of_folds(found).splitlines()]
+    assert lines[0][:4] == ["mean", "of", "4", "folds"]
+    # Mean .65, standard deviation sqrt(.21 / 3) = .26458; half of it, times 3.1824 (a printed table
+    # of Student's t, three degrees of freedom), is .4210.
+    assert lines[-1] == "count MAE 0.6500 0.4000 1.0000 0.2290 to 1.0710".split()
+    # A tenth of that: .965 + .0421 is cut at 1.
+    assert lines[1] == "AP at IoU 0.5 0.9650 0.9400 1.0000 0.9229 to 1.0000".split()
+    assert lines[2] == "COCO AP at IoU 0.75 0.9000 0.9000 0.9000 0.9000 to 0.9000".split()
+
+
+def test_the_mean_is_printed_when_the_last_fold_of_the_recipe_is_trained(called, tmp_path, capsys):
+    for fold in (0, 1, 3):
+        reproduce.main(["--fold", str(fold)])
+    assert "mean of" not in capsys.readouterr().out
+    reproduce.main(["--fold", "2", "--seed", "1"])  # a run of its own
+    assert "mean of" not in capsys.readouterr().out
+    reproduce.main(["--fold", "2"])
+    assert "mean of 4 folds" in capsys.readouterr().out
+    of_fold_3 = tmp_path / "training" / "reproduced_fold3" / "fold.config"
+    text = of_fold_3.read_text()
+    assert "num_steps: 2400" in text
+    of_fold_3.write_text(text.replace("num_steps: 2400", "num_steps: 1200"))  # another recipe
+    reproduce.main(["--fold", "2"])
+    assert "mean of" not in capsys.readouterr().out
+
+
 def test_missing_data_is_refused(called, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "labels", lambda split: tmp_path / f"{split}_labels.csv")
     with pytest.raises(
