@@ -38,6 +38,25 @@ def test_boxes_from_the_threshold_on_are_drawn(tmp_path):
     assert draw(tmp_path / "one", "grey.png").name == "grey.png.jpg"
 
 
+def test_drawings_are_told_from_photographs(tmp_path):
+    photo = InputImage(save_image(tmp_path / "a.jpg"), "a.jpg")
+    drawn = InputImage(draw(tmp_path / "old", "a.jpg"), "old/a.jpg")
+    broken = InputImage(tmp_path / "b.jpg", "b.jpg")  # for the reader of images to refuse
+    broken.path.write_bytes(b"no image")
+    photographs, names = drawings.without_drawings([photo, drawn, broken])
+    assert (photographs, names) == ([photo, broken], ["old/a.jpg"])
+    assert drawings.left_out_report(tmp_path, names) == (
+        f"left out of {tmp_path}, because they are drawings of an earlier run: old/a.jpg"
+    )
+    assert drawings.left_out_report(tmp_path, []) == ""
+    with pytest.raises(
+        UserError,
+        match=r"old: holds no photograph but drawings of an earlier run \(old/a.jpg\); "
+        "expected photographs. Name their folder",
+    ):
+        drawings.without_drawings([drawn])
+
+
 def test_counts_and_the_number_of_other_drawings(tmp_path):
     draw(tmp_path, "a.JPG")
     draw(tmp_path, "from an earlier run.JPG")

@@ -494,6 +494,17 @@ def test_drawings_and_counts(run_step, tmp_path, capsys):
     assert "other images in that folder, from before this run and not counted: 1" in printed
 
 
+def test_drawings_of_an_earlier_run_are_not_counted_as_photographs(run_step, tmp_path, capsys):
+    save_image(tmp_path / "in" / "a.JPG")
+    for name in ("first", "second"):
+        options = ("--draw", tmp_path / "in" / name, "--threshold", 0.2)
+        run_step("--images", tmp_path / "in", *options)
+    printed = capsys.readouterr().out
+    assert printed.count("2 products in 1 image") == 2
+    left_out = f"left out of {tmp_path}/in, because they are drawings of an earlier run"
+    assert f"{left_out}: first/a.JPG" in printed
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,12 +1,13 @@
 """Images with detected boxes drawn on them, and counts.csv, the number of products in each.
 
-Drawings have a mark in their EXIF block. A later run replaces only images that have it.
+Drawings have a mark in their EXIF block. A later run replaces only images that have it, and detects
+in none of them.
 """
 
 import csv
 import io
 import pathlib
-from typing import Mapping, NamedTuple, Sequence
+from typing import List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from shelfdet import UserError
 from shelfdet.core import drawing, files, paths
 from shelfdet.core.make_variables import both
-from shelfdet.core.text import counted
+from shelfdet.core.text import counted, listed
 from shelfdet.data import images
 from shelfdet.data.detections import Detections
 from shelfdet.inference import input_images
@@ -76,6 +77,36 @@ def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
                 "of this step and would be overwritten; expected a folder without such images. "
                 "Name another folder, or remove the file if it is an old drawing."
             )
+
+
+def without_drawings(inputs: Sequence[InputImage]) -> Tuple[List[InputImage], List[str]]:
+    """Divides images into photographs and drawings, whose boxes would be taken for products.
+
+    Returns:
+      (photographs, names of drawings).
+
+    Raises:
+      UserError: all are drawings.
+    """
+    photographs, names = [], []
+    for image in inputs:
+        if _is_drawing(image.path):
+            names.append(image.name)
+        else:
+            photographs.append(image)
+    if not photographs:
+        raise UserError(
+            f"{inputs[0].path.parent}: holds no photograph but drawings of an earlier run "
+            f"({listed(names)}); expected photographs. Name their folder."
+        )
+    return photographs, names
+
+
+def left_out_report(source: pathlib.Path, names: List[str]) -> str:
+    """Which images of ``source`` are drawings; empty where none are."""
+    if not names:
+        return ""
+    return f"left out of {source}, because they are drawings of an earlier run: {listed(names)}"
 
 
 class CountedImage(NamedTuple):
