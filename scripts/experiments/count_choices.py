@@ -1,16 +1,17 @@
 #!/usr/bin/env python
-"""Which count of products is nearest to the labels: three ways, chosen on other images.
+"""Which count of products is nearest to the labels: four ways, chosen on other images.
 
 Reads   ground truth and detections of the same images (steps 02 and 08), those of validation by
         default. A graph must not have been trained on them.
 Writes  nothing; prints a table.
 
-Each image is left out in turn, and its products are counted in three ways that are fitted to the
+Each image is left out in turn, and its products are counted in four ways that are fitted to the
 other images:
 
     F1          detections from the score threshold on that gives the best F1
     count MAE   detections from the score threshold on that gives the smallest mean absolute error
-                of the counts, as step 09 chooses it
+                of the counts
+    averaged    the same, with the error averaged over thresholds near it, as step 09 chooses it
     calibrated  the sum over all detections of the share of true positives among detections of that
                 score (isotonic regression)
 

@@ -1,4 +1,4 @@
-"""Counts of the products in an image by three ways that are fitted to other images."""
+"""Counts of the products in an image by four ways that are fitted to other images."""
 
 from typing import List, Sequence, Tuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from shelfdet.evaluation import matching, metrics
 from shelfdet.evaluation.match_table import Matches
 
-NAMES = ("F1", "count MAE", "calibrated")  # as count_choices.py describes them
+NAMES = ("F1", "count MAE", "averaged", "calibrated")  # as count_choices.py describes them
 
 
 def errors_of(image: Matches, others: Sequence[Matches]) -> List[float]:
@@ -15,7 +15,11 @@ def errors_of(image: Matches, others: Sequence[Matches]) -> List[float]:
     scores, shares = calibration(others)
     # Scores between two steps take the lower one's share.
     places = np.searchsorted(scores, image.scores, side="right") - 1
-    thresholds = (metrics.best_threshold(others), metrics.count_threshold(others))
+    thresholds = (
+        metrics.best_threshold(others),
+        metrics.count_threshold(others, half_width=0),
+        metrics.count_threshold(others),
+    )
     counts = [0 if one is None else (image.scores >= one).sum() for one in thresholds]
     counts.append(shares[np.maximum(places, 0)].sum())
     return [float(count - len(image.truth_xyxy)) for count in counts]

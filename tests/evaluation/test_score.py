@@ -59,7 +59,8 @@ def shelf(tmp_path):
             (SECOND, [BOX], [(0.8, BOX)]),
         ],
     )
-    # All counts are right at 0.5. On the test images alone 0.6 would be chosen.
+    # All counts are right from above 0.4 (logit -0.405) to 0.5 (0); in the middle is 0.4502 (-0.2).
+    # On the test images alone a threshold above 0.6 would be chosen.
     write_split(
         tmp_path,
         "val",
@@ -219,7 +220,7 @@ def test_one_class_has_no_figures_of_classes(shelf):
 def test_figures_at_the_threshold_that_validation_chose(shelf):
     figures, counts, _ = score.evaluate(inputs(shelf), resamples=20)
     figures = score.rounded(figures)
-    assert figures["threshold"] == 0.5
+    assert figures["threshold"] == 0.4502
     assert "val_detections.json, 2 images" in figures["threshold_from"]
     assert (figures["TP"], figures["FP"], figures["FN"]) == (2, 1, 1)
     assert figures["precision"] == figures["recall"] == figures["f1"] == round(2 / 3, 6)
@@ -424,7 +425,7 @@ def test_the_latest_evaluation_is_written_at_the_root_and_beside_the_graph(works
     graph = make_graph(workspace)
     run_script()
     figures = read(workspace / "metrics.json")
-    assert figures["threshold"] == 0.5
+    assert figures["threshold"] == 0.4502
     assert figures["graph"] == "nets/one/frozen_inference_graph.pb"
     assert read(graph / "metrics.json") == figures
     assert read(workspace / "counts.json") == {FIRST: 2, SECOND: 1}
@@ -448,7 +449,7 @@ def test_the_metrics_beside_a_shipped_graph_stay(workspace, monkeypatch):
     (graph / "metrics.json").write_text("tracked")
     run_script()
     assert (graph / "metrics.json").read_text() == "tracked"
-    assert read(workspace / "metrics.json")["threshold"] == 0.5
+    assert read(workspace / "metrics.json")["threshold"] == 0.4502
 
 
 def test_a_note_marks_detections_of_another_graph_than_the_default_one(
@@ -591,7 +592,7 @@ def test_compare_with_a_threshold_of_each_detector(shelf):
     one = inputs(shelf)
     two = one._replace(detections=one.detections * 2, val_detections=one.val_detections * 2)
     content = score.compare(two, resamples=20)
-    assert [threshold["threshold"] for threshold in content["thresholds"]] == [0.5, 0.5]
+    assert [threshold["threshold"] for threshold in content["thresholds"]] == [0.4502] * 2
     assert content["figures"]["precision"]["difference"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Three ways to count products: thresholds and calibration by hand, and what the table prints."""
+"""Four ways to count products: thresholds and calibration by hand, and what the table prints."""
 
 import json
 
@@ -46,14 +46,15 @@ def test_equal_scores_have_one_share():
 def test_without_detections_in_other_images_nothing_is_counted():
     others = matched((2, []), (1, []))
     (image,) = matched((1, [(0, 0.9)]))
-    assert counting.errors_of(image, others) == [-1.0, -1.0, -1.0]
+    assert counting.errors_of(image, others) == [-1.0] * 4
 
 
 def test_an_image_is_counted_by_what_the_others_say():
     others = matched((1, [(0, 0.6), (9, 0.4)]), (1, [(0, 0.6), (9, 0.4)]))
     (image,) = matched((2, [(0, 0.7), (1, 0.5), (9, 0.2)]))
-    # Both thresholds are 0.6. Calibrated: 1 from 0.6 on, 0 below.
-    assert counting.errors_of(image, others) == [-1.0, -1.0, -1.0]
+    # The best F1 is at 0.6. The counts of the others are right from above 0.4 to 0.6, the middle of
+    # which is 0.5. Calibrated: 1 from 0.6 on, 0 below.
+    assert counting.errors_of(image, others) == [-1.0, 0.0, 0.0, -1.0]
 
 
 def write(folder, matches):
@@ -90,7 +91,7 @@ def test_the_table(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "3 images, 1.3 products each"
     # The third image's second product, at 0.7, is below the 0.8 that the others give.
-    assert lines[-3].split() == ["F1", "0.333", "-0.333"]
+    assert lines[-4].split() == ["F1", "0.333", "-0.333"]
 
 
 def test_one_image_is_refused(tmp_path):

@@ -20,6 +20,12 @@ from shelfdet.evaluation.matching import COCO_IOUS, Matches
 
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)  # cocoeval.Params.recThrs
 AP75_INDEX = 5  # COCO_IOUS[5] is 0.75
+# Score thresholds to choose from, rising: logits in equal steps, as scores of four digits
+LOGIT_STEP = 0.05
+_SIGMOIDS = 1 / (1 + np.exp(-np.arange(-18.5, 9, LOGIT_STEP)))
+THRESHOLDS = np.unique([float(f"{score:.4g}") for score in _SIGMOIDS])
+# How far a threshold's neighbours go, in logits: at 0.5 they are those of 0.38 to 0.62.
+HALF_WIDTH = 0.5
 RULES = {
     "mAP": "pascal, IoU 0.5, as object_detection's PascalDetectionEvaluator",
     "precision, recall, f1, TP, FP, FN, count errors": (
@@ -222,14 +228,28 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     true_positives = np.searchsorted(pooled.true_positives, detections)
     # F1 in counts: 2 TP / (TP + FP + TP + FN), after each detection in order of falling score
     f1 = 2 * true_positives / (detections + pooled.ground_truths.sum())
-    return _best_score(scores, f1)
+    # A threshold keeps or drops equal scores together.
+    last_of_equal = np.append(scores[1:] < scores[:-1], True)
+    # Of several maxima argmax takes the first, which has the highest score.
+    return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 
-def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
-    """The highest score threshold with the smallest count MAE, all classes together.
+def count_threshold(matches: Sequence[Matches], half_width: float = HALF_WIDTH) -> Optional[float]:
+    """The score threshold of the smallest count MAE, averaged over thresholds near it.
+
+    The count MAE of a single threshold depends on single products, and other images have scores
+    that are a little higher or lower (docs/evaluation.md, "The score threshold"). All classes count
+    together.
+
+    Args:
+      matches: of validation images.
+      half_width: thresholds are near if their logits, log(p / (1 - p)), differ by at most this;
+        0 averages nothing.
 
     Returns:
-      A score of one of the detections, or None where there is no true positive.
+      One of THRESHOLDS between the lowest and the highest score; of several equally good ones the
+      one in the middle of those with the smallest count MAE of their own. None where there is no
+      true positive.
     """
     if not len(pool(matches, coco_rule=False).true_positives):
         return None
@@ -240,15 +260,17 @@ def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
     )
     scores = np.concatenate([-np.sort(-image.scores) for image in matches])
     order = np.argsort(-scores, kind="stable")
-    return _best_score(scores[order], -np.cumsum(steps[order]))
-
-
-def _best_score(scores: np.ndarray, values: np.ndarray) -> float:
-    """The highest of the falling scores from which on detections have the largest value."""
-    # A threshold keeps or drops equal scores together.
-    last_of_equal = np.append(scores[1:] < scores[:-1], True)
-    # Of several maxima argmax takes the first, which has the highest score.
-    return float(scores[last_of_equal][np.argmax(values[last_of_equal])])
+    errors = np.append(0, np.cumsum(steps[order]))  # with 0, 1, 2 ... detections; only differences
+    rising = scores[order][::-1]
+    of_each = errors[len(scores) - np.searchsorted(rising, THRESHOLDS)]
+    near = int(round(half_width / LOGIT_STEP))
+    window = np.ones(2 * near + 1, int)
+    averaged = np.convolve(np.pad(of_each, near, mode="edge"), window, mode="valid")
+    lowest, highest = np.searchsorted(THRESHOLDS[1:], rising[[0, -1]], side="right")
+    best = np.arange(lowest, highest + 1)
+    for values in (averaged, of_each):
+        best = best[values[best] == values[best].min()]
+    return float(THRESHOLDS[best[len(best) // 2]])
 
 
 def summary(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:

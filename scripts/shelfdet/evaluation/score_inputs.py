@@ -337,7 +337,7 @@ def _choose_threshold(
         )
     return Threshold(
         threshold,
-        f"highest score with the smallest count MAE on {_file_names(val_detections)}, "
+        f"smallest count MAE, averaged over scores near it, on {_file_names(val_detections)}, "
         f"{text.counted(len(validation), 'image')}",
     )
 
