@@ -1,6 +1,6 @@
-"""Counts of the products in an image by four ways that are fitted to other images."""
+"""Counts of the products in images by four ways that are fitted to other images."""
 
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,19 +10,59 @@ from shelfdet.evaluation.match_table import Matches
 NAMES = ("F1", "count MAE", "averaged", "calibrated")  # as count_choices.py describes them
 
 
-def errors_of(image: Matches, others: Sequence[Matches]) -> List[float]:
-    """Counts of an image minus its labels, by each of NAMES, fitted to the other images."""
+def errors_of(images: Sequence[Matches], others: Sequence[Matches]) -> np.ndarray:
+    """Counts of images minus their labels, fitted to other images: float (images, NAMES)."""
     scores, shares = calibration(others)
-    # Scores between two steps take the lower one's share.
-    places = np.searchsorted(scores, image.scores, side="right") - 1
     thresholds = (
         metrics.best_threshold(others),
-        metrics.count_threshold(others, half_width=0),
+        smallest_count_error(others),
         metrics.count_threshold(others),
     )
-    counts = [0 if one is None else (image.scores >= one).sum() for one in thresholds]
-    counts.append(shares[np.maximum(places, 0)].sum())
-    return [float(count - len(image.truth_xyxy)) for count in counts]
+    errors = []
+    for image in images:
+        counts = [0 if one is None else (image.scores >= one).sum() for one in thresholds]
+        # Scores between two steps take the lower one's share.
+        places = np.searchsorted(scores, image.scores, side="right") - 1
+        counts.append(shares[np.maximum(places, 0)].sum())
+        errors.append([float(count - len(image.truth_xyxy)) for count in counts])
+    return np.array(errors)
+
+
+def smallest_count_error(matches: Sequence[Matches]) -> Optional[float]:
+    """The highest score with the smallest count MAE; None where there is no detection."""
+    scores = np.unique(np.concatenate([image.scores for image in matches]))
+    if not len(scores):
+        return None
+    counts = [
+        len(image.scores) - np.searchsorted(np.sort(image.scores), scores) for image in matches
+    ]
+    labelled = [[len(image.truth_xyxy)] for image in matches]
+    errors = np.abs(np.array(counts) - labelled).sum(axis=0)  # of each score
+    return float(scores[np.flatnonzero(errors == errors.min())[-1]])
+
+
+def errors_left_out(matches: Sequence[Matches]) -> np.ndarray:
+    """Errors of each image, fitted to all the others: float (images, NAMES)."""
+    matches = list(matches)
+    each = [
+        errors_of([image], matches[:place] + matches[place + 1 :])
+        for place, image in enumerate(matches)
+    ]
+    return np.concatenate(each)
+
+
+def errors_of_halves(matches: Sequence[Matches], repeats: int, seed: int) -> np.ndarray:
+    """Errors of random halves, fitted to the other half: float (repeats * images / 2, NAMES)."""
+    random = np.random.RandomState(seed)
+    half = len(matches) // 2
+    found = []
+    for _ in range(repeats):
+        order = random.permutation(len(matches))
+        fitted, tried = (
+            [matches[place] for place in part] for part in (order[:half], order[half:])
+        )
+        found.append(errors_of(tried, fitted))
+    return np.concatenate(found)
 
 
 def calibration(matches: Sequence[Matches]) -> Tuple[np.ndarray, np.ndarray]:

@@ -32,8 +32,6 @@ from experiments import steps
 from shelfdet.core import command_line, files, paths
 from shelfdet.data import options
 
-GRAPH_NAME = "graph"  # of the folder in the run's folder
-
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = command_line.make_parser(__doc__)
@@ -79,14 +77,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     else:
         data = reproduction.fold_data(args.run_dir, args.fold, args.config)
     run = args.run_dir
-    graph = run / GRAPH_NAME
+    graph = run / reproduction.GRAPH_NAME
     metrics = run / paths.METRICS.name
     truth = reproduction.ground_truth_options(data)
     steps.run("check", reproduction.check_options(data))
     # One process, as the included detectors were trained.
     options = ["--config", data.config, "--run-dir", run, "--seed", args.seed, "--workers", 1]
     steps.run("train", options)
-    steps.run("export", ["--run-dir", run, "--name", GRAPH_NAME, "--output", run])
+    steps.run("export", ["--run-dir", run, "--name", reproduction.GRAPH_NAME, "--output", run])
     found = reproduction.detect(graph, data, run)
     detections = ["--detections", found["test"], "--val-detections", found["val"]]
     outputs = ["--output", metrics, "--counts-output", run / paths.IMAGE_TO_PRODUCTS.name]

@@ -17,7 +17,7 @@ from shelfdet.data import labels
 
 Figures = Dict[str, Any]  # what step 09 writes to metrics.json
 
-FOLD_CONFIG = "fold.config"  # of a fold's run, with the paths of its records
+GRAPH_NAME = "graph"  # of the folder in a run's folder
 
 # (key of metrics.json, how it is printed)
 COMPARED = (
@@ -109,7 +109,7 @@ def fold_data(run: pathlib.Path, fold: int, config: pathlib.Path) -> Data:
     steps.run("split", ["--split", "grouped", "--fold", fold, "--out", data])
     steps.run("records", ["--annotations", data, "--splits", "train", "val"])
     changes = pipeline.record_changes(data)
-    fold_config = run / FOLD_CONFIG
+    fold_config = run / "fold.config"
     built = pipeline.with_changes(pipeline.read(config), changes)
     files.write_text(fold_config, text_format.MessageToString(built))
     label_files = {split: paths.labels_in(data, split) for split in paths.SPLITS}
@@ -162,35 +162,38 @@ def comparison(expected: Figures, found: Figures) -> str:
 
 
 def same_recipe_figures(runs: Sequence[pathlib.Path], config: pathlib.Path) -> List[Figures]:
-    """The figures of those runs of folds that were scored and trained with ``config``'s recipe.
+    """The figures of those runs of folds that were trained with ``config``'s recipe.
 
     Args:
-      runs: the runs' folders; one without figures is left out.
-      config: the training config whose ``model`` and ``train_config`` a run must share.
+      runs: the runs' folders. One without figures of the graph in it is left out.
+      config: the training config whose ``model`` and ``train_config`` a graph must share.
     """
     recipe = pipeline.read(config)
     found = []
     for run in runs:
-        metrics = run / paths.METRICS.name
-        if metrics.is_file() and (run / FOLD_CONFIG).is_file():
-            own = pipeline.read(run / FOLD_CONFIG)
-            if own.model == recipe.model and own.train_config == recipe.train_config:
-                found.append(files.read_json(metrics))
+        metrics, graph_config = run / paths.METRICS.name, run / GRAPH_NAME / paths.CONFIG_FILE
+        if not metrics.is_file() or not graph_config.is_file():
+            continue
+        figures, own = files.read_json(metrics), pipeline.read(graph_config)
+        of_graph = figures["config_sha256"] == files.sha256(graph_config)
+        if of_graph and own.model == recipe.model and own.train_config == recipe.train_config:
+            found.append(figures)
     return found
 
 
 def mean_of_folds(found: Sequence[Figures]) -> str:
     """The mean of each figure over folds, as lines of text.
 
-    The interval is Student's t of the folds' values, cut at the figure's bounds. Each fold was
-    trained once on data of its own, so it holds what planograms, images and trainings differ by.
+    The interval is Student's t of the folds' values, cut at the figure's bounds: planograms, images
+    and trainings all differ between folds. It is approximate, because any two folds share half of
+    their training images or more.
 
     Args:
       found: the figures of two or more folds.
     """
     lines = [
         f"{f'mean of {len(found)} folds':24}{'mean':>10}{'lowest':>10}{'highest':>10}"
-        "   95 % interval of the mean"
+        "   95 % interval of the mean (approximate)"
     ]
     for key, name in COMPARED:
         values = np.array([figures[key] for figures in found])

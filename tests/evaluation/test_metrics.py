@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -332,70 +333,58 @@ def test_threshold_keeps_equal_scores_together():
 
 
 def test_count_threshold_is_in_the_middle_of_the_smallest_count_error():
-    # Counts of the two images, for 2 and 1 products: 1 and 0 at 0.9, 1 and 1 at 0.8, 2 and 1 at 0.6
-    # (though the box is on no product), 2 and 2 at 0.5, 3 and 2 at 0.4.
+    # Wrong counts at a threshold: 3 above 0.9, 2 above 0.8, 1 above 0.6, none above 0.5 (though one
+    # box is on no product), 1 above 0.4, 2 from there on.
     truth = [labelled("a.jpg", [BOX, FAR]), labelled("b.jpg", [BOX])]
     detections = [
         found("a.jpg", [(0.9,) + BOX, (0.6,) + EMPTY, (0.4,) + FAR]),
         found("b.jpg", [(0.8,) + BOX, (0.5,) + FAR]),
     ]
-    matches = matching.match(truth, detections)
-    # Logits are multiples of 0.05. From above 0.5 to 0.6 they are 0.05 to 0.4, in the middle 0.25.
-    assert metrics.count_threshold(matches, half_width=0) == 0.5622
-    # The sum of the errors is 3 before any, 2 at 0.9, 1 at 0.8, 2 at 0.7, 1 at 0.6.
-    truth = [labelled("a.jpg", [BOX, FAR]), labelled("b.jpg", [BOX]), labelled("c.jpg", [])]
-    detections[0] = found("a.jpg", [(0.9,) + BOX, (0.6,) + FAR])
-    detections[1] = found("b.jpg", [(0.8,) + BOX])
-    detections.append(found("c.jpg", [(0.7,) + BOX]))
-    matches = matching.match(truth, detections)
-    # The last one that keeps all is 0.4 (0.5987); from above 0.7 to 0.8 there are 0.85 to 1.35. Of
-    # these twelve the seventh is 1.1.
-    assert metrics.count_threshold(matches, half_width=0) == 0.7503
+    # Logits with no wrong count: 0.05 to 0.4; with 1: -0.4 to 0 and 0.45 to 1.35. The 21 thresholds
+    # around logits 0.1 to 0.55 have the least, 13; of those with no wrong count, 0.1 to 0.4, the
+    # middle one is 0.25.
+    assert metrics.count_threshold(matching.match(truth, detections)) == 0.5622
 
 
 def test_count_threshold_does_not_follow_a_single_product():
-    # Three images of 2 products, each with 3 detections. Wrong counts at a threshold: 3 above 0.6,
-    # none from there to above 0.55, 1 from there to above 0.3, 3 from there on.
+    # Three images of 2 products. Wrong counts at a threshold: 3 above 0.6, none above 0.55, 1 above
+    # 0.3, 3 from there on.
     truth = [labelled(f"{name}.jpg", [BOX, FAR]) for name in "abc"]
     detections = [
         found(f"{name}.jpg", [(0.9,) + BOX, (0.6,) + FAR, (third,) + EMPTY])
         for name, third in zip("abc", (0.55, 0.3, 0.3))
     ]
-    matches = matching.match(truth, detections)
-    # Logits with no wrong count: 0.25 to 0.4; with 1: -0.8 to 0.2.
-    assert metrics.count_threshold(matches, half_width=0) == 0.5866  # logit 0.35
-    # The 21 thresholds around logit
+    # Logits with no wrong count: 0.25 to 0.4; with 1: -0.8 to 0.2. The 21 thresholds around logit
     # -0.1 (-0.6 to 0.4) have 4 x 0 + 17 x 1, around -0.15 3 x 0 + 18 x 1, around -0.05 16 x 1 + 3.
-    assert metrics.count_threshold(matches, half_width=0.5) == 0.475  # logit -0.1
+    assert metrics.count_threshold(matching.match(truth, detections)) == 0.475  # logit -0.1
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.one_of(scenes(tied=True), scenes(tied=False)), st.sampled_from([0, 10]))
-def test_no_threshold_has_a_smaller_count_error(scene, near):
+@given(st.one_of(scenes(tied=True), scenes(tied=False)))
+def test_no_threshold_has_a_smaller_averaged_count_error(scene):
     matches = matching.match(*scene)
-    chosen = metrics.count_threshold(matches, half_width=near * metrics.LOGIT_STEP)
+    chosen = metrics.count_threshold(matches)
     assume(chosen is not None)
-    errors = [
-        sum(abs((m.scores >= score).sum() - len(m.truth_xyxy)) for m in matches)
-        for score in metrics.THRESHOLDS
-    ]
-    last = len(errors) - 1
     scores = np.concatenate([m.scores for m in matches])
-    averaged = {
-        place: sum(errors[min(max(k, 0), last)] for k in range(place - near, place + near + 1))
-        for place, threshold in enumerate(metrics.THRESHOLDS)
-        # up to the highest score, from the last one that keeps all
-        if threshold <= scores.max()
-        and (place == last or metrics.THRESHOLDS[place + 1] > scores.min())
+
+    def error(place):  # of the threshold with the logit place / 20
+        threshold = 1 / (1 + math.exp(-place / 20))
+        return sum(abs((m.scores >= threshold).sum() - len(m.truth_xyxy)) for m in matches)
+
+    # up to the highest score, from the last one that keeps all
+    last = math.floor(20 * math.log(scores.max() / (1 - scores.max())) + 1e-9)
+    first = math.floor(20 * math.log(scores.min() / (1 - scores.min())) + 1e-9)
+    values = {
+        place: (sum(error(place + step) for step in range(-10, 11)), error(place))
+        for place in range(first, last + 1)
     }
-    least = min((averaged[place], errors[place]) for place in averaged)
-    best = [place for place in averaged if (averaged[place], errors[place]) == least]
-    assert chosen == metrics.THRESHOLDS[best[len(best) // 2]]
+    best = [place for place in values if values[place] == min(values.values())]
+    assert chosen == pytest.approx(1 / (1 + math.exp(-best[len(best) // 2] / 20)), rel=1e-3)
 
 
 def test_scores_below_all_thresholds_do_not_matter():
     matches = matching.match([labelled("a.jpg", [BOX])], [found("a.jpg", [(0.0,) + BOX])])
-    assert metrics.count_threshold(matches) == metrics.THRESHOLDS[0]
+    assert metrics.count_threshold(matches) == pytest.approx(metrics.THRESHOLDS[0], rel=1e-3)
 
 
 @settings(max_examples=50, deadline=None)

@@ -46,15 +46,29 @@ def test_equal_scores_have_one_share():
 def test_without_detections_in_other_images_nothing_is_counted():
     others = matched((2, []), (1, []))
     (image,) = matched((1, [(0, 0.9)]))
-    assert counting.errors_of(image, others) == [-1.0] * 4
+    assert counting.errors_of([image], others).tolist() == [[-1.0] * 4]
 
 
 def test_an_image_is_counted_by_what_the_others_say():
     others = matched((1, [(0, 0.6), (9, 0.4)]), (1, [(0, 0.6), (9, 0.4)]))
     (image,) = matched((2, [(0, 0.7), (1, 0.5), (9, 0.2)]))
-    # The best F1 is at 0.6. The counts of the others are right from above 0.4 to 0.6, the middle of
-    # which is 0.5. Calibrated: 1 from 0.6 on, 0 below.
-    assert counting.errors_of(image, others) == [-1.0, 0.0, 0.0, -1.0]
+    # The best F1 and the highest score with no wrong count are at 0.6. Counts are right from above
+    # 0.4 to 0.6; in the middle, 0.5, is step 09's threshold. Calibrated: 1 from 0.6 on, else 0.
+    assert counting.errors_of([image], others).tolist() == [[-1.0, -1.0, 0.0, -1.0]]
+
+
+def test_the_highest_score_with_the_smallest_count_error():
+    # Wrong counts: 1 each at 0.9, none at 0.6, 1 at 0.5, 3 at 0.2.
+    assert (
+        counting.smallest_count_error(
+            matched(
+                (2, [(0, 0.9), (1, 0.6), (9, 0.5), (8, 0.2)]), (2, [(0, 0.9), (1, 0.6), (9, 0.2)])
+            )
+        )
+        == 0.6
+    )
+    # 2 products, found at 0.9 and 0.3, and none: one wrong count at 0.9, two at 0.7, one at 0.3.
+    assert counting.smallest_count_error(matched((2, [(0, 0.9), (1, 0.3)]), (0, [(9, 0.7)]))) == 0.9
 
 
 def write(folder, matches):
@@ -86,12 +100,22 @@ def write(folder, matches):
 
 
 def test_the_table(tmp_path, capsys):
-    shelves = [(1, [(0, 0.9), (9, 0.4)]), (1, [(0, 0.8), (9, 0.3)]), (2, [(0, 0.9), (1, 0.7)])]
+    # Of two images each half is fitted to the other image: 0.7 counts 1 product too many in the
+    # second, 0.9 one too few in the first.
+    shelves = [(2, [(0, 0.9), (1, 0.7)]), (1, [(0, 0.9), (9, 0.7)])]
     count_choices.main(write(tmp_path, matched(*shelves)))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "3 images, 1.3 products each"
-    # The third image's second product, at 0.7, is below the 0.8 that the others give.
-    assert lines[-4].split() == ["F1", "0.333", "-0.333"]
+    assert lines[0] == "2 images, 1.5 products each"
+    assert lines[-4].split() == ["F1", "1.000", "0.000", "1.000"]
+    assert lines[-3].split() == ["count", "MAE", "1.000", "0.000", "1.000"]
+
+
+def test_halves_are_fitted_to_the_others():
+    # Whatever is divided, both halves have right counts at 0.8.
+    matches = matched(*[(1, [(0, 0.8), (9, 0.3)])] * 5)
+    errors = counting.errors_of_halves(matches, repeats=7, seed=0)
+    assert errors.shape == (7 * 3, 4)
+    assert not errors.any()
 
 
 def test_one_image_is_refused(tmp_path):

@@ -4,6 +4,7 @@ The steps are tested elsewhere; here they are replaced by a function that record
 """
 
 import json
+import pathlib
 
 import pytest
 from recorded_steps import record, value_of
@@ -42,9 +43,17 @@ def called(monkeypatch, tmp_path):
     """The steps called, as (step, options); they are not run, and the score step writes figures."""
 
     def act(step, options):
+        if step == "export":
+            config = pathlib.Path(value_of(options, "--run-dir"), "fold.config")
+            if config.is_file():
+                graph_config = pathlib.Path(value_of(options, "--output"), "graph/pipeline.config")
+                files.write_text(graph_config, config.read_text())
         if step == "score" and "--output" in options:
-            text = json.dumps(figures(mAP=0.985, AP75=0.92))
-            files.write_text(value_of(options, "--output"), text)
+            scored = figures(mAP=0.985, AP75=0.92)
+            graph_config = pathlib.Path(value_of(options, "--graph-dir"), "pipeline.config")
+            if graph_config.is_file():
+                scored["config_sha256"] = files.sha256(graph_config)
+            files.write_text(value_of(options, "--output"), json.dumps(scored))
 
     monkeypatch.setattr(paths, "TRAINING", tmp_path / "training")
     return record(monkeypatch, act)
@@ -119,10 +128,16 @@ def test_the_mean_is_printed_when_the_last_fold_of_the_recipe_is_trained(called,
     assert "mean of" not in capsys.readouterr().out
     reproduce.main(["--fold", "2"])
     assert "mean of 4 folds" in capsys.readouterr().out
-    of_fold_3 = tmp_path / "training" / "reproduced_fold3" / "fold.config"
-    text = of_fold_3.read_text()
+    fold_3 = tmp_path / "training" / "reproduced_fold3"
+    graph_config = fold_3 / "graph" / "pipeline.config"
+    text = graph_config.read_text()
     assert "num_steps: 2400" in text
-    of_fold_3.write_text(text.replace("num_steps: 2400", "num_steps: 1200"))  # another recipe
+    graph_config.write_text(text + "\n")  # exported again, and not yet scored
+    reproduce.main(["--fold", "2"])
+    assert "mean of" not in capsys.readouterr().out
+    graph_config.write_text(text.replace("num_steps: 2400", "num_steps: 1200"))  # another recipe
+    scored = dict(figures(), config_sha256=files.sha256(graph_config))
+    (fold_3 / "metrics.json").write_text(json.dumps(scored))
     reproduce.main(["--fold", "2"])
     assert "mean of" not in capsys.readouterr().out
 

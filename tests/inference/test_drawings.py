@@ -43,8 +43,11 @@ def test_drawings_are_told_from_photographs(tmp_path):
     drawn = InputImage(draw(tmp_path / "old", "a.jpg"), "old/a.jpg")
     broken = InputImage(tmp_path / "b.jpg", "b.jpg")  # for the reader of images to refuse
     broken.path.write_bytes(b"no image")
-    photographs, names = drawings.without_drawings([photo, drawn, broken])
-    assert (photographs, names) == ([photo, broken], ["old/a.jpg"])
+    broken_exif = InputImage(tmp_path / "c.jpg", "c.jpg")
+    Image.new("RGB", (9, 9)).save(str(broken_exif.path), exif=b"Exif\0\0no TIFF file")
+    found = [photo, drawn, broken, broken_exif]
+    photographs, names = drawings.without_drawings(tmp_path, found)
+    assert (photographs, names) == ([photo, broken, broken_exif], ["old/a.jpg"])
     assert drawings.left_out_report(tmp_path, names) == (
         f"left out of {tmp_path}, because they are drawings of an earlier run: old/a.jpg"
     )
@@ -54,7 +57,7 @@ def test_drawings_are_told_from_photographs(tmp_path):
         match=r"old: holds no photograph but drawings of an earlier run \(old/a.jpg\); "
         "expected photographs. Name their folder",
     ):
-        drawings.without_drawings([drawn])
+        drawings.without_drawings(tmp_path / "old", [drawn])
 
 
 def test_counts_and_the_number_of_other_drawings(tmp_path):

@@ -20,12 +20,11 @@ from shelfdet.evaluation.matching import COCO_IOUS, Matches
 
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)  # cocoeval.Params.recThrs
 AP75_INDEX = 5  # COCO_IOUS[5] is 0.75
-# Score thresholds to choose from, rising: logits in equal steps, as scores of four digits
+# Score thresholds to choose from, rising. Their logits, log(p / (1 - p)), are in equal steps, from
+# below the lowest score that a graph gives (1e-8) to above 0.9998.
 LOGIT_STEP = 0.05
-_SIGMOIDS = 1 / (1 + np.exp(-np.arange(-18.5, 9, LOGIT_STEP)))
-THRESHOLDS = np.unique([float(f"{score:.4g}") for score in _SIGMOIDS])
-# How far a threshold's neighbours go, in logits: at 0.5 they are those of 0.38 to 0.62.
-HALF_WIDTH = 0.5
+THRESHOLDS = 1 / (1 + np.exp(-LOGIT_STEP * np.arange(-370, 181)))
+HALF_WIDTH = 0.5  # in logits, over which the count MAE is averaged; around 0.5 from 0.38 to 0.62
 RULES = {
     "mAP": "pascal, IoU 0.5, as object_detection's PascalDetectionEvaluator",
     "precision, recall, f1, TP, FP, FN, count errors": (
@@ -234,7 +233,7 @@ def best_threshold(matches: Sequence[Matches]) -> Optional[float]:
     return float(scores[last_of_equal][np.argmax(f1[last_of_equal])])
 
 
-def count_threshold(matches: Sequence[Matches], half_width: float = HALF_WIDTH) -> Optional[float]:
+def count_threshold(matches: Sequence[Matches]) -> Optional[float]:
     """The score threshold of the smallest count MAE, averaged over thresholds near it.
 
     The count MAE of a single threshold depends on single products, and other images have scores
@@ -243,13 +242,11 @@ def count_threshold(matches: Sequence[Matches], half_width: float = HALF_WIDTH) 
 
     Args:
       matches: of validation images.
-      half_width: thresholds are near if their logits, log(p / (1 - p)), differ by at most this;
-        0 averages nothing.
 
     Returns:
-      One of THRESHOLDS between the lowest and the highest score; of several equally good ones the
-      one in the middle of those with the smallest count MAE of their own. None where there is no
-      true positive.
+      One of THRESHOLDS, rounded to four digits: from the last that keeps all detections to the
+      highest score. Of several equally good ones it is the one in the middle of those with the
+      smallest count MAE of their own. None where there is no true positive.
     """
     if not len(pool(matches, coco_rule=False).true_positives):
         return None
@@ -263,14 +260,14 @@ def count_threshold(matches: Sequence[Matches], half_width: float = HALF_WIDTH) 
     errors = np.append(0, np.cumsum(steps[order]))  # with 0, 1, 2 ... detections; only differences
     rising = scores[order][::-1]
     of_each = errors[len(scores) - np.searchsorted(rising, THRESHOLDS)]
-    near = int(round(half_width / LOGIT_STEP))
+    near = int(round(HALF_WIDTH / LOGIT_STEP))
     window = np.ones(2 * near + 1, int)
     averaged = np.convolve(np.pad(of_each, near, mode="edge"), window, mode="valid")
     lowest, highest = np.searchsorted(THRESHOLDS[1:], rising[[0, -1]], side="right")
     best = np.arange(lowest, highest + 1)
     for values in (averaged, of_each):
         best = best[values[best] == values[best].min()]
-    return float(THRESHOLDS[best[len(best) // 2]])
+    return float(f"{THRESHOLDS[best[len(best) // 2]]:.4g}")
 
 
 def summary(matches: Sequence[Matches], threshold: Optional[float]) -> Dict[str, float]:

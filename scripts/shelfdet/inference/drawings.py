@@ -1,7 +1,7 @@
 """Images with detected boxes drawn on them, and counts.csv, the number of products in each.
 
-Drawings have a mark in their EXIF block. A later run replaces only images that have it, and detects
-in none of them.
+Drawings have a mark in their EXIF block. A later run replaces only images that have it, and does
+not take them for photographs.
 """
 
 import csv
@@ -79,8 +79,14 @@ def check_folder(folder: pathlib.Path, inputs: Sequence[InputImage]) -> None:
             )
 
 
-def without_drawings(inputs: Sequence[InputImage]) -> Tuple[List[InputImage], List[str]]:
-    """Divides images into photographs and drawings, whose boxes would be taken for products.
+def without_drawings(
+    source: pathlib.Path, inputs: Sequence[InputImage]
+) -> Tuple[List[InputImage], List[str]]:
+    """Divides images into photographs and drawings, whose products would be counted again.
+
+    Args:
+      source: what the user named, for messages.
+      inputs: the images found there.
 
     Returns:
       (photographs, names of drawings).
@@ -96,8 +102,8 @@ def without_drawings(inputs: Sequence[InputImage]) -> Tuple[List[InputImage], Li
             photographs.append(image)
     if not photographs:
         raise UserError(
-            f"{inputs[0].path.parent}: holds no photograph but drawings of an earlier run "
-            f"({listed(names)}); expected photographs. Name their folder."
+            f"{source}: holds no photograph but drawings of an earlier run ({listed(names)}); "
+            "expected photographs. Name their folder."
         )
     return photographs, names
 
@@ -213,7 +219,8 @@ def _is_counts_file(path: pathlib.Path) -> bool:
 def _is_drawing(path: pathlib.Path) -> bool:
     """Whether ``draw`` wrote the file."""
     try:
-        with Image.open(str(path)) as image:
+        # Drawings are JPEG; for PNG, Pillow may read all pixels to find a block.
+        with Image.open(str(path), formats=("JPEG",)) as image:
             return image.getexif().get(EXIF_SOFTWARE) == MARK
-    except (OSError, ValueError):
+    except (OSError, SyntaxError, ValueError, TypeError):  # no JPEG, or a broken EXIF block
         return False

@@ -172,7 +172,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     else:
         inputs, skipped = input_images.find(args.images, without=args.draw)
         print_report(input_images.skipped_report(args.images, skipped))
-        inputs, drawn = drawings.without_drawings(inputs)
+        inputs, drawn = drawings.without_drawings(args.images, inputs)
         print_report(drawings.left_out_report(args.images, drawn))
     class_names = predict.read_class_names(args.label_map)
     planned = None
