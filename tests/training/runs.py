@@ -28,6 +28,13 @@ def make_run(folder, step):
     return folder
 
 
+def config_of_random_weights(folder):
+    """A file of ``CONFIG`` without its first weights."""
+    path = folder / "random.config"
+    path.write_text(re.sub(r" *fine_tune_checkpoint\w*:.*\n", "", CONFIG.read_text()))
+    return path
+
+
 def make_weights(folder):
     """The folder of a graph, whose checkpoint is empty."""
     folder.mkdir()

@@ -3,7 +3,14 @@
 import re
 
 import pytest
-from runs import CONFIG, STEPS, make_run, make_weights, take_checkpoints_as_whole
+from runs import (
+    CONFIG,
+    STEPS,
+    config_of_random_weights,
+    make_run,
+    make_weights,
+    take_checkpoints_as_whole,
+)
 
 from conftest import load_script
 from shelfdet import UserError
@@ -61,11 +68,10 @@ def test_what_follows_the_network_needs_no_training(step_06, tmp_path, capsys):
 
 def test_other_first_weights_in_the_config_have_no_effect_on_a_run(tmp_path):
     folder = make_run(tmp_path / "run", 10)
-    (folder / "pipeline.config").write_text(CONFIG.read_text())
+    text = config_of_random_weights(tmp_path).read_text()
+    (folder / "pipeline.config").write_text(text)
     config_path = tmp_path / "a.config"
-    config_path.write_text(
-        re.sub(r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "zoo/m"', CONFIG.read_text())
-    )
+    config_path.write_text(re.sub(r"(num_steps: \d+)", r'\1 fine_tune_checkpoint: "zoo/m"', text))
     assert plan.changes(plan.make_plan(config_path, folder)) == (
         "changed, without effect on a run that resumes: train_config.fine_tune_checkpoint was "
         "nothing and is zoo/m"
@@ -115,15 +121,16 @@ def test_a_resumed_run_keeps_its_first_weights(tmp_path):
     start = make_weights(tmp_path / "graph")
     folder = make_run(tmp_path / "run", 10)
     own_config = folder / "pipeline.config"
-    config = plan.read_config(CONFIG)
-    started = plan.read_config(CONFIG, start)
+    config_path = config_of_random_weights(tmp_path)
+    config = plan.read_config(config_path)
+    started = plan.read_config(config_path, start)
     assert plan.with_first_weights_of_run(config, folder) == config, "no config there yet"
-    own_config.write_text(run_notes.config_text(CONFIG, started))
+    own_config.write_text(run_notes.config_text(config_path, started))
     assert "--start-from" in own_config.read_text().splitlines()[0]
     assert plan.with_first_weights_of_run(config, folder) == started
     (start / "model.ckpt.index").unlink()
     assert plan.with_first_weights_of_run(config, folder) == config, "model_main.py would open it"
-    own_config.write_text(CONFIG.read_text())
+    own_config.write_text(config_path.read_text())
     assert plan.with_first_weights_of_run(started, folder) == started
 
 

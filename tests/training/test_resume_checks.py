@@ -3,7 +3,13 @@
 import re
 
 import pytest
-from runs import CONFIG, make_run, make_weights, take_checkpoints_as_whole
+from runs import (
+    CONFIG,
+    config_of_random_weights,
+    make_run,
+    make_weights,
+    take_checkpoints_as_whole,
+)
 
 from conftest import load_script
 from shelfdet import UserError
@@ -145,8 +151,9 @@ def test_other_boxes_in_validation_images_are_refused(run_of_labels, tmp_path, r
 def test_other_first_weights_are_refused_when_a_run_resumes(step_06, tmp_path):
     folder = make_run(tmp_path / "run", 10)
     start = make_weights(tmp_path / "graph")
-    (folder / "pipeline.config").write_text(CONFIG.read_text())
-    options = ["--config", str(CONFIG), "--run-dir", str(folder), "--start-from", str(start)]
+    config_path = config_of_random_weights(tmp_path)
+    (folder / "pipeline.config").write_text(config_path.read_text())
+    options = ["--config", str(config_path), "--run-dir", str(folder), "--start-from", str(start)]
     expected = (
         "--start-from .*graph: the run in .*run started from random weights; expected the same"
     )

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from runs import CONFIG, make_run, make_weights
+from runs import CONFIG, config_of_random_weights, make_run, make_weights
 
 from shelfdet.config import findings
 from shelfdet.core import paths
@@ -52,7 +52,7 @@ def test_images_that_go_on_validating_are_not_noted_as_seen(tmp_path):
 def test_images_of_the_first_weights_stay_noted_when_a_run_resumes(tmp_path):
     folder = make_run(tmp_path / "run", 10)
     (folder / "trained_on.json").write_text('{"before": ["a.JPG"]}')
-    config = plan.read_config(CONFIG)  # without --start-from
+    config = plan.read_config(config_of_random_weights(tmp_path))  # without --start-from
     assert run_notes.images_seen(config, folder, resumes=True)["before"] == ["a.JPG"]
     assert "before" not in run_notes.images_seen(config, folder, resumes=False)
     assert "before" not in run_notes.images_seen(config, tmp_path, resumes=True)
