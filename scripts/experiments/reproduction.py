@@ -185,8 +185,7 @@ def mean_of_folds(found: Sequence[Figures]) -> str:
     """The mean of each figure over folds, as lines of text.
 
     The interval is Student's t of the folds' values, cut at the figure's bounds: planograms, images
-    and trainings all differ between folds. It is approximate, because any two folds share half of
-    their training images or more.
+    and trainings all differ between folds. It is approximate, because folds share training images.
 
     Args:
       found: the figures of two or more folds.
