@@ -141,6 +141,16 @@ def test_a_folded_graph_that_differs_is_refused(tmp_path, monkeypatch, value, di
         export.fold(GRAPH, tmp_path / "other.pb")
 
 
+def test_rounding_is_a_share_of_the_largest_value_of_an_anchor():
+    """Of a box 40 image sides away 4e-5 is as little as 1e-6 of one inside the image."""
+    values = np.array([[-40, 0, 2, 3], [0.1, 0.2, 0.3, 0.4]])
+    others = values + [[4e-5, 0, 0, 0], [0, 1e-6, 0, 0]]
+    assert export.rounding(values, others) == pytest.approx(1e-6)
+    assert export.rounding(values, values + [[0, 4e-5, 0, 0], [0, 0, 0, 2e-6]]) > 1.9e-6
+    assert export.rounding(values, values + 0.05) == pytest.approx(0.05)
+    assert np.isnan(export.rounding(values, values * np.nan))
+
+
 def test_the_shipped_graph_folds_to_the_same_outputs(tmp_path):
     export.fold(GRAPH, tmp_path / "same.pb")
     assert (tmp_path / "same.pb").is_file()
