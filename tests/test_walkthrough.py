@@ -18,6 +18,7 @@ import sys
 
 import pytest
 
+import tiny_training
 from shelfdet.core import paths
 
 FIRST_STEPS = 6
@@ -104,7 +105,7 @@ def run(command, folder, status):
     process = subprocess.run(
         command,
         cwd=str(folder),
-        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"),
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", **tiny_training.QUICK_START),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -204,6 +205,7 @@ def test_06_reports_that_a_run_is_finished(workspace):
 
 def test_06_resumes_up_to_a_higher_step(workspace):
     workspace.edit_config((r"(num_steps|total_steps): \d+", rf"\1: {ALL_STEPS}"))
+    workspace.config.write_text(tiny_training.without_crops(workspace.config.read_text()))
     printed = workspace.script("06_train")
     assert f"resuming from step {FIRST_STEPS} to {ALL_STEPS}" in printed
     assert f"done: step {ALL_STEPS}" in printed

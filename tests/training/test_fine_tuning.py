@@ -6,6 +6,7 @@ statistic that no initialiser gives.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+import tiny_training
 from shelfdet.core import paths
 from shelfdet.data import examples, labels, records
 
@@ -64,7 +66,7 @@ def small_config(text, folder):
     text = re.sub(r"(num_steps|total_steps): \d+", r"\1: 1", text)
     text = re.sub(r"warmup_steps: \d+", "warmup_steps: 0", text)
     return substitute(
-        text,
+        tiny_training.without_crops(text),
         (r'"[^"]*/label_map.pbtxt"', f'"{folder / "label_map.pbtxt"}"'),
         (r'"[^"]*\.record"', f'"{folder / "a.record"}"'),
         (r"height: 512", f"height: {SIDE}"),
@@ -93,7 +95,8 @@ def write_record(folder):
 def train(config, run, *options):
     """Trains in a separate process; returns a reader of the checkpoint after the only step."""
     command = [sys.executable, str(STEP_06), "--config", str(config), "--run-dir", str(run)]
-    subprocess.run(command + list(options), check=True)
+    environment = dict(os.environ, **tiny_training.QUICK_START)
+    subprocess.run(command + list(options), check=True, env=environment)
     return tf.compat.v1.train.load_checkpoint(str(run / "model.ckpt-1"))
 
 
