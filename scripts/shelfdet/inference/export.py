@@ -255,7 +255,7 @@ def fold(exported: pathlib.Path, target: pathlib.Path) -> None:
             "train.log finite to the end? Export an earlier checkpoint with "
             f"{both('--checkpoint')}."
         )
-    difference = np.max(list(map(rounding, before, after)))
+    difference = np.max([rounding(one, other) for one, other in zip(before, after)])
     if not difference <= ROUNDING:  # written so that NaN is refused, too
         raise UserError(
             f"The folded graph's boxes and scores differ by up to {difference:.2g} from those of "
