@@ -627,12 +627,21 @@ def save_checkpoint(shapes, prefix, zero=()):
     """Writes a checkpoint of variables of random values, or of 0 for the names in ``zero``."""
     import tensorflow as tf
 
+    random = np.random.RandomState(0)
+    values = [
+        np.zeros(shape, np.float32) if name in zero else random.rand(*shape).astype(np.float32)
+        for name, shape in shapes.items()
+    ]
+    # One operation: a graph of hundreds of variables takes seconds to build.
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        for name, shape in shapes.items():
-            initializer = tf.zeros_initializer() if name in zero else None
-            tf.compat.v1.get_variable(name, shape, initializer=initializer)
-        session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver().save(session, str(prefix))
+        session.run(
+            tf.raw_ops.SaveV2(
+                prefix=str(prefix),
+                tensor_names=list(shapes),
+                shape_and_slices=[""] * len(shapes),
+                tensors=values,
+            )
+        )
 
 
 @pytest.mark.parametrize("written", ["model.ckpt.index", "model.ckp"])
