@@ -5,7 +5,7 @@ import json
 import pytest
 
 from conftest import ROOT, load_script
-from shelfdet.config import checkpoint_files
+from shelfdet.config import checkpoint_files, pipeline
 from shelfdet.core import files, paths
 from shelfdet.evaluation import scored_graph
 
@@ -48,9 +48,11 @@ def test_the_shipped_graph_is_folded(graph):
     assert not operations & {"DepthwiseConv2dNative", "FusedBatchNorm", "FusedBatchNormV3"}
 
 
-@pytest.mark.parametrize("graph", paths.SHIPPED_GRAPHS, ids=lambda graph: graph.name)
-def test_the_shipped_weights_can_start_a_network_of_two_feature_maps(graph):
-    weights = graph / paths.CHECKPOINT_PREFIX
+@pytest.mark.parametrize(
+    "folder", [*paths.SHIPPED_GRAPHS, paths.FAST_START], ids=lambda folder: folder.name
+)
+def test_the_shipped_weights_can_start_a_network_of_two_feature_maps(folder):
+    weights = folder / paths.CHECKPOINT_PREFIX
     assert not checkpoint_files.zero_kernels(weights, checkpoint_files.variables(weights))
 
 
@@ -64,14 +66,27 @@ def test_metrics_of_the_detector_of_any_products_are_of_its_graph_and_of_both_da
     assert apart["default"]["labels_sha256"] == shipped_metrics()["labels_sha256"]
 
 
-def test_the_detector_of_sku110k_has_seen_no_image_of_the_grocery_dataset():
+def test_metrics_of_the_detector_of_sku110k_are_of_its_graph():
     folder = paths.SHIPPED_SKU110K_GRAPH
     figures = read(folder / paths.METRICS.name)
     assert figures["graph_sha256"] == files.sha256(folder / paths.GRAPH_FILE)
     assert figures["config_sha256"] == files.sha256(folder / paths.CONFIG_FILE)
     assert (figures["images"], figures["tiles"]) == (57, "auto")
+
+
+@pytest.mark.parametrize("folder", [paths.SHIPPED_SKU110K_GRAPH, paths.FAST_START])
+def test_the_weights_of_sku110k_have_seen_no_other_images(folder):
     names = [name for used in read(folder / paths.TRAINED_ON_FILE).values() for name in used]
     assert names and all(name.startswith("sku") for name in names)  # sku065/train_1014.jpg
+
+
+@pytest.mark.parametrize(
+    "config", [paths.SHIPPED_CONFIG, paths.TRAINING / "ssd_inception_v2_shelf_fast.config"]
+)
+def test_the_first_weights_of_an_included_config_are_there(config):
+    first = pipeline.read(config).train_config.fine_tune_checkpoint
+    variables = checkpoint_files.variables(ROOT / first)
+    assert any(name.startswith("FeatureExtractor") for name in variables)
 
 
 # ---- the latest evaluation at the root ---------------------------------------------------------

@@ -663,10 +663,15 @@ def test_the_folder_or_the_graph_of_a_checkpoint_instead_of_its_prefix(root, wri
 
 @pytest.mark.parametrize(
     "folder, write",
-    [("zoo", "run `make pretrained`"), ("mine", "copy or export the checkpoint again")],
+    [
+        ("zoo", "run `make pretrained`"),
+        ("zoo/included", "restore it: git checkout -- "),
+        ("mine", "copy or export the checkpoint again"),
+    ],
 )
 def test_a_damaged_checkpoint_comes_with_a_remedy(root, monkeypatch, folder, write):
     monkeypatch.setattr(paths, "PRETRAINED", root / "zoo")
+    monkeypatch.setattr(paths, "FAST_START", root / "zoo" / "included")
     (root / folder / "a").mkdir(parents=True, exist_ok=True)
     (root / folder / "a" / "model.ckpt.index").write_bytes(b"damaged")
     found = findings_at(check(root, fine_tuning_from(f"{folder}/a/model.ckpt")), CHECKPOINT)[0]

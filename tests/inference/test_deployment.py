@@ -57,7 +57,7 @@ def shelves(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
-    """A copy of the smallest included graph, in a folder of its own."""
+    """A copy of the fastest included graph, in a folder of its own."""
     folder = tmp_path_factory.mktemp("graphs") / "mine"
     folder.mkdir()
     for name in (paths.GRAPH_FILE, paths.CONFIG_FILE):

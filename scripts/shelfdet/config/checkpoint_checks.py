@@ -186,7 +186,10 @@ def _report_zero(kernels: Sequence[str], findings: Findings) -> None:
 
 
 def _remedy_of_damage(prefix: str) -> str:
-    in_pretrained = pathlib.Path(os.path.abspath(prefix)).parents
-    if paths.PRETRAINED in in_pretrained:
+    folders = pathlib.Path(os.path.abspath(prefix)).parents
+    for folder in (*paths.SHIPPED_GRAPHS, paths.FAST_START):
+        if folder in folders:
+            return f"restore it: git checkout -- {paths.shown(folder)}"
+    if paths.PRETRAINED in folders:
         return "run `make pretrained`, which unpacks or downloads it again"
     return "copy or export the checkpoint again, or name another one"

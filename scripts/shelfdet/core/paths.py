@@ -27,6 +27,7 @@ LABEL_MAP = ANNOTATIONS / "label_map.pbtxt"  # of one class; included, and no st
 # The label map of a dataset that keeps its classes, beside its label files (step 02)
 CLASSES_FILE = "classes.pbtxt"
 PRETRAINED = WORKSPACE / "pre-trained-model"
+FAST_START = PRETRAINED / "ssd_inception_v2_sku110k_fast"  # weights; tracked by git
 TRAINING = WORKSPACE / "training"
 DEFAULT_CONFIG = TRAINING / "ssd_inception_v2_custom.config"  # the one that a user edits by hand
 SHIPPED_CONFIG = TRAINING / "ssd_inception_v2_shelf.config"
