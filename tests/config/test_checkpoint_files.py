@@ -54,6 +54,7 @@ def root(tmp_path, monkeypatch):
         ("finished", "finished/best/model.ckpt-7"),
         ("pre-trained-model/zoo/model.ckpt", "workspace/pre-trained-model/zoo/model.ckpt"),
         ("pre-trained-model/zoo", "workspace/pre-trained-model/zoo/model.ckpt"),
+        ("fnished/model.ckpt", "finished/best/model.ckpt-7"),  # misspelt
         ("nothing/readme.txt", None),
         ("nowhere/model.ckpt", None),
     ],

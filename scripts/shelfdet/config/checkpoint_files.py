@@ -4,6 +4,7 @@ A checkpoint is several files with a common prefix, such as model.ckpt-2300.inde
 it, which is no file itself.
 """
 
+import difflib
 import glob
 import os
 import re
@@ -18,6 +19,8 @@ KERNEL_RANK = 4  # of a convolution: height, width, channels in, channels out
 # A kernel whose largest absolute weight is below this counts as 0. Of trained ones it is above
 # 0.01.
 ZERO_BELOW = 1e-6
+# Above it, names of folders are taken as one misspelt: names of graphs have long parts in common.
+SAME_NAME = 0.9
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -103,7 +106,7 @@ def nearest(path: PathLike) -> Optional[str]:
     """The prefix that a user most likely meant by a path that is none.
 
     It may be the folder of a checkpoint, one of its files, a frozen graph or an archive beside it,
-    a prefix without the step, or a path from the folder of the workspace.
+    a prefix without the step, a path from the folder of the workspace, or in a misspelt folder.
 
     Returns:
       an absolute path, or None where there is no checkpoint.
@@ -111,13 +114,14 @@ def nearest(path: PathLike) -> Optional[str]:
     path = os.path.abspath(str(path))
     inside_root = os.path.relpath(path, str(paths.ROOT))
     in_workspace = os.path.join(str(paths.WORKSPACE), inside_root)
-    for place in (path, _without_archive(path), in_workspace, os.path.dirname(path)):
+    folder = os.path.dirname(path)
+    for place in (path, _without_archive(path), in_workspace, folder, _similar(folder)):
         for prefix in (place, re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", place)):
             if is_prefix(prefix):
                 return prefix
-        for folder in (os.path.join(place, "best"), place):  # of a run, the best before the newest
-            if os.path.isdir(folder) and prefixes_in(folder):
-                return prefixes_in(folder)[0]
+        for inside in (os.path.join(place, "best"), place):  # of a run, the best before the newest
+            if os.path.isdir(inside) and prefixes_in(inside):
+                return prefixes_in(inside)[0]
     return None
 
 
@@ -130,6 +134,13 @@ def prefixes_in(folder: PathLike) -> List[str]:
 def _order(prefix: str) -> tuple:
     step = step_of(prefix)
     return (0, 0, prefix) if step is None else (1, -step, prefix)
+
+
+def _similar(folder: str) -> str:
+    """The folder beside ``folder`` whose name is nearly the same, or ``folder`` itself."""
+    parent, name = os.path.split(folder)
+    names = os.listdir(parent) if os.path.isdir(parent) else []
+    return os.path.join(parent, *difflib.get_close_matches(name, names, 1, SAME_NAME) or [name])
 
 
 def _without_archive(path: str) -> str:
