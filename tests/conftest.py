@@ -38,6 +38,34 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 
+# Files of few tests that take long. `pytest --dist loadfile` begins with the most tests of a file,
+# and would end with one of these on one worker while the other has nothing left to do.
+LONG_FILES = (
+    "tests/test_walkthrough.py",
+    "tests/training/test_fine_tuning.py",
+    "tests/inference/test_spark_cluster.py",
+    "tests/config/test_anchor_advice.py",
+    "tests/inference/test_export.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The scheduler of `--dist loadfile` with LONG_FILES first, in their order."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LongFilesFirst(LoadFileScheduling):
+        def _assign_work_unit(self, node):
+            waiting = [file for file in LONG_FILES if file in self.workqueue]
+            if waiting:
+                self.workqueue.move_to_end(waiting[0], last=False)
+            super()._assign_work_unit(node)
+
+    return LongFilesFirst(config, log)
+
+
 # What a test does that gives the project wrong input and checks the message.
 REFUSALS = ("pytest.raises(UserError", "pytest.raises(SystemExit", "refused(")
 

@@ -1,8 +1,8 @@
-"""How tests train tiny networks, which only have to run: TensorFlow then starts sooner."""
+"""How tests run tiny networks and small graphs: TensorFlow then starts sooner."""
 
 import re
 
-# For the environment of the training. Intel's build of TensorFlow otherwise rewrites each graph for
+# For the environment of the process. Intel's build of TensorFlow otherwise rewrites each graph for
 # its own kernels, which takes half of the time until the first step, and its threads wait for each
 # other where several trainings share the cores. The stock build ignores both.
 QUICK_START = {"TF_DISABLE_MKL": "1", "OMP_NUM_THREADS": "1"}
