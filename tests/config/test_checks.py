@@ -706,6 +706,27 @@ def test_a_checkpoint_of_another_depth_is_reported(root):
     assert "pipeline.config beside it" in found.write
 
 
+def test_a_value_that_differs_from_that_of_the_checkpoints_own_network_is_named(root, tmp_path):
+    save_checkpoint(check(root, TEXT).network.variables, tmp_path / "model.ckpt")
+    (tmp_path / "pipeline.config").write_text(TEXT)
+    fine_tuned = fine_tuning_from(tmp_path / "model.ckpt")
+    assert not check(root, fine_tuned).findings.has(CHECKPOINT)
+    wider = changed(r"depth_multiplier: 0\.5", "depth_multiplier: 0.75", fine_tuned)
+    key = "model.ssd.feature_extractor.depth_multiplier"
+    checked = check(root, wider)
+    found = findings_at(checked, key)[0]
+    assert found.found == (
+        f"0.75; the checkpoint is of a network with 0.5 ({tmp_path}/pipeline.config), whose "
+        "variables have other shapes or names"
+    )
+    assert found.line == 1 + wider[: wider.index("depth_multiplier: 0.75")].count("\n")
+    assert not checked.findings.has(CHECKPOINT)
+    followed = applied(wider, found)
+    assert not check(root, followed).findings.has(key)
+    (tmp_path / "pipeline.config").write_text("model {")
+    assert "pipeline.config beside it" in findings_at(check(root, wider), CHECKPOINT)[0].write
+
+
 def test_start_from_checks_all_variables(root, tmp_path):
     save_checkpoint(check(root, TEXT).network.variables, tmp_path / "model.ckpt")
     path = root / "a.config"

@@ -452,6 +452,13 @@ def test_the_default_graph_is_the_users_once_exported_and_is_named(
     ) in capsys.readouterr().out
 
 
+def test_a_graph_that_is_not_there_is_not_announced(run_step, tmp_path, capsys):
+    save_image(tmp_path / "in" / "a.JPG")
+    with pytest.raises(UserError, match="graph.pb: no such file; expected a frozen graph"):
+        run_step("--images", tmp_path / "in", "--graph", tmp_path / "none" / "graph.pb")
+    assert "graph:" not in capsys.readouterr().out
+
+
 def test_boxes_are_counted_from_the_threshold_beside_the_graph(run_step, tmp_path, capsys):
     graph = toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
     save_image(tmp_path / "in" / "a.JPG")

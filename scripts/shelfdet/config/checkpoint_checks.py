@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence, Union
 
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files, file_checks, pipeline
@@ -14,6 +14,14 @@ from shelfdet.core.files import PathLike
 CHECKPOINT = "train_config.fine_tune_checkpoint"
 SHOWN_PREFIXES = 3  # checkpoints that a finding names
 CLASS_PREDICTOR = "ClassPredictor"  # in the names of variables whose shape num_classes decides
+EXTRACTOR = "model.ssd.feature_extractor"
+# The keys of EXTRACTOR that decide which variables it has, and of what shapes. With another number
+# of feature maps the variables of the layers that both have are the same.
+NETWORK_KEYS = ("type", "depth_multiplier", "min_depth")
+RANDOM_WEIGHTS = (
+    "or name another checkpoint; or none, to start with random weights: leave out START, or delete "
+    "fine_tune_checkpoint and fine_tune_checkpoint_type"
+)
 
 
 def check(
@@ -61,7 +69,7 @@ def check(
             _report_missing(train.fine_tune_checkpoint, prefix, near, root, findings)
             return
     if network is not None and kind == "detection":
-        _check_variables(prefix, network, train.load_all_detection_checkpoint_vars, findings)
+        _check_variables(prefix, network, config, findings)
 
 
 def _report_missing(
@@ -101,11 +109,12 @@ def _report_missing(
     )
 
 
-def _check_variables(prefix: str, network: Network, load_all: bool, findings: Findings) -> None:
-    """Compares names and shapes of the variables that training restores with the checkpoint's.
-
-    load_all: all variables of the network are restored, not only the feature extractor's.
-    """
+def _check_variables(
+    prefix: str, network: Network, config: pipeline.Config, findings: Findings
+) -> None:
+    """Compares names and shapes of the variables that training restores with the checkpoint's."""
+    # Otherwise only the feature extractor's are restored.
+    load_all = config.train_config.load_all_detection_checkpoint_vars
     restored = {
         name: shape
         for name, shape in network.variables.items()
@@ -154,6 +163,8 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
         )
         return
     report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
+    if _report_other_network(prefix, config, report):
+        return
     part = "network" if load_all else "feature extractor"
     report(
         CHECKPOINT,
@@ -162,9 +173,47 @@ def _check_variables(prefix: str, network: Network, load_all: bool, findings: Fi
         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers"
         + (", and num_classes" if load_all else ""),
         write="the model block of the config that the checkpoint was trained with, most often the "
-        "pipeline.config beside it; or name another checkpoint; or none, to start with random "
-        "weights: leave out START, or delete fine_tune_checkpoint and fine_tune_checkpoint_type",
+        f"pipeline.config beside it; {RANDOM_WEIGHTS}",
     )
+
+
+def _report_other_network(
+    prefix: str, config: pipeline.Config, report: Callable[..., None]
+) -> bool:
+    """Names the values of NETWORK_KEYS that differ from those in the config beside the checkpoint.
+
+    Args:
+      prefix: of the checkpoint.
+      config: as ``pipeline.read`` returns it.
+      report: adds a finding, as ``Findings.error`` does.
+
+    Returns:
+      whether any does; False also where no config is beside it.
+    """
+    beside = pathlib.Path(prefix).parent / paths.CONFIG_FILE
+    if not beside.is_file():
+        return False
+    try:
+        trained = pipeline.read(beside).model.ssd.feature_extractor
+    except UserError:  # the finding about the variables says what is wrong without it
+        return False
+    extractor = config.model.ssd.feature_extractor
+    differing = [key for key in NETWORK_KEYS if getattr(trained, key) != getattr(extractor, key)]
+    for key in differing:
+        there, here = (_written(getattr(part, key)) for part in (trained, extractor))
+        report(
+            f"{EXTRACTOR}.{key}",
+            found=f"{here}; the checkpoint is of a network with {there} ({paths.shown(beside)}), "
+            "whose variables have other shapes or names",
+            expected="the value of the checkpoint's network, or no checkpoint of it",
+            write=f"{key}: {there}\n{RANDOM_WEIGHTS}",
+        )
+    return bool(differing)
+
+
+def _written(value: Union[str, float]) -> str:
+    """A value as a config has it."""
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
 
 
 def _report_zero(kernels: Sequence[str], findings: Findings) -> None:

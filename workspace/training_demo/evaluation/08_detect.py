@@ -159,6 +159,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from shelfdet.inference import (
         drawings,
         graph_files,
+        graph_outputs,
         input_images,
         predict,
         processed_images,
@@ -181,6 +182,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         remaining = set(planned.images.values())
         inputs = [image for image in inputs if image.path in remaining]
     predict.check_targets(args.output, args.draw, inputs)
+    graph_outputs.check_file(args.graph)
     print_graph(args)
     # TensorFlow takes seconds to load: after the checks that need no TensorFlow.
     network = runtimes.load(args.runtime, args.graph, callers=parallel.workers())
