@@ -321,36 +321,22 @@ def test_images_without_boxes_are_augmented(config):
 # --- coverage of the real and the synthetic train boxes ---
 
 
-def check_stated_coverage(path, images, networks):
-    """The coverage in a config's comment must be that of the images."""
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "demo.config"])
+def test_the_stated_coverage_is_that_of_the_real_train_boxes(name, real_train_images, networks):
+    path = paths.TRAINING / name
     stated = search.stated_coverage(path.read_text(encoding="utf-8"))
     assert stated, f"no comment of the form {search.COMMENT!r}"
     config = pipeline.read(path)
     network = networks(config)
     generated = generate_anchors(config, grids_wh=network.grids_wh)
     measured = coverage.measure(
-        anchors.resized(images, network.image_wh),
+        anchors.resized(real_train_images, network.image_wh),
         generated.anchors_xyxy,
         generated.layer,
         network.image_wh,
     )
     for share, threshold in stated:
         assert coverage.shares(measured.best_iou, [threshold])[0] == pytest.approx(share, abs=0.006)
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "demo.config"])
-def test_the_stated_coverage_is_that_of_the_real_train_boxes(name, real_train_images, networks):
-    check_stated_coverage(paths.TRAINING / name, real_train_images, networks)
-
-
-def test_the_coverage_in_the_demo_config_is_that_of_the_drawn_train_boxes(
-    script, tmp_path, networks
-):
-    drawn = tmp_path / "drawn"
-    script("00_make_demo_shelves").main(["--out", str(drawn)])
-    script("02_split_annotations").main(["--images", str(drawn), "--out", str(tmp_path)])
-    images = labels.read_labels(tmp_path / "train_labels.csv")
-    check_stated_coverage(paths.TRAINING / "demo.config", images, networks)
 
 
 def test_published_anchors_on_the_real_train_boxes(real_train_images):
