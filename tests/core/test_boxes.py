@@ -1,6 +1,9 @@
 """Arithmetic of boxes, with answers worked out by hand."""
 
+from unittest import mock
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +58,28 @@ def test_iou_is_that_of_object_detection(a, b):
     a = with_area(a)
     b = with_area(b)
     np.testing.assert_allclose(boxes.iou(a, b), np_box_ops.iou(a, b), atol=1e-12)
+
+
+def test_overlaps_by_hand():
+    touching, wide, inside, apart = [4, 0, 6, 4], [0, 0, 4, 4], [1, 1, 2, 3], [20, 20, 30, 30]
+    inverted, without_area = [3, 3, 1, 1], [2, 2, 2, 4]
+    found = boxes.overlaps([touching, wide, inside, apart, inverted, without_area, wide])
+    assert found.first.tolist() == [1, 1, 2]
+    assert found.second.tolist() == [2, 6, 6]
+    assert found.shared.tolist() == [2, 16, 2]
+    assert [len(values) for values in boxes.overlaps([])] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("pairs_at_a_time", [1, 7, 10**6])
+@settings(deadline=None, max_examples=50)
+@given(rows=st.lists(st.tuples(*[st.integers(-9, 9)] * 4), max_size=12))
+def test_overlaps_are_the_intersections_that_are_not_0(pairs_at_a_time, rows):
+    all_shared = np.triu(boxes.intersections(rows, rows), k=1)
+    expected = np.nonzero(all_shared)
+    with mock.patch.object(boxes, "PAIRS_AT_A_TIME", pairs_at_a_time):
+        first, second, shared = boxes.overlaps(rows)
+    np.testing.assert_array_equal([first, second], expected)
+    np.testing.assert_array_equal(shared, all_shared[expected])
 
 
 def with_area(rows):

@@ -23,9 +23,6 @@ BORDER_SHARE = 0.01
 MAX_COVERED_SHARE = 0.8
 # How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
 MERGED_GRIDS = 3
-# Boxes whose IoUs are computed at once when detections are merged: faster than one at a time, and
-# less memory than all of the thousands that many tiles give.
-BLOCK = 256
 
 # What a detector returns for one image, and takes: see inference.detector.Detector.detect.
 RawDetections = Tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -225,32 +222,27 @@ def merge(
       first.
     """
     order = np.argsort(-scores, kind="stable")
-    kept = []
-    means_xyxy = []
-    while len(order):
-        # (at most BLOCK, len(order))
-        ious = boxes.iou(boxes_xyxy[order[:BLOCK]], boxes_xyxy[order])
-        remaining = np.ones(len(order), dtype=bool)
-        for index, best in enumerate(order[:BLOCK]):
-            if not remaining[index]:
-                continue
-            same = remaining & (ious[index] > nms_iou) & (class_ids[order] == class_ids[best])
-            same[index] = True  # also a box without area, whose IoU with itself is 0
-            kept.append(best)
-            weights = scores[order[same]] * ious[index, same]
-            means_xyxy.append(_mean(boxes_xyxy[order[same]], weights))
-            remaining &= ~same
-        order = order[remaining]
-    rows = np.array(kept, dtype=int)
-    merged_xyxy = np.array(means_xyxy, dtype=np.float64).reshape(-1, 4)
-    uncovered = _not_covered(merged_xyxy, class_ids[rows])
-    return merged_xyxy[uncovered], rows[uncovered]
-
-
-def _mean(boxes_xyxy: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean of (N, 4) boxes, shape (4,); the first one where all weights are 0."""
-    total = weights.sum()
-    return (weights / total) @ boxes_xyxy if total else boxes_xyxy[0]
+    boxes_xyxy, weights, class_ids = boxes_xyxy[order], scores[order], class_ids[order]
+    areas = boxes.areas(boxes_xyxy)
+    first, second, shared = _of_one_class(boxes.overlaps(boxes_xyxy), class_ids)
+    ious = shared / (areas[first] + areas[second] - shared)
+    first, second, ious = (values[ious > nms_iou] for values in (first, second, ious))
+    starts = np.searchsorted(first, np.arange(len(order) + 1))  # of the pairs of each box
+    remaining = np.ones(len(order), dtype=bool)
+    means_xyxy = boxes_xyxy.astype(np.float64)
+    for best in np.flatnonzero(np.diff(starts)):
+        if not remaining[best]:
+            continue
+        pairs = np.arange(starts[best], starts[best + 1])
+        pairs = pairs[remaining[second[pairs]]]
+        same = np.append(best, second[pairs])
+        shares = weights[same] * np.append(1, ious[pairs])
+        if shares.sum():
+            means_xyxy[best] = (shares / shares.sum()) @ boxes_xyxy[same]
+        remaining[second[pairs]] = False
+    kept = np.flatnonzero(remaining)
+    uncovered = kept[_not_covered(means_xyxy[kept], class_ids[kept])]
+    return means_xyxy[uncovered], order[uncovered]
 
 
 def _together(*parts: RawDetections) -> RawDetections:
@@ -259,12 +251,21 @@ def _together(*parts: RawDetections) -> RawDetections:
     return boxes_yxyx, scores, class_ids
 
 
+def _of_one_class(pairs: boxes.Overlaps, class_ids: np.ndarray) -> boxes.Overlaps:
+    """The pairs of boxes of the same class; ``class_ids`` (N,) of all boxes."""
+    same = class_ids[pairs.first] == class_ids[pairs.second]
+    return boxes.Overlaps(*(values[same] for values in pairs))
+
+
 def _not_covered(boxes_xyxy: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     """Which boxes, given by falling score, no kept boxes before them cover: bool (N,)."""
-    areas = boxes.areas(boxes_xyxy)
+    better, worse, shared = _of_one_class(boxes.overlaps(boxes_xyxy), class_ids)
+    by_worse = np.argsort(worse, kind="stable")
+    better, worse, shared = (values[by_worse] for values in (better, worse, shared))
+    starts = np.searchsorted(worse, np.arange(len(boxes_xyxy) + 1))  # of the pairs of each box
+    limits = MAX_COVERED_SHARE * boxes.areas(boxes_xyxy)
     kept = np.ones(len(boxes_xyxy), dtype=bool)
-    for row in range(1, len(boxes_xyxy)):
-        better = kept[:row] & (class_ids[:row] == class_ids[row])
-        shared = boxes.intersections(boxes_xyxy[row], boxes_xyxy[:row][better])
-        kept[row] = shared.sum() <= MAX_COVERED_SHARE * areas[row]
+    for row in np.flatnonzero(np.diff(starts)):
+        pairs = slice(starts[row], starts[row + 1])
+        kept[row] = shared[pairs][kept[better[pairs]]].sum() <= limits[row]
     return kept
