@@ -38,8 +38,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 
-# Files of few tests that take long. `pytest --dist loadfile` begins with the most tests of a file,
-# and would end with one of these on one worker while the other has nothing left to do.
+# Files of few tests that take long. `pytest --dist loadfile` begins with the files that have the
+# most tests, and would end with one of these on one worker while the other has nothing to do.
 LONG_FILES = (
     "tests/test_walkthrough.py",
     "tests/training/test_fine_tuning.py",
