@@ -38,8 +38,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 
-# Files of few tests that take long. `pytest --dist loadfile` begins with the files that have the
-# most tests, and would end with one of these on one worker while the other has nothing to do.
+# Files that take long for their number of tests. `pytest --dist loadfile` begins with the files that
+# have the most tests, and would end with these on one worker while the others have nothing to do.
 LONG_FILES = (
     "tests/test_walkthrough.py",
     "tests/training/test_fine_tuning.py",
@@ -55,6 +55,8 @@ def pytest_xdist_make_scheduler(config, log):
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
+
+    assert all((ROOT / file).is_file() for file in LONG_FILES)
 
     class LongFilesFirst(LoadFileScheduling):
         def _assign_work_unit(self, node):

@@ -716,15 +716,18 @@ def test_a_value_that_differs_from_that_of_the_checkpoints_own_network_is_named(
     checked = check(root, wider)
     found = findings_at(checked, key)[0]
     assert found.found == (
-        f"0.75; the checkpoint is of a network with 0.5 ({tmp_path}/pipeline.config), whose "
-        "variables have other shapes or names"
+        f"0.75; the checkpoint is of a network with 0.5 ({tmp_path}/pipeline.config); "
+        "FeatureExtractor/InceptionV2/Conv2d_1a_7x7/BatchNorm/beta is (32,) there and (48,) here"
     )
     assert found.line == 1 + wider[: wider.index("depth_multiplier: 0.75")].count("\n")
     assert not checked.findings.has(CHECKPOINT)
     followed = applied(wider, found)
     assert not check(root, followed).findings.has(key)
-    (tmp_path / "pipeline.config").write_text("model {")
-    assert "pipeline.config beside it" in findings_at(check(root, wider), CHECKPOINT)[0].write
+    for of_another_kind in ("model {", "model { faster_rcnn { number_of_stages: 1 } }"):
+        (tmp_path / "pipeline.config").write_text(of_another_kind)
+        checked = check(root, wider)
+        assert not checked.findings.has(key)
+        assert "pipeline.config beside it" in findings_at(checked, CHECKPOINT)[0].write
 
 
 def test_start_from_checks_all_variables(root, tmp_path):

@@ -15,9 +15,7 @@ CHECKPOINT = "train_config.fine_tune_checkpoint"
 SHOWN_PREFIXES = 3  # checkpoints that a finding names
 CLASS_PREDICTOR = "ClassPredictor"  # in the names of variables whose shape num_classes decides
 EXTRACTOR = "model.ssd.feature_extractor"
-# The keys of EXTRACTOR that decide which variables it has, and of what shapes. With another number
-# of feature maps the variables of the layers that both have are the same.
-NETWORK_KEYS = ("type", "depth_multiplier", "min_depth")
+NETWORK_KEYS = ("type", "depth_multiplier")  # of EXTRACTOR: they change nearly all its variables
 RANDOM_WEIGHTS = (
     "or name another checkpoint; or none, to start with random weights: leave out START, or delete "
     "fine_tune_checkpoint and fine_tune_checkpoint_type"
@@ -163,7 +161,7 @@ def _check_variables(
         )
         return
     report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
-    if _report_other_network(prefix, config, report):
+    if _report_other_network(prefix, config, example, report):
         return
     part = "network" if load_all else "feature extractor"
     report(
@@ -178,33 +176,37 @@ def _check_variables(
 
 
 def _report_other_network(
-    prefix: str, config: pipeline.Config, report: Callable[..., None]
+    prefix: str, config: pipeline.Config, example: str, report: Callable[..., None]
 ) -> bool:
     """Names the values of NETWORK_KEYS that differ from those in the config beside the checkpoint.
 
     Args:
       prefix: of the checkpoint.
       config: as ``pipeline.read`` returns it.
+      example: a variable that differs, after a semicolon; may be empty.
       report: adds a finding, as ``Findings.error`` does.
 
     Returns:
-      whether any does; False also where no config is beside it.
+      whether any does; False also where no config of an SSD is beside it.
     """
     beside = pathlib.Path(prefix).parent / paths.CONFIG_FILE
     if not beside.is_file():
         return False
     try:
-        trained = pipeline.read(beside).model.ssd.feature_extractor
+        model = pipeline.read(beside).model
     except UserError:  # the finding about the variables says what is wrong without it
         return False
+    if not model.HasField("ssd"):
+        return False
+    trained = model.ssd.feature_extractor
     extractor = config.model.ssd.feature_extractor
     differing = [key for key in NETWORK_KEYS if getattr(trained, key) != getattr(extractor, key)]
     for key in differing:
         there, here = (_written(getattr(part, key)) for part in (trained, extractor))
         report(
             f"{EXTRACTOR}.{key}",
-            found=f"{here}; the checkpoint is of a network with {there} ({paths.shown(beside)}), "
-            "whose variables have other shapes or names",
+            found=f"{here}; the checkpoint is of a network with {there} ({paths.shown(beside)})"
+            f"{example}",
             expected="the value of the checkpoint's network, or no checkpoint of it",
             write=f"{key}: {there}\n{RANDOM_WEIGHTS}",
         )

@@ -14,7 +14,7 @@ SizeWH = Tuple[float, float]
 # no two boxes of an image have an IoU between 0.2 and 0.79.
 DUPLICATE_IOU = 0.6
 
-# Pairs that ``overlaps`` compares at a time: few arrays of some megabytes, and few steps.
+# Pairs that ``overlaps`` compares at a time, in a few arrays of 8 MB.
 PAIRS_AT_A_TIME = 1_000_000
 
 
@@ -49,7 +49,7 @@ def overlaps(boxes_xyxy: np.ndarray) -> Overlaps:
     """Which of (N, 4) boxes overlap each other, without the N * N pairs of ``intersections``.
 
     The boxes are put in the order of their left edges. Those that can overlap a box then follow it
-    in one piece: all that begin left of its right edge.
+    in one piece: all that begin left of its right edge. Memory grows with the pairs that overlap.
     """
     boxes_xyxy = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
     order = np.argsort(boxes_xyxy[:, 0], kind="stable")
@@ -96,8 +96,8 @@ def duplicates(boxes_xyxy: np.ndarray, classes: Sequence) -> np.ndarray:
     classes = np.asarray(classes)
     is_earlier = np.tri(len(classes), k=-1, dtype=bool)  # (N, N): the column before the row
     same_class = classes[:, None] == classes[None]
-    overlaps = iou(boxes_xyxy, boxes_xyxy) > DUPLICATE_IOU
-    return (is_earlier & same_class & overlaps).any(axis=1)
+    same_product = iou(boxes_xyxy, boxes_xyxy) > DUPLICATE_IOU
+    return (is_earlier & same_class & same_product).any(axis=1)
 
 
 def clip(boxes_xyxy: np.ndarray, size_wh: SizeWH) -> np.ndarray:
