@@ -38,8 +38,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 
-# Files that take long for their number of tests. `pytest --dist loadfile` begins with the files that
-# have the most tests, and would end with these on one worker while the others have nothing to do.
+# Files that take long for their number of tests. `pytest --dist loadfile` begins with the files of
+# the most tests, and would end with these on one worker while the others have nothing to do.
 LONG_FILES = (
     "tests/test_walkthrough.py",
     "tests/training/test_fine_tuning.py",
