@@ -706,7 +706,7 @@ def test_a_checkpoint_of_another_depth_is_reported(root):
     assert "pipeline.config beside it" in found.write
 
 
-def test_a_value_that_differs_from_that_of_the_checkpoints_own_network_is_named(root, tmp_path):
+def test_another_depth_multiplier_than_that_of_the_checkpoints_network_is_named(root, tmp_path):
     save_checkpoint(check(root, TEXT).network.variables, tmp_path / "model.ckpt")
     (tmp_path / "pipeline.config").write_text(TEXT)
     fine_tuned = fine_tuning_from(tmp_path / "model.ckpt")
@@ -716,7 +716,7 @@ def test_a_value_that_differs_from_that_of_the_checkpoints_own_network_is_named(
     checked = check(root, wider)
     found = findings_at(checked, key)[0]
     assert found.found == (
-        f"0.75; the checkpoint is of a network with 0.5 ({tmp_path}/pipeline.config); "
+        "0.75; the network of the checkpoint has 0.5; "
         "FeatureExtractor/InceptionV2/Conv2d_1a_7x7/BatchNorm/beta is (32,) there and (48,) here"
     )
     assert found.line == 1 + wider[: wider.index("depth_multiplier: 0.75")].count("\n")

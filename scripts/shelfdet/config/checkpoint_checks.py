@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-from typing import Callable, Optional, Sequence, Union
+from typing import Any, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.config import checkpoint_files, file_checks, pipeline
-from shelfdet.config.findings import Findings
+from shelfdet.config.findings import Findings, field_text
 from shelfdet.config.network import Network
 from shelfdet.core import paths, text
 from shelfdet.core.files import PathLike
@@ -14,11 +14,10 @@ from shelfdet.core.files import PathLike
 CHECKPOINT = "train_config.fine_tune_checkpoint"
 SHOWN_PREFIXES = 3  # checkpoints that a finding names
 CLASS_PREDICTOR = "ClassPredictor"  # in the names of variables whose shape num_classes decides
-EXTRACTOR = "model.ssd.feature_extractor"
-NETWORK_KEYS = ("type", "depth_multiplier")  # of EXTRACTOR: they change nearly all its variables
-RANDOM_WEIGHTS = (
-    "or name another checkpoint; or none, to start with random weights: leave out START, or delete "
-    "fine_tune_checkpoint and fine_tune_checkpoint_type"
+DEPTH = "model.ssd.feature_extractor.depth_multiplier"
+OTHER_WEIGHTS = (
+    "or name another checkpoint; or none, to start with random weights: leave out START if it is "
+    "given, otherwise delete fine_tune_checkpoint and fine_tune_checkpoint_type"
 )
 
 
@@ -161,7 +160,16 @@ def _check_variables(
         )
         return
     report = findings.warning if len(fitting) > len(restored) / 2 else findings.error
-    if _report_other_network(prefix, config, example, report):
+    extractor = config.model.ssd.feature_extractor
+    trained = _extractor_beside(prefix)
+    if trained is not None and trained.depth_multiplier != extractor.depth_multiplier:
+        report(
+            DEPTH,
+            found=f"{field_text(extractor, 'depth_multiplier')}; the network of the checkpoint has "
+            f"{trained.depth_multiplier:g}{example}",
+            expected="the value of the checkpoint's network, or no checkpoint of it",
+            write=f"depth_multiplier: {trained.depth_multiplier:g}\n{OTHER_WEIGHTS}",
+        )
         return
     part = "network" if load_all else "feature extractor"
     report(
@@ -171,51 +179,23 @@ def _check_variables(
         expected="a checkpoint of the same network: same type, depth_multiplier and num_layers"
         + (", and num_classes" if load_all else ""),
         write="the model block of the config that the checkpoint was trained with, most often the "
-        f"pipeline.config beside it; {RANDOM_WEIGHTS}",
+        f"pipeline.config beside it; {OTHER_WEIGHTS}",
     )
 
 
-def _report_other_network(
-    prefix: str, config: pipeline.Config, example: str, report: Callable[..., None]
-) -> bool:
-    """Names the values of NETWORK_KEYS that differ from those in the config beside the checkpoint.
+def _extractor_beside(prefix: str) -> Optional[Any]:
+    """The feature_extractor of the pipeline.config beside a checkpoint.
 
-    Args:
-      prefix: of the checkpoint.
-      config: as ``pipeline.read`` returns it.
-      example: a variable that differs, after a semicolon; may be empty.
-      report: adds a finding, as ``Findings.error`` does.
-
-    Returns:
-      whether any does; False also where no config of an SSD is beside it.
+    None where there is none, it cannot be read, or it is of another detector than an SSD.
     """
     beside = pathlib.Path(prefix).parent / paths.CONFIG_FILE
     if not beside.is_file():
-        return False
+        return None
     try:
         model = pipeline.read(beside).model
     except UserError:  # the finding about the variables says what is wrong without it
-        return False
-    if not model.HasField("ssd"):
-        return False
-    trained = model.ssd.feature_extractor
-    extractor = config.model.ssd.feature_extractor
-    differing = [key for key in NETWORK_KEYS if getattr(trained, key) != getattr(extractor, key)]
-    for key in differing:
-        there, here = (_written(getattr(part, key)) for part in (trained, extractor))
-        report(
-            f"{EXTRACTOR}.{key}",
-            found=f"{here}; the checkpoint is of a network with {there} ({paths.shown(beside)})"
-            f"{example}",
-            expected="the value of the checkpoint's network, or no checkpoint of it",
-            write=f"{key}: {there}\n{RANDOM_WEIGHTS}",
-        )
-    return bool(differing)
-
-
-def _written(value: Union[str, float]) -> str:
-    """A value as a config has it."""
-    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
+        return None
+    return model.ssd.feature_extractor if model.HasField("ssd") else None
 
 
 def _report_zero(kernels: Sequence[str], findings: Findings) -> None:
