@@ -31,27 +31,11 @@ def config():
     return pipeline.read(paths.SHIPPED_CONFIG)
 
 
-@pytest.fixture(scope="module")
-def networks():
-    """Networks by config and input size, each built once."""
-    built = {}
-
-    def get(config, image_wh=None):
-        num_layers = config.model.ssd.feature_extractor.num_layers
-        size = image_wh or pipeline.input_size(config)
-        key = pipeline.with_input_size(config, size, num_layers).model.SerializeToString()
-        if key not in built:
-            built[key] = build_network(config, image_wh)
-        return built[key]
-
-    return get
-
-
 # --- the network ---
 
 
-def test_the_network_of_the_shipped_config(config, networks):
-    network = networks(config)
+def test_the_network_of_the_shipped_config(config):
+    network = build_network(config)
     assert network.image_wh == (512, 512)
     assert network.grids_wh == [(32, 32), (16, 16)]
     assert network.multiply_adds == pytest.approx(2.63e9, rel=0.01)
@@ -92,12 +76,21 @@ def test_the_variables_that_a_training_resumes_from(config, optimizer, slots, av
     assert not any(name.startswith(frozen + "/") for name in variables)
 
 
-def test_networks_with_fewer_layers_equal_networks_built_so(config, networks):
+def test_networks_with_fewer_layers_equal_networks_built_so(config):
     one, two = build_networks(config, [1, 2], (96, 64))
     assert one.grids_wh == [(6, 4)]
     assert two.grids_wh == [(6, 4), (3, 2)]
     config.model.ssd.feature_extractor.num_layers = 1
-    assert networks(config, (96, 64)).multiply_adds == one.multiply_adds < two.multiply_adds
+    assert build_network(config, (96, 64)).multiply_adds == one.multiply_adds < two.multiply_adds
+
+
+def test_a_network_of_another_size_equals_one_built_for_it(config, monkeypatch):
+    size_wh, layer_counts = (417, 300), [2, 6]
+    found = build_networks(config, layer_counts, size_wh)
+    monkeypatch.setattr("shelfdet.config.network.ANY_SIZE_EXTRACTORS", ())
+    assert found == build_networks(config, layer_counts, size_wh)
+    # By hand: a stride of 16 with padding, then of 2 each
+    assert found[1].grids_wh == [(27, 19), (14, 10), (7, 5), (4, 3), (2, 2), (1, 1)]
 
 
 def test_multiply_adds_of_one_convolution_by_hand():
@@ -127,9 +120,9 @@ def with_generator(config, lines, image_wh):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_numpy_anchors_equal_object_detections_for_every_config(name, networks):
+def test_numpy_anchors_equal_object_detections_for_every_config(name):
     config = pipeline.read(paths.TRAINING / name)
-    network = networks(config)
+    network = build_network(config)
     generated = generate_anchors(config, grids_wh=network.grids_wh)
     fields = config.model.ssd.anchor_generator.ssd_anchor_generator
     layers = anchors.ssd_layers(
@@ -322,12 +315,12 @@ def test_images_without_boxes_are_augmented(config):
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "demo.config"])
-def test_the_stated_coverage_is_that_of_the_real_train_boxes(name, real_train_images, networks):
+def test_the_stated_coverage_is_that_of_the_real_train_boxes(name, real_train_images):
     path = paths.TRAINING / name
     stated = search.stated_coverage(path.read_text(encoding="utf-8"))
     assert stated, f"no comment of the form {search.COMMENT!r}"
     config = pipeline.read(path)
-    network = networks(config)
+    network = build_network(config)
     generated = generate_anchors(config, grids_wh=network.grids_wh)
     measured = coverage.measure(
         anchors.resized(real_train_images, network.image_wh),

@@ -4,6 +4,7 @@ Nothing is re-implemented here: feature maps, anchors and crops are those that t
 TensorFlow is imported by the functions that build a graph.
 """
 
+import functools
 from typing import (
     Any,
     Callable,
@@ -30,7 +31,9 @@ Size = Tuple[int, int]
 Variables = Dict[str, Tuple[int, ...]]  # shape by name
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
-ANY_SIDE = 256  # pixels of an input for a network of which only the variables are wanted
+ANY_SIDE = 256  # pixels of an input where its size does not matter
+# Feature extractors whose graph holds no size: built for one, it can be used for every other.
+ANY_SIZE_EXTRACTORS = ("ssd_inception_v2",)
 
 # Augmentation steps that move or drop boxes. The others change pixels only and are left out when
 # only boxes are needed.
@@ -105,45 +108,98 @@ def build_networks(
       One Network for each of ``layer_counts``.
     """
     tf = tensorflow1.load()
-    from object_detection.builders import model_builder
 
     width, height = image_wh or pipeline.input_size(config)
-    deepest = pipeline.with_input_size(config, (width, height), max(layer_counts))
+    try:
+        built = _predictions(config, max(layer_counts), (width, height))
+        # Only the shapes of the graph are measured; it is never run.
+        with tf.Graph().as_default() as graph:
+            pixels = tf.zeros([1, height, width, 3])
+            feature_maps = tf.import_graph_def(
+                built.graph_def,
+                input_map={built.images: pixels},
+                return_elements=built.feature_maps,
+                name="",
+            )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"model: object_detection cannot build it: {error}") from error
+    # Feature maps are (batch, rows, columns, channels).
+    grids_wh = [tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in feature_maps]
+    networks = []
+    for count in layer_counts:
+        # A lower feature map does not need the layers above it.
+        outputs = [name for names in built.outputs[:count] for name in names]
+        used = tf.compat.v1.graph_util.extract_sub_graph(built.graph_def, outputs).node
+        names = {node.name for node in used}
+        networks.append(
+            Network(
+                (width, height),
+                grids_wh[:count],
+                sum(
+                    _multiply_adds(graph.get_operation_by_name(node.name))
+                    for node in used
+                    if node.op in CONVOLUTIONS
+                ),
+                {name: shape for name, shape in built.variables.items() if name in names},
+            )
+        )
+    return networks
+
+
+class _Predictions(NamedTuple):
+    """The part of a model's graph that its predictions depend on.
+
+    images: name of its input. feature_maps: names of these tensors. outputs: the operations that
+    predict boxes and classes, for each feature map. variables: shape by name.
+    """
+
+    graph_def: Any
+    images: str
+    feature_maps: List[str]
+    outputs: List[List[str]]
+    variables: Variables
+
+
+def _predictions(config: pipeline.Config, num_layers: int, image_wh: Size) -> _Predictions:
+    """The graph for an input of this size; one for another size may be returned, where it can be
+    used for all."""
+    if config.model.ssd.feature_extractor.type in ANY_SIZE_EXTRACTORS:
+        image_wh = (ANY_SIDE, ANY_SIDE)
+    sized = pipeline.with_input_size(config, image_wh, num_layers)
+    return _cached_predictions(sized.model.SerializeToString(), image_wh)
+
+
+# Building takes 5 s of CPU time, of which step 03 would need a dozen for its input sizes.
+@functools.lru_cache(maxsize=8)
+def _cached_predictions(model_fields: bytes, image_wh: Size) -> _Predictions:
+    tf = tensorflow1.load()
+    from object_detection.builders import model_builder
+    from object_detection.protos import model_pb2
+
+    width, height = image_wh
     with tf.Graph().as_default() as graph:
-        try:
-            model = model_builder.build(deepest.model, is_training=False)
-            # Only the shapes of the graph are measured; it is never run.
-            predicted = model.predict(
-                tf.zeros([1, height, width, 3]), tf.constant([[height, width, 3]])
-            )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise UserError(f"model: object_detection cannot build it: {error}") from error
-        # Feature maps are (batch, rows, columns, channels).
-        grids_wh = [
-            tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in predicted["feature_maps"]
+        model = model_builder.build(
+            model_pb2.DetectionModel.FromString(model_fields), is_training=False
+        )
+        images = tf.compat.v1.placeholder(tf.float32, [1, height, width, 3])
+        predicted = model.predict(images, tf.constant([[height, width, 3]]))
+        by_prediction = [
+            _by_feature_map(predicted[name])
+            for name in ("box_encodings", "class_predictions_with_background")
         ]
-        shapes = {
-            variable.op.name: tuple(variable.shape.as_list())
-            for variable in tf.compat.v1.global_variables()
-        }
-        graph_def = graph.as_graph_def()
-        networks = []
-        for count in layer_counts:
-            used = _used_nodes(count, predicted, graph_def)
-            names = {node.name for node in used}
-            networks.append(
-                Network(
-                    (width, height),
-                    grids_wh[:count],
-                    sum(
-                        _multiply_adds(graph.get_operation_by_name(node.name))
-                        for node in used
-                        if node.op in CONVOLUTIONS
-                    ),
-                    {name: shape for name, shape in shapes.items() if name in names},
-                )
-            )
-        return networks
+        outputs = [[part.op.name for part in parts] for parts in zip(*by_prediction)]
+        return _Predictions(
+            tf.compat.v1.graph_util.extract_sub_graph(
+                graph.as_graph_def(), [name for names in outputs for name in names]
+            ),
+            images.name,
+            [feature_map.name for feature_map in predicted["feature_maps"]],
+            outputs,
+            {
+                variable.op.name: tuple(variable.shape.as_list())
+                for variable in tf.compat.v1.global_variables()
+            },
+        )
 
 
 def initial_values(config: pipeline.Config, names: Container[str]) -> Dict[str, np.ndarray]:
@@ -212,20 +268,6 @@ def training_variables(config: pipeline.Config) -> Variables:
             variable.op.name: tuple(variable.shape.as_list())
             for variable in tf.compat.v1.global_variables()
         }
-
-
-def _used_nodes(count: int, predicted: Dict[str, Any], graph_def: Any) -> List[Any]:
-    """The nodes that the predictions on the first ``count`` feature maps depend on.
-
-    A lower feature map does not need the layers above it.
-    """
-    tf = tensorflow1.load()
-    outputs = [
-        part.op.name
-        for name in ("box_encodings", "class_predictions_with_background")
-        for part in _by_feature_map(predicted[name])[:count]
-    ]
-    return list(tf.compat.v1.graph_util.extract_sub_graph(graph_def, outputs).node)
 
 
 def _by_feature_map(predicted: Any) -> List[Any]:
