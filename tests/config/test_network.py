@@ -84,13 +84,31 @@ def test_networks_with_fewer_layers_equal_networks_built_so(config):
     assert build_network(config, (96, 64)).multiply_adds == one.multiply_adds < two.multiply_adds
 
 
-def test_a_network_of_another_size_equals_one_built_for_it(config, monkeypatch):
-    size_wh, layer_counts = (417, 300), [2, 6]
-    found = build_networks(config, layer_counts, size_wh)
-    monkeypatch.setattr("shelfdet.config.network.ANY_SIZE_EXTRACTORS", ())
-    assert found == build_networks(config, layer_counts, size_wh)
-    # By hand: a stride of 16 with padding, then of 2 each
-    assert found[1].grids_wh == [(27, 19), (14, 10), (7, 5), (4, 3), (2, 2), (1, 1)]
+@pytest.mark.parametrize(
+    "field, first_grid_wh",
+    [
+        # By hand: a stride of 16, with padding
+        ("", (27, 19)),
+        ("use_depthwise: true", (27, 19)),
+        ("pad_to_multiple: 32", (448 // 16, 320 // 16)),
+    ],
+)
+def test_a_network_of_another_size_equals_one_built_for_it(
+    config, monkeypatch, field, first_grid_wh
+):
+    changed = pipeline.with_changes(config, [("model.ssd.feature_extractor", field)])
+    size_wh = (417, 300)
+    build_network(changed)
+    (found,) = build_networks(changed, [2], size_wh)
+    monkeypatch.setattr("shelfdet.config.network.LEAST_SIDE", np.inf)  # none is then shared
+    (built,) = build_networks(changed, [2], size_wh)
+    assert found == built
+    assert found.grids_wh[0] == first_grid_wh
+
+
+def test_an_input_that_the_feature_extractor_refuses_is_a_users_error(config):
+    with pytest.raises(UserError, match="cannot build it: image size must be >= 33"):
+        build_network(config, (64, 32))
 
 
 def test_multiply_adds_of_one_convolution_by_hand():

@@ -206,18 +206,19 @@ def shelf(product_wh, gap=40):
     "product_wh, grid, runs",
     [
         # In parts of 100 of the input, by hand: N tiles in a row make a product N - 0.2 (N - 1)
-        # times as large. 10 x 10 in the whole image: tiles find fewer
+        # times as large. The last numbers are those of the flipped tiles of the three best grids.
+        # 10 x 10 in the whole image: tiles find fewer
         ((90, 60), (1, 1), 1 + 4),
         # 14 x 7 in the whole image, 26 x 12 in 2 x 2 tiles: 14 x 12 in 1 x 2 is not tried
         ((128, 40), (1, 1), 1 + 4),
         # 10 x 10 in 2 x 2 tiles, 14 x 14 in 3 x 3, 14 x 10 in 3 x 2
-        ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6),
+        ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6 + (4 + 6 + 6)),
         # Wide: 12 x 6 in 2 x 2 tiles, 17 x 9 in 3 x 3, then 12 x 9, 12 x 11 and 12 x 14
-        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10),
+        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10 + (8 + 10 + 6)),
         # Narrow: 5 x 17 in 2 x 2 tiles, 7 x 24 in 3 x 3, then 7 x 17, 9 x 17 and 11 x 17
-        ((24, 55), (4, 2), 1 + 4 + 9 + 6 + 8 + 10 + 12),
+        ((24, 55), (4, 2), 1 + 4 + 9 + 6 + 8 + 10 + 12 + (8 + 10 + 6)),
         # 1 x 1 in the whole image and still only 10 x 10 in 8 x 8 tiles, which are the most
-        ((13, 9), (8, 8), sum(n**2 for n in range(1, tiles.MOST_TILES + 1))),
+        ((13, 9), (8, 8), sum(n**2 for n in range(1, 9)) + (8**2 + 7**2 + 6**2)),
     ],
 )
 def test_the_grid_of_tiles_is_that_of_the_most_products(product_wh, grid, runs):
@@ -243,6 +244,38 @@ def test_products_that_only_the_next_best_grids_find_are_found_too(
     found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
     assert best == (2, 2)
     assert found_products(found) & small == (small if is_found else set())
+
+
+def test_boxes_of_a_flipped_image_are_those_of_the_image():
+    def run_network(pixels):
+        assert pixels[0, :, 0].tolist() == [2, 1, 0]
+        boxes_yxyx = np.array([[0.1, 0.0, 0.3, 0.25], [0.5, 0.5, 0.75, 1.0]])
+        return boxes_yxyx, np.array([0.9, 0.8]), np.array([1, 2])
+
+    pixels = np.arange(3, dtype=np.uint8).reshape(1, 3, 1)
+    boxes_yxyx, scores, class_ids = tiling.flipped(run_network)(pixels)
+    assert boxes_yxyx.tolist() == [[0.1, 0.75, 0.3, 1.0], [0.5, 0.0, 0.75, 0.5]]
+    assert (scores.tolist(), class_ids.tolist()) == ([0.9, 0.8], [1, 2])
+
+
+@pytest.mark.parametrize("flip, is_found", [(tiling.flipped, True), (lambda run: run, False)])
+def test_products_that_only_flipped_tiles_show_are_found_too(monkeypatch, flip, is_found):
+    monkeypatch.setattr(tiling, "flipped", flip)
+    detect = SizedDetector()
+
+    def find_on_the_left(pixels):
+        found = detect(pixels)
+        kept = found[0][:, 3] < 0.5
+        return tuple(part[kept] for part in found)
+
+    pixels, products = shelf((50, 33))
+    found, _ = tiling.detect_in_best_tiles(
+        find_on_the_left, pixels, find_on_the_left(pixels), NMS_IOU
+    )
+    # The last of 3 columns, the most that are merged, has its middle at 900 * (1 - 0.5 / 2.6).
+    rightmost = {product for product in products if product[0] > 727}
+    assert rightmost
+    assert found_products(found) & rightmost == (rightmost if is_found else set())
 
 
 def test_where_nothing_is_found_the_whole_image_stays():

@@ -1,5 +1,6 @@
 """How the launcher runs model_main.py; here one of a few lines stands in for object_detection's."""
 
+import logging
 import sys
 
 import pytest
@@ -24,6 +25,9 @@ def test_the_source_of_object_detection_is_not_converted_by_autograph(
     script, tmp_path, monkeypatch
 ):
     # What the launcher changes in its process, pytest restores.
+    logger = logging.getLogger("tensorflow")
+    monkeypatch.setattr(logger, "propagate", logger.propagate)
+    monkeypatch.setattr(tf.compat.v1.logging, "set_verbosity", lambda level: None)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(tf.estimator, "RunConfig", tf.estimator.RunConfig)

@@ -32,8 +32,7 @@ Variables = Dict[str, Tuple[int, ...]]  # shape by name
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 ANY_SIDE = 256  # pixels of an input where its size does not matter
-# Feature extractors whose graph holds no size: built for one, it can be used for every other.
-ANY_SIZE_EXTRACTORS = ("ssd_inception_v2",)
+LEAST_SIDE = 33  # pixels; ssd_inception_v2 refuses a smaller input
 
 # Augmentation steps that move or drop boxes. The others change pixels only and are left out when
 # only boxes are needed.
@@ -108,21 +107,16 @@ def build_networks(
       One Network for each of ``layer_counts``.
     """
     tf = tensorflow1.load()
-
     width, height = image_wh or pipeline.input_size(config)
-    try:
-        built = _predictions(config, max(layer_counts), (width, height))
-        # Only the shapes of the graph are measured; it is never run.
-        with tf.Graph().as_default() as graph:
-            pixels = tf.zeros([1, height, width, 3])
-            feature_maps = tf.import_graph_def(
-                built.graph_def,
-                input_map={built.images: pixels},
-                return_elements=built.feature_maps,
-                name="",
-            )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"model: object_detection cannot build it: {error}") from error
+    built = _predictions(config, max(layer_counts), (width, height))
+    # Only the shapes of the graph are measured; it is never run.
+    with tf.Graph().as_default() as graph:
+        feature_maps = tf.import_graph_def(
+            built.graph_def,
+            input_map={built.images: tf.zeros([1, height, width, 3])},
+            return_elements=built.feature_maps,
+            name="",
+        )
     # Feature maps are (batch, rows, columns, channels).
     grids_wh = [tuple(feature_map.shape.as_list()[2:0:-1]) for feature_map in feature_maps]
     networks = []
@@ -147,7 +141,7 @@ def build_networks(
 
 
 class _Predictions(NamedTuple):
-    """The part of a model's graph that its predictions depend on.
+    """The part of a model's graph that its predictions depend on. It is shared: do not change it.
 
     images: name of its input. feature_maps: names of these tensors. outputs: the operations that
     predict boxes and classes, for each feature map. variables: shape by name.
@@ -161,28 +155,42 @@ class _Predictions(NamedTuple):
 
 
 def _predictions(config: pipeline.Config, num_layers: int, image_wh: Size) -> _Predictions:
-    """The graph for an input of this size; one for another size may be returned, where it can be
-    used for all."""
-    if config.model.ssd.feature_extractor.type in ANY_SIZE_EXTRACTORS:
+    """The graph of the config's model, for images of ``image_wh`` or of any size.
+
+    Raises:
+      UserError: object_detection's builder refuses the config; quotes its reason.
+    """
+    extractor = config.model.ssd.feature_extractor
+    # All that ssd_inception_v2 does with the size when it is built is to refuse small inputs and to
+    # pad to a multiple. Of other feature extractors it is not known.
+    if (
+        extractor.type == "ssd_inception_v2"
+        and extractor.pad_to_multiple == 1
+        and min(image_wh) >= LEAST_SIDE
+    ):
         image_wh = (ANY_SIDE, ANY_SIDE)
     sized = pipeline.with_input_size(config, image_wh, num_layers)
-    return _cached_predictions(sized.model.SerializeToString(), image_wh)
+    return _built_predictions(sized.model.SerializeToString(), image_wh)
 
 
-# Building takes 5 s of CPU time, of which step 03 would need a dozen for its input sizes.
+# Building takes 5 s of CPU time, and step 03 measures a dozen input sizes.
 @functools.lru_cache(maxsize=8)
-def _cached_predictions(model_fields: bytes, image_wh: Size) -> _Predictions:
+def _built_predictions(serialized_model: bytes, image_wh: Size) -> _Predictions:
+    """As ``_predictions``, for images of ``image_wh``."""
     tf = tensorflow1.load()
     from object_detection.builders import model_builder
     from object_detection.protos import model_pb2
 
     width, height = image_wh
     with tf.Graph().as_default() as graph:
-        model = model_builder.build(
-            model_pb2.DetectionModel.FromString(model_fields), is_training=False
-        )
         images = tf.compat.v1.placeholder(tf.float32, [1, height, width, 3])
-        predicted = model.predict(images, tf.constant([[height, width, 3]]))
+        try:
+            model = model_builder.build(
+                model_pb2.DetectionModel.FromString(serialized_model), is_training=False
+            )
+            predicted = model.predict(images, tf.constant([[height, width, 3]]))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise UserError(f"model: object_detection cannot build it: {error}") from error
         by_prediction = [
             _by_feature_map(predicted[name])
             for name in ("box_encodings", "class_predictions_with_background")

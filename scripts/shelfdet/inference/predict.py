@@ -47,7 +47,7 @@ from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 Size = Tuple[int, int]  # (width, height) in pixels
 # Raised whenever equal options give an image other boxes than before, or its results another form.
 # A run of another version is not resumed, so that no output mixes two.
-DETECTION_VERSION = 2
+DETECTION_VERSION = 3
 
 
 class ClassNames(NamedTuple):

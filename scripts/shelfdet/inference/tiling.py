@@ -75,9 +75,10 @@ def detect_in_best_tiles(
     which ``confidence.certain_products`` tells without labels. With more tiles products get larger
     for it; with more columns than rows they get wider for their height. So 2 x 2, 3 x 3 ... tiles
     are tried, then more columns than in the best of these, and then more rows, each until a grid
-    finds fewer. The best MERGED_GRIDS of all are merged: the products
-    of one image differ in size and shape. Where 2 x 2 tiles do not help, other grids are not tried:
-    of products too large for the network they find parts.
+    finds fewer. The best MERGED_GRIDS of all are merged: the products of one image differ in size
+    and shape. The network also runs on the tiles of these grids flipped horizontally, and what it
+    finds is merged with the rest. Where 2 x 2 tiles do not help, other grids are not tried: of
+    products too large for the network they find parts.
 
     Args:
       whole: the detections in the whole image, which are not merged with those of tiles: its boxes
@@ -103,7 +104,25 @@ def detect_in_best_tiles(
     best = _enlarged(certain_products, best, more_columns=0, more_rows=1)
     del found[tiles.WHOLE]
     chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
-    return merged(_together(*(found[grid] for grid in chosen)), nms_iou), best
+    parts = [found[grid] for grid in chosen]
+    for grid in chosen:
+        in_flipped = detect_in_tiles(flipped(run_network), pixels, grid, max_side)
+        parts.append(merged(in_flipped, nms_iou))
+    return merged(_together(*parts), nms_iou), best
+
+
+def flipped(run_network: DetectFunction) -> DetectFunction:
+    """A detector that runs on images flipped horizontally.
+
+    Its boxes are those of the images as they are.
+    """
+
+    def run(pixels: np.ndarray) -> RawDetections:
+        boxes_yxyx, scores, class_ids = run_network(pixels[:, ::-1])
+        ymin, xmin, ymax, xmax = boxes_yxyx.T
+        return np.stack([ymin, 1 - xmax, ymax, 1 - xmin], axis=1), scores, class_ids
+
+    return run
 
 
 def _enlarged(
