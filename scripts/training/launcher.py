@@ -64,7 +64,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     tf.estimator.EvalSpec = with_best_checkpoint(tf, args.eval_seconds)
     sys.argv = ["model_main.py"] + args.model_main
     # object_detection builds its conditions and loops with TensorFlow's own operations. AutoGraph
-    # would convert its source without need: of 124 s of CPU time for 6 steps of a tiny network, 54.
+    # would still convert its source at each start, which takes longer than building the graph.
     run = tf.autograph.experimental.do_not_convert(runpy.run_path)
     run(str(paths.OBJECT_DETECTION / "model_main.py"), run_name="__main__")
 
