@@ -19,6 +19,7 @@ from shelfdet.inference import export, folding
 
 GRAPH = paths.SHIPPED_GRAPH / paths.GRAPH_FILE
 CONFIG = paths.SHIPPED_GRAPH / paths.CONFIG_FILE
+FOLDED_OPERATIONS = {"DepthwiseConv2dNative", "FusedBatchNormV3"}  # not in a folded graph
 
 
 @pytest.fixture(scope="module")
@@ -156,32 +157,35 @@ def test_the_shipped_graph_folds_to_the_same_outputs(tmp_path):
     assert (tmp_path / "same.pb").is_file()
 
 
-def test_layers_that_are_not_used_get_initial_weights(tmp_path):
+def test_the_newest_checkpoint_is_exported_unfolded_with_initial_weights_where_unused(
+    step_07, tmp_path
+):
     """Of a network with one feature map, as weight decay leaves it after a training."""
     config = pipeline.read(CONFIG)
     generator = config.model.ssd.anchor_generator.ssd_anchor_generator
     for part in (config.model.ssd.feature_extractor, generator):
         part.num_layers = 1
     del generator.scales[1:]
-    (tmp_path / "a.config").write_text(text_format.MessageToString(config))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "pipeline.config").write_text(text_format.MessageToString(config))
     values = network.initial_values(config, network.training_variables(config))
     used = network.build_network(config).variables
     trained = {
-        name: value + 1 if name in used else np.zeros_like(value) for name, value in values.items()
+        name: value * 2 if name in used else np.zeros_like(value) for name, value in values.items()
     }
     trained["global_step"] = np.int64(1200)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         for name, value in trained.items():
             tf.compat.v1.get_variable(name, initializer=value)
         session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver().save(session, str(tmp_path / "trained.ckpt"))
-    (tmp_path / "exported").mkdir()
-    (tmp_path / "new").mkdir()
-    export.run_exporter(tmp_path / "trained.ckpt", tmp_path / "a.config", tmp_path / "exported")
-    export.write_weights(
-        tmp_path / "exported", tmp_path / "a.config", tmp_path / "new" / "model.ckpt"
-    )
-    reader = tf.train.load_checkpoint(str(tmp_path / "new" / "model.ckpt"))
+        tf.compat.v1.train.Saver().save(session, str(run / "model.ckpt"), global_step=1200)
+    options = ("--checkpoint", "newest", "--name", "graph", "--unfolded")
+    step_07.main(["--run-dir", str(run), "--output", str(tmp_path), *options])
+    exported = tmp_path / "graph"
+    graph = tf.compat.v1.GraphDef.FromString((exported / paths.GRAPH_FILE).read_bytes())
+    assert FOLDED_OPERATIONS <= {node.op for node in graph.node}
+    reader = tf.train.load_checkpoint(str(exported / "model.ckpt"))
     assert set(reader.get_variable_to_shape_map()) == set(trained)
     for name, value in trained.items():
         expected = value if name in used or name == "global_step" else values[name]

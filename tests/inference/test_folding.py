@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shelfdet.core import paths
 from shelfdet.inference import folding
 
+GRAPH = paths.SHIPPED_GRAPH
+EPSILON = 0.001  # of its batch norms
 RANDOM = np.random.RandomState(0)
 # (batch, height, width, channels). With a stride of 2, an even side is padded differently at its
 # two ends, an odd one equally.
@@ -180,3 +183,43 @@ def unread(definition):
 def test_no_unused_weights_are_left():
     definition = build(inception_start)
     assert unread(folding.fold(definition)) == unread(definition)
+
+
+def frozen_constants(path):
+    """{name: array} of all constants in a frozen graph."""
+    definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
+    return {
+        node.name: tf.make_ndarray(node.attr["value"].tensor)
+        for node in definition.node
+        if node.op == "Const"
+    }
+
+
+def folded_weights(checkpoint, layer):
+    """Weights of a convolution with its batch norm folded in: w * gamma / sqrt(variance + e)."""
+    gamma = checkpoint.get_tensor(f"{layer}/BatchNorm/gamma")
+    variance = checkpoint.get_tensor(f"{layer}/BatchNorm/moving_variance")
+    scale = gamma / np.sqrt(variance + EPSILON)  # (outputs,)
+    if not checkpoint.has_tensor(f"{layer}/pointwise_weights"):
+        return checkpoint.get_tensor(f"{layer}/weights") * scale
+    # The first layer: a depthwise convolution (h, w, 3, 8) and a 1 x 1 one (1, 1, 3 * 8, outputs).
+    depthwise = checkpoint.get_tensor(f"{layer}/depthwise_weights")
+    pointwise = checkpoint.get_tensor(f"{layer}/pointwise_weights").reshape(3, 8, -1)
+    return np.einsum("hwcm,cmo->hwco", depthwise, pointwise) * scale
+
+
+def test_the_shipped_checkpoint_holds_the_weights_of_the_frozen_graph():
+    frozen = frozen_constants(GRAPH / "frozen_inference_graph.pb")
+    checkpoint = tf.compat.v1.train.load_checkpoint(str(GRAPH / "model.ckpt"))
+    names = checkpoint.get_variable_to_shape_map()
+    suffix = "/BatchNorm/gamma"
+    layers = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
+    assert len(layers) == 69
+    for layer in layers:
+        separable = checkpoint.has_tensor(f"{layer}/pointwise_weights")
+        found = frozen[f"{layer}/pointwise_weights" if separable else f"{layer}/weights"]
+        expected = folded_weights(checkpoint, layer)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=layer)
+    predictors = [name for name in names if name.startswith("BoxPredictor_")]
+    assert len(predictors) == 8
+    assert all(np.array_equal(checkpoint.get_tensor(name), frozen[name]) for name in predictors)

@@ -1,11 +1,10 @@
-"""First weights of a training: the zoo's feature extractor alone, or all weights of a detector.
+"""First weights of a training: the zoo's feature extractor, without its predictors.
 
 The zoo's own checkpoint is large and not here. A test writes one with its names and shapes: the
 zoo's model (90 classes, six layers, its anchors, depth 1.0), with a value in every weight and
-statistic that no initialiser gives.
+statistic that no initialiser gives. tests/test_walkthrough.py starts from an included graph.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -20,7 +19,6 @@ from shelfdet.data import examples, labels, records
 
 STEP_06 = paths.ROOT / "scripts" / "training" / "06_train.py"
 CONFIG = paths.TRAINING / "ssd_inception_v2_coco.config"
-GRAPH = paths.SHIPPED_GRAPH
 ZOO_ANCHORS = """ssd_anchor_generator {
   num_layers: 6
   aspect_ratios: [1.0, 2.0, 0.5, 3.0, 0.3333]
@@ -28,7 +26,6 @@ ZOO_ANCHORS = """ssd_anchor_generator {
 }"""
 VALUE = 0.0078125  # 2 ** -7, exact in float32
 SIDE = 96  # pixels of the network's input, which only has to run
-EPSILON = 0.001  # of the config's batch norms
 
 
 def substitute(text, *replacements):
@@ -92,11 +89,11 @@ def write_record(folder):
         writer.write(example.SerializeToString())
 
 
-def train(config, run, *options):
+def train(config, run):
     """Trains in a separate process; returns a reader of the checkpoint after the only step."""
     command = [sys.executable, str(STEP_06), "--config", str(config), "--run-dir", str(run)]
     environment = dict(os.environ, **tiny_training.QUICK_START)
-    subprocess.run(command + list(options), check=True, env=environment)
+    subprocess.run(command, check=True, env=environment)
     return tf.compat.v1.train.load_checkpoint(str(run / "model.ckpt-1"))
 
 
@@ -124,66 +121,3 @@ def test_the_feature_extractor_is_restored_and_the_predictors_are_not(tmp_path):
     ]
     assert len(predictors) == 4
     assert not any(np.allclose(checkpoint.get_tensor(name), VALUE) for name in predictors)
-
-
-def test_start_from_the_shipped_graph_takes_all_its_weights(tmp_path):
-    write_record(tmp_path)
-    config = tmp_path / "a.config"
-    config.write_text(small_config((GRAPH / "pipeline.config").read_text(), tmp_path))
-    trained = train(config, tmp_path / "run", "--start-from", str(GRAPH))
-    shipped = tf.compat.v1.train.load_checkpoint(str(GRAPH / "model.ckpt"))
-    stored = shipped.get_variable_to_shape_map()
-    names = [name for name in stored if "moving_" not in name and name != "global_step"]
-    assert len(names) > 200
-    assert "BoxPredictor_0/BoxEncodingPredictor/weights" in names
-    for name in names:
-        np.testing.assert_allclose(
-            trained.get_tensor(name), shipped.get_tensor(name), rtol=1e-5, atol=1e-7, err_msg=name
-        )
-    assert not any("Adam" in name for name in stored), "the optimizer's variables are not included"
-    seen = json.loads((tmp_path / "run" / "trained_on.json").read_text())["before"]
-    of_sku110k = [name for name in seen if name.startswith("sku")]
-    assert len(seen) - len(of_sku110k) == 283  # the official training images, validation included
-    assert "C1_P01_N1_S2_1.JPG" in seen
-    # Its own training started with the weights of a detector of SKU-110K.
-    assert {"sku110k/train_1014.jpg", "sku110k/val_98.jpg"} <= set(of_sku110k)
-
-
-def frozen_constants(path):
-    """{name: array} of all constants in a frozen graph."""
-    definition = tf.compat.v1.GraphDef.FromString(path.read_bytes())
-    return {
-        node.name: tf.make_ndarray(node.attr["value"].tensor)
-        for node in definition.node
-        if node.op == "Const"
-    }
-
-
-def folded_weights(checkpoint, layer):
-    """Weights of a convolution with its batch norm folded in: w * gamma / sqrt(variance + e)."""
-    gamma = checkpoint.get_tensor(f"{layer}/BatchNorm/gamma")
-    variance = checkpoint.get_tensor(f"{layer}/BatchNorm/moving_variance")
-    scale = gamma / np.sqrt(variance + EPSILON)  # (outputs,)
-    if not checkpoint.has_tensor(f"{layer}/pointwise_weights"):
-        return checkpoint.get_tensor(f"{layer}/weights") * scale
-    # The first layer: a depthwise convolution (h, w, 3, 8) and a 1 x 1 one (1, 1, 3 * 8, outputs).
-    depthwise = checkpoint.get_tensor(f"{layer}/depthwise_weights")
-    pointwise = checkpoint.get_tensor(f"{layer}/pointwise_weights").reshape(3, 8, -1)
-    return np.einsum("hwcm,cmo->hwco", depthwise, pointwise) * scale
-
-
-def test_the_shipped_checkpoint_holds_the_weights_of_the_frozen_graph():
-    frozen = frozen_constants(GRAPH / "frozen_inference_graph.pb")
-    checkpoint = tf.compat.v1.train.load_checkpoint(str(GRAPH / "model.ckpt"))
-    names = checkpoint.get_variable_to_shape_map()
-    suffix = "/BatchNorm/gamma"
-    layers = [name[: -len(suffix)] for name in names if name.endswith(suffix)]
-    assert len(layers) == 69
-    for layer in layers:
-        separable = checkpoint.has_tensor(f"{layer}/pointwise_weights")
-        found = frozen[f"{layer}/pointwise_weights" if separable else f"{layer}/weights"]
-        expected = folded_weights(checkpoint, layer)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=layer)
-    predictors = [name for name in names if name.startswith("BoxPredictor_")]
-    assert len(predictors) == 8
-    assert all(np.array_equal(checkpoint.get_tensor(name), frozen[name]) for name in predictors)
