@@ -75,7 +75,7 @@ WAITING_SHARDS := $(foreach folder,$(LABEL_FOLDERS),$(foreach split,train val te
 DATASET := $(call option,--dataset,$(NAME))
 # How step 04 divides images
 TILE_OPTIONS := $(call option,--tiles,$(TILES)) $(call option,--product-scale,$(PRODUCT_SCALE)) \
-    $(call option,--empty-images,$(EMPTY_IMAGES))
+    $(call option,--product-aspect-ratio,$(PRODUCT_ASPECT_RATIO)) $(call option,--empty-images,$(EMPTY_IMAGES))
 # How steps 01 and 02 treat images that are missing or have no annotation
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
 SPLIT_OPTIONS := $(call option,--split,$(SPLIT)) $(call option,--fold,$(FOLD)) $(call option,--seed,$(SEED)) \

@@ -522,7 +522,10 @@ def test_data_of_a_named_dataset_in_tiles(copy):
     assert first[1:] == ["--dataset=sku110k", "--from=x"]
     assert second[1:] == ["--dataset=sku110k"]
     assert fourth[1:] == ["--dataset=sku110k", "--tiles=1,2"]
-    assert copy.commands("data", "PRODUCT_SCALE=0.1")[2][1:] == ["--product-scale=0.1"]
+    assert copy.commands("data", "PRODUCT_SCALE=0.1", "PRODUCT_ASPECT_RATIO=0.6")[2][1:] == [
+        "--product-scale=0.1",
+        "--product-aspect-ratio=0.6",
+    ]
     assert copy.commands("data", "MAX_SIDE=1280")[2][1:] == ["--max-side=1280"]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Step 04: label files and images to TFRecords.
+r"""Step 04: label files and images to TFRecords.
 
 Reads   workspace/training_demo/annotations/{train,val,test}_labels.csv (of step 02)
         the label map: classes.pbtxt beside the label files, if step 02 has kept classes; otherwise
@@ -16,10 +16,10 @@ the old one.
 
 Products that are small in the whole image can be trained on in overlapping tiles: --tiles 2 writes
 2 x 2 tiles of each training and validation image; --product-scale chooses the number of tiles of
-each image so that its products have the scale of the config's anchors. A product that a tile's
-border cuts is labelled with its part in the tile if that is at least half of its box; otherwise it
-is written with weight 0, so that training takes it neither for a product nor for background. Test
-images stay whole.
+each image so that its products have the scale of the config's anchors, and with
+--product-aspect-ratio their shape, too. A product that a tile's border cuts is labelled with its
+part in the tile if that is at least half of its box; otherwise it is written with weight 0, so that
+training takes it neither for a product nor for background. Test images stay whole.
 
 A large record is divided into shards, each with a random part of the images and written by a
 process of its own. A run that was killed does not write again what it had completed. Training reads
@@ -28,7 +28,8 @@ shards as one record, by the input_path that this step prints.
     python scripts/preprocessing/04_generate_tfrecords.py
     python scripts/preprocessing/04_generate_tfrecords.py --max-side 0        # keep every pixel
     python scripts/preprocessing/04_generate_tfrecords.py --tiles 1,2         # whole, and 2 x 2
-    python scripts/preprocessing/04_generate_tfrecords.py --product-scale 0.1
+    python scripts/preprocessing/04_generate_tfrecords.py --product-scale 0.1 \
+        --product-aspect-ratio 0.657                                          # of the anchors
     python scripts/preprocessing/04_generate_tfrecords.py --shards 10         # of each record
 """
 
@@ -39,11 +40,14 @@ from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, next_step, paths
+from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import options
 
 if TYPE_CHECKING:  # it loads NumPy and Pillow
     from shelfdet.data import record_writing
+
+SHOWN_GRIDS = 5  # kinds of grids in the line of a record
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -85,6 +89,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
     )
     args = parser.parse_args(argv)
+    if args.product_aspect_ratio and not args.product_scale:
+        parser.error(f"{both('--product-aspect-ratio')} needs {both('--product-scale')}")
     args.annotations = args.annotations or paths.dataset_annotations(args.dataset)
     args.images = args.images or paths.dataset_images(args.dataset)
     args.label_map = args.label_map or paths.dataset_label_map(args.annotations)
@@ -109,6 +115,14 @@ def add_tile_options(parser: argparse.ArgumentParser) -> None:
         help="give each of these images the number of tiles in which its median product comes "
         "nearest to this scale: the square root of its share of the area, as `scales` of the "
         "config's anchors",
+    )
+    parser.add_argument(
+        "--product-aspect-ratio",
+        type=command_line.aspect_ratio,
+        metavar="RATIO",
+        help="with --product-scale, choose the numbers of columns and rows so that the median "
+        "product also comes nearest to this width / height in the network's square input, as "
+        "`aspect_ratios` of the config's anchors (default: as many columns as rows)",
     )
     parser.add_argument(
         "--empty-images",
@@ -138,7 +152,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.label_map,
         args.max_side,
         args.exif,
-        examples.Tiling(args.tiles, args.product_scale, args.empty_images == "keep"),
+        examples.Tiling(
+            args.tiles,
+            args.product_scale,
+            args.product_aspect_ratio,
+            args.empty_images == "keep",
+        ),
         "" if args.dataset == paths.DEFAULT_DATASET else args.dataset,
         args.shards,
     )
@@ -147,7 +166,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     for record in written:
         if record.shards > 1 and record.path.name.startswith(("train", "val")):
             print(f'for the config: input_path: "{paths.shown(record.path)}"')
-    dropped = ["EMPTY_IMAGES", "PRODUCT_SCALE"]
+    dropped = ["EMPTY_IMAGES", "PRODUCT_SCALE", "PRODUCT_ASPECT_RATIO"]
     if next_step.lacks_config(args.dataset):
         next_step.show(next_step.after(argv, "config", dropped + ["EXIF", "TILES"]))
         return
@@ -169,18 +188,22 @@ def description(record: "record_writing.Written", max_side: int) -> str:
     end = f"read back and equal{sharding(record)}"
     if not stored.tiles:
         return f"{images}{shrunk}, {boxes}, at most {stored.most_boxes} an image; {end}"
-    tiles = ", ".join(
-        f"{count} x {count} of {images_of_count}"
-        for count, images_of_count in sorted(record.tile_counts.items())
-    )
     ignored = f"{counted(stored.ignored, 'box')} cut by more than half and ignored"
     lost = ""
     if stored.lost:
         lost = f"; {counted(stored.lost, 'product')} in no tile: larger than what tiles share"
     return (
-        f"{counted(stored.examples, 'example')} of {images} ({tiles}){shrunk}, {boxes}, {ignored}, "
-        f"at most {stored.most_boxes} an example{lost}; {end}"
+        f"{counted(stored.examples, 'example')} of {images} ({divided(record)}){shrunk}, {boxes}, "
+        f"{ignored}, at most {stored.most_boxes} an example{lost}; {end}"
     )
+
+
+def divided(record: "record_writing.Written") -> str:
+    """How many images are divided into which grids, the most frequent ones first."""
+    grids = sorted(record.grids.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{grid} of {images}" for grid, images in grids[:SHOWN_GRIDS]]
+    rest = sum(images for _, images in grids[SHOWN_GRIDS:])
+    return ", ".join(shown) + (f", other grids of {rest}" if rest else "")
 
 
 def sharding(record: "record_writing.Written") -> str:

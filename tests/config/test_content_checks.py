@@ -200,6 +200,17 @@ def test_records_of_tiles_are_compared_tile_by_tile(folder, counts):
     assert not check(folder)
 
 
+def test_records_of_grids_of_any_shape_are_compared_tile_by_tile(folder):
+    tiling = examples.Tiling(product_scale=0.1, product_aspect_ratio=3)
+    images = images_of("train")
+    found = [example for one in images for example in examples.of_image(one, tiling)]
+    columns, rows = examples.grids_of(images[0], tiling)[0]
+    assert columns != rows
+    labels.write_labels(images, folder / "train_labels.csv")
+    write_examples(folder / "train.record", found)
+    assert not check(folder)
+
+
 def test_a_box_moved_after_the_tiles_were_written_is_found_in_its_tile(folder):
     write_examples(folder / "train.record", divided(images_of("train"), 2))
     moved = image("train1.jpg", BOXES + [[0, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]])

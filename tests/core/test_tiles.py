@@ -1,5 +1,7 @@
 """Tiles of an image, their number for a wanted product size, and what a tile shows of a box."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,26 @@ def test_nearest_is_by_ratio():
     mean = np.sqrt(0.1 * 0.18)
     assert tiles.count_for(0.1, mean * 0.999) == 1
     assert tiles.count_for(0.1, mean * 1.001) == 2
+
+
+def test_columns_and_rows_bring_products_nearest_to_the_wanted_shape():
+    # Of 100 x 40 px, scale 0.063, aspect ratio 2.5. An anchor of scale 0.1 and aspect ratio 0.64 is
+    # 0.08 wide and 0.125 high: 0.1 is nearer to 0.08 than 0.18, and in 3 and 4 rows 0.04 becomes
+    # 0.104 and 0.136.
+    boxes = [[0, 0, 100, 40], [200, 0, 300, 40], [0, 200, 5, 700]]
+    assert tiles.grid_for(boxes, (1000, 1000), 0.1, 0.64) == tiles.Grid(columns=1, rows=4)
+    assert tiles.grid_for(boxes, (1000, 1000), 0.1) == tiles.Grid(2, 2)
+    # Shares count, not pixels: the network sees a square.
+    assert tiles.grid_for(boxes, (2000, 1000), 0.1, 0.64) == tiles.Grid(columns=2, rows=4)
+
+
+@pytest.mark.parametrize("size_wh", [(1000, 700), (317, 1201)])
+def test_a_grid_is_known_by_the_size_of_its_tiles(size_wh):
+    for columns, rows in itertools.product(range(1, 12), repeat=2):
+        grid = tiles.Grid(columns, rows)
+        assert tiles.grid_of(size_wh, tiles.size(size_wh, grid)) == grid
+    width, height = tiles.size(size_wh, tiles.Grid(3, 2))
+    assert tiles.grid_of(size_wh, (width, height + 1)) is None
 
 
 def test_the_share_of_a_box_that_a_tile_shows():

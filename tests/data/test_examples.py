@@ -78,6 +78,17 @@ def test_each_image_is_divided_so_that_its_products_have_the_wanted_scale():
     assert [example.tile_xyxy for example in examples.of_image(large, tiling)] == [None]
 
 
+def test_each_image_is_divided_so_that_its_products_have_the_wanted_shape():
+    tiling = examples.Tiling(product_scale=0.1, product_aspect_ratio=1)
+    low = image([(85, 85, 103, 94)])  # 0.1 wide and 0.05 high: 0.09 in two rows
+    found = examples.of_image(low, tiling)
+    assert [example.tile_xyxy for example in found] == [(0, 0, 180, 100), (0, 80, 180, 180)]
+    narrow = image([(85, 85, 94, 103)])
+    found = examples.of_image(narrow, tiling)
+    assert [example.tile_xyxy for example in found] == [(0, 0, 100, 180), (80, 0, 180, 180)]
+    assert [example.tile_xyxy for example in examples.of_image(image([]), tiling)] == [None]
+
+
 def test_products_too_large_for_any_tile_are_counted():
     # Over a corner where four tiles meet, a product of 120 x 120 shows at most 0.34 of itself.
     huge = image([(30, 30, 150, 150), WHOLE])

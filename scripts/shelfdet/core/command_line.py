@@ -239,6 +239,11 @@ def share(text: str) -> float:
     return _number(text, lambda number: 0 < number < 1, "a number above 0 and below 1")
 
 
+def aspect_ratio(text: str) -> float:
+    """A width divided by a height, as the ``type`` of an argparse option."""
+    return _number(text, lambda number: 0.05 <= number <= 20, "a number from 0.05 to 20")
+
+
 def _number(text: str, is_valid: Callable[[float], bool], expected: str) -> float:
     number = parse_number(text)
     if number is None or not is_valid(number):

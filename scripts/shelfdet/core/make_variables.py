@@ -32,6 +32,7 @@ VARIABLES = {
     "--out-of-image": "OUT_OF_IMAGE",
     "--output": "OUTPUT",
     "--prelabel": "OUTPUT",
+    "--product-aspect-ratio": "PRODUCT_ASPECT_RATIO",
     "--product-scale": "PRODUCT_SCALE",
     "--run-dir": "RUN_DIR",
     "--runtime": "RUNTIME",

@@ -10,7 +10,7 @@ aspect ratio r is s * sqrt(r) of the image's width and s / sqrt(r) of its height
 """
 
 import math
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -57,11 +57,18 @@ def places(size_wh: Size, grid: Grid) -> List[Tile]:
 
 def size(size_wh: Size, grid: Grid) -> Size:
     """(width, height) of each tile of an image."""
-    width, height = (
-        min(side, int(np.ceil(side / _lengths_of_side(count))))
-        for side, count in zip(size_wh, grid)
-    )
+    width, height = (_length(side, count) for side, count in zip(size_wh, grid))
     return width, height
+
+
+def grid_of(size_wh: Size, tile_wh: Size) -> Optional[Grid]:
+    """The grid that divides an image into tiles of this size; None if there is none."""
+    counts = []
+    for side, length in zip(size_wh, tile_wh):
+        found = (count for count in range(1, side + 1) if _length(side, count) <= length)
+        counts.append(next(found, side))
+    grid = Grid(*counts)
+    return grid if size(size_wh, grid) == tuple(tile_wh) else None
 
 
 def product_scale(boxes_xyxy: np.ndarray, size_wh: Size) -> float:
@@ -69,16 +76,38 @@ def product_scale(boxes_xyxy: np.ndarray, size_wh: Size) -> float:
     return float(np.median(np.sqrt(boxes.areas(boxes_xyxy) / (size_wh[0] * size_wh[1]))))
 
 
+def grid_for(
+    boxes_xyxy: np.ndarray, size_wh: Size, scale: float, aspect_ratio: Optional[float] = None
+) -> Grid:
+    """The grid in whose tiles the products of an image come nearest to a wanted size.
+
+    Args:
+      boxes_xyxy: (N, 4), N at least 1. Their medians count.
+      scale: the wanted scale, such as ``scales`` of the config's anchors.
+      aspect_ratio: width / height that they should have in the network's input, which is square,
+        such as ``aspect_ratios`` of the anchors. Columns are then chosen by the width of products
+        and rows by their height; without it there are as many columns as rows.
+    """
+    if aspect_ratio is None:
+        return square(count_for(product_scale(boxes_xyxy, size_wh), scale))
+    xmin, ymin, xmax, ymax = np.asarray(boxes_xyxy, dtype=np.float64).T
+    width = float(np.median(xmax - xmin)) / size_wh[0]
+    height = float(np.median(ymax - ymin)) / size_wh[1]
+    ratio = math.sqrt(aspect_ratio)
+    return Grid(count_for(width, scale * ratio), count_for(height, scale / ratio))
+
+
 def count_for(scale: float, wanted_scale: float) -> int:
     """The number of tiles in a row in which products come nearest to a wanted scale.
 
     In a tile, a product of ``scale`` in the whole image has the scale ``scale / share(count)``.
     Nearest is by ratio: half the wanted scale is as far from it as its double. Products that are
-    too large in the whole image give 1.
+    too large in the whole image give 1. The same holds for one side: a width or a height as a share
+    of the image's.
 
     Args:
       scale: of the products in the whole image, above 0.
-      wanted_scale: above 0, such as ``scales`` of the config's anchors.
+      wanted_scale: above 0.
 
     Returns:
       1 to MOST_TILES.
@@ -93,6 +122,11 @@ def count_for(scale: float, wanted_scale: float) -> int:
 def visible_shares(boxes_xyxy: np.ndarray, tile: Sequence[float]) -> np.ndarray:
     """Share of each box's area inside a tile: (N, 4) to (N,). The boxes have areas above 0."""
     return boxes.intersections(boxes_xyxy, [tile])[:, 0] / boxes.areas(boxes_xyxy)
+
+
+def _length(side: int, count: int) -> int:
+    """Length in pixels of one of ``count`` tiles along an image's side."""
+    return min(side, int(np.ceil(side / _lengths_of_side(count))))
 
 
 def _starts(side: int, length: int, count: int) -> List[int]:

@@ -34,11 +34,15 @@ class Tiling(NamedTuple):
       and its 2 x 2 tiles.
     product_scale: in place of counts, the scale (see ``core.tiles``) that the median product of an
       image should have in a tile; each image gets the number of tiles that comes nearest.
+    product_aspect_ratio: width / height that it should have where the network sees the tile, a
+      square; each image gets the numbers of columns and rows that come nearest. None: as many
+      columns as rows.
     keep_empty: whether tiles without any product are used, as examples of background.
     """
 
     counts: Tuple[int, ...] = (1,)
     product_scale: Optional[float] = None
+    product_aspect_ratio: Optional[float] = None
     keep_empty: bool = False
 
     @property
@@ -76,23 +80,30 @@ def of_image(image: LabelledImage, tiling: Tiling, dataset: str = "") -> List[Ex
     """
     if tiling.is_whole:
         return [whole(image, dataset)]
+    return _divided(image, grids_of(image, tiling), tiling.keep_empty, dataset)
+
+
+def _divided(
+    image: LabelledImage, grids: Iterable[tiles.Grid], keep_empty: bool, dataset: str
+) -> List[Example]:
+    """The examples of an image that is divided into each of these grids."""
     found = []
-    for count in counts_of(image, tiling):
-        for tile in tiles.places(image.size_wh, tiles.square(count)):
-            example = whole(image, dataset) if count == 1 else cut(image, tile, dataset)
-            if example.labelled.classes or tiling.keep_empty:
+    for grid in grids:
+        for tile in tiles.places(image.size_wh, grid):
+            example = whole(image, dataset) if grid == tiles.WHOLE else cut(image, tile, dataset)
+            if example.labelled.classes or keep_empty:
                 found.append(example)
     return found
 
 
-def counts_of(image: LabelledImage, tiling: Tiling) -> Sequence[int]:
-    """The numbers of tiles in a row into which an image is divided."""
+def grids_of(image: LabelledImage, tiling: Tiling) -> List[tiles.Grid]:
+    """The grids into which an image is divided."""
     if tiling.product_scale is None:
-        return tiling.counts
+        return [tiles.square(count) for count in tiling.counts]
     if not image.classes:
-        return (1,)
-    scale = tiles.product_scale(image.boxes_xyxy, image.size_wh)
-    return (tiles.count_for(scale, tiling.product_scale),)
+        return [tiles.WHOLE]
+    wanted = (tiling.product_scale, tiling.product_aspect_ratio)
+    return [tiles.grid_for(image.boxes_xyxy, image.size_wh, *wanted)]
 
 
 def divided_like(image: LabelledImage, source_ids: Sequence[str]) -> List[Example]:
@@ -110,15 +121,8 @@ def divided_like(image: LabelledImage, source_ids: Sequence[str]) -> List[Exampl
     for source_id in source_ids:
         left, top, right, bottom = tile_of(source_id) or (0, 0, width, height)
         sizes.add((right - left, bottom - top))
-    counts = []
-    for count in range(1, max(width, height) + 1):
-        size_wh = tiles.size(image.size_wh, tiles.square(count))
-        if size_wh in sizes:
-            counts.append(count)
-            sizes.remove(size_wh)
-        if not sizes:
-            break
-    return of_image(image, Tiling(tuple(counts), keep_empty=True), dataset)
+    grids = (tiles.grid_of(image.size_wh, size_wh) for size_wh in sizes)
+    return _divided(image, filter(None, grids), True, dataset)
 
 
 def whole(image: LabelledImage, dataset: str = "") -> Example:

@@ -12,7 +12,7 @@ import sys
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from shelfdet import UserError
-from shelfdet.core import files, parallel, paths, shards
+from shelfdet.core import files, parallel, paths, shards, tiles
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
 from shelfdet.data import examples, images, labels, layout, records, sharding
@@ -45,7 +45,7 @@ class Written(NamedTuple):
 
     path: the TFRecord, or the pattern for its shards.
     images: number of images.
-    tile_counts: number of images by the number of tiles in a row that they were divided into.
+    grids: number of images by the grid of tiles that they were divided into.
     stored: what it holds.
     shards: number of shards; 1 is a single file.
     kept_shards: number of shards that an earlier run of the same inputs had completed.
@@ -53,7 +53,7 @@ class Written(NamedTuple):
 
     path: pathlib.Path
     images: int
-    tile_counts: Dict[int, int]
+    grids: Dict[tiles.Grid, int]
     stored: Stored
     shards: int = 1
     kept_shards: int = 0
@@ -358,9 +358,9 @@ def _written(split: _Split, path: pathlib.Path, parts: Sequence[Stored]) -> Writ
         ignored=sum(part.ignored for part in parts),
         lost=lost + sum(part.lost for part in parts),
     )
-    tile_counts = collections.Counter(
-        count
+    grids = collections.Counter(
+        grid
         for image in images_of_split
-        for count in examples.counts_of(image, split.settings.tiling)
+        for grid in examples.grids_of(image, split.settings.tiling)
     )
-    return Written(path, len(images_of_split), tile_counts, stored)
+    return Written(path, len(images_of_split), grids, stored)
