@@ -73,14 +73,18 @@ def test_nearest_is_by_ratio():
 
 
 def test_columns_and_rows_bring_products_nearest_to_the_wanted_shape():
-    # Of 100 x 40 px, scale 0.063, aspect ratio 2.5. An anchor of scale 0.1 and aspect ratio 0.64 is
-    # 0.08 wide and 0.125 high: 0.1 is nearer to 0.08 than 0.18, and in 3 and 4 rows 0.04 becomes
-    # 0.104 and 0.136.
+    # The median product is 100 x 40 px. An anchor of scale 0.1 and aspect ratio 0.64 is 0.08 wide
+    # and 0.125 high: 0.1 is nearer to 0.08 than 0.18, and in 3 and 4 rows 0.04 becomes 0.104 and
+    # 0.136.
     boxes = [[0, 0, 100, 40], [200, 0, 300, 40], [0, 200, 5, 700]]
-    assert tiles.grid_for(boxes, (1000, 1000), 0.1, 0.64) == tiles.Grid(columns=1, rows=4)
-    assert tiles.grid_for(boxes, (1000, 1000), 0.1) == tiles.Grid(2, 2)
+    wanted_wh = tiles.anchor_sides(0.1, 0.64)
+    assert wanted_wh == pytest.approx((0.08, 0.125))
+    product_wh = tiles.median_product(boxes, (1000, 1000))
+    assert product_wh == pytest.approx((0.1, 0.04))
+    assert tiles.grid_for(product_wh, wanted_wh) == tiles.Grid(columns=1, rows=4)
     # Shares count, not pixels: the network sees a square.
-    assert tiles.grid_for(boxes, (2000, 1000), 0.1, 0.64) == tiles.Grid(columns=2, rows=4)
+    product_wh = tiles.median_product(boxes, (2000, 1000))
+    assert tiles.grid_for(product_wh, wanted_wh) == tiles.Grid(columns=2, rows=4)
 
 
 @pytest.mark.parametrize("size_wh", [(1000, 700), (317, 1201)])

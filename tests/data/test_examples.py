@@ -86,7 +86,7 @@ def test_each_image_is_divided_so_that_its_products_have_the_wanted_shape():
     narrow = image([(85, 85, 94, 103)])
     found = examples.of_image(narrow, tiling)
     assert [example.tile_xyxy for example in found] == [(0, 0, 100, 180), (80, 0, 180, 180)]
-    assert [example.tile_xyxy for example in examples.of_image(image([]), tiling)] == [None]
+    assert examples.grids_of(image([]), tiling) == [tiles.WHOLE]
 
 
 def test_products_too_large_for_any_tile_are_counted():

@@ -1,11 +1,15 @@
-"""The NMS IoU, the threshold and the training images that files beside a graph state."""
+"""NMS IoU, anchor, threshold and training images, as the files beside a graph state them."""
 
 import json
 import re
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from google.protobuf import text_format
 
 from shelfdet import UserError
+from shelfdet.config import pipeline
 from shelfdet.core import paths
 from shelfdet.inference import graph_files
 
@@ -29,6 +33,46 @@ def test_without_a_config_the_nms_iou_is_the_shipped_graphs(tmp_path):
 
 
 RESIZER = "model { ssd { image_resizer { fixed_shape_resizer { height: %d width: %d } } } }"
+
+
+@pytest.mark.parametrize("width, height", [(512, 512), (640, 480)])
+@pytest.mark.parametrize("scales", [[0.1], [0.1, 0.2]])
+def test_the_anchors_size_is_that_of_object_detections_generator(tmp_path, width, height, scales):
+    from object_detection.builders import anchor_generator_builder
+
+    config = pipeline.read(paths.SHIPPED_GRAPH / paths.CONFIG_FILE)
+    fixed = config.model.ssd.image_resizer.fixed_shape_resizer
+    fixed.width, fixed.height = width, height
+    generator = config.model.ssd.anchor_generator.ssd_anchor_generator
+    generator.num_layers = len(scales)
+    generator.scales[:] = scales
+    (tmp_path / "pipeline.config").write_text(text_format.MessageToString(config))
+    built = anchor_generator_builder.build(config.model.ssd.anchor_generator)
+    maps = [(4, 4), (2, 2)][: len(scales)]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        layers = built.generate(maps, im_height=height, im_width=width)
+        corners = [session.run(layer.get())[0] for layer in layers]
+    sides_wh = [(xmax - xmin, ymax - ymin) for ymin, xmin, ymax, xmax in corners]
+    expected = np.exp(np.log(sides_wh).mean(axis=0))
+    found = graph_files.anchor_wh(tmp_path / "frozen_inference_graph.pb")
+    assert found == pytest.approx(tuple(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", ["aspect_ratios: 2.0", "keep_aspect_ratio_resizer", "no scales", "no config"]
+)
+def test_without_one_anchor_shape_and_one_input_the_anchors_size_is_unknown(tmp_path, change):
+    config = pipeline.read(paths.SHIPPED_GRAPH / paths.CONFIG_FILE)
+    generator = config.model.ssd.anchor_generator.ssd_anchor_generator
+    if change == "aspect_ratios: 2.0":
+        generator.aspect_ratios.append(2.0)
+    elif change == "keep_aspect_ratio_resizer":
+        config.model.ssd.image_resizer.keep_aspect_ratio_resizer.min_dimension = 512
+    elif change == "no scales":
+        del generator.scales[:]
+    if change != "no config":
+        (tmp_path / "pipeline.config").write_text(text_format.MessageToString(config))
+    assert graph_files.anchor_wh(tmp_path / "frozen_inference_graph.pb") is None
 
 
 @pytest.mark.parametrize("size_hw, expected", [((512, 512), 1024), ((480, 640), 1280)])

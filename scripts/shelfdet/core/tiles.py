@@ -76,25 +76,27 @@ def product_scale(boxes_xyxy: np.ndarray, size_wh: Size) -> float:
     return float(np.median(np.sqrt(boxes.areas(boxes_xyxy) / (size_wh[0] * size_wh[1]))))
 
 
-def grid_for(
-    boxes_xyxy: np.ndarray, size_wh: Size, scale: float, aspect_ratio: Optional[float] = None
-) -> Grid:
-    """The grid in whose tiles the products of an image come nearest to a wanted size.
+def median_product(boxes_xyxy: np.ndarray, size_wh: Size) -> Tuple[float, float]:
+    """The median width and height of products (N, 4), N at least 1, as shares of the image's."""
+    xmin, ymin, xmax, ymax = np.asarray(boxes_xyxy, dtype=np.float64).T
+    return float(np.median(xmax - xmin)) / size_wh[0], float(np.median(ymax - ymin)) / size_wh[1]
+
+
+def anchor_sides(scale: float, aspect_ratio: float) -> Tuple[float, float]:
+    """Width and height of an anchor as shares of the network's input, which is square."""
+    return scale * math.sqrt(aspect_ratio), scale / math.sqrt(aspect_ratio)
+
+
+def grid_for(product_wh: Tuple[float, float], wanted_wh: Tuple[float, float]) -> Grid:
+    """The grid in whose tiles a product comes nearest to a wanted size.
+
+    The number of columns follows from its width, and that of rows from its height.
 
     Args:
-      boxes_xyxy: (N, 4), N at least 1. Their medians count.
-      scale: the wanted scale, such as ``scales`` of the config's anchors.
-      aspect_ratio: width / height that they should have in the network's input, which is square,
-        such as ``aspect_ratios`` of the anchors. Columns are then chosen by the width of products
-        and rows by their height; without it there are as many columns as rows.
+      product_wh: width and height as shares of the image's.
+      wanted_wh: as shares of a tile's, such as ``anchor_sides``.
     """
-    if aspect_ratio is None:
-        return square(count_for(product_scale(boxes_xyxy, size_wh), scale))
-    xmin, ymin, xmax, ymax = np.asarray(boxes_xyxy, dtype=np.float64).T
-    width = float(np.median(xmax - xmin)) / size_wh[0]
-    height = float(np.median(ymax - ymin)) / size_wh[1]
-    ratio = math.sqrt(aspect_ratio)
-    return Grid(count_for(width, scale * ratio), count_for(height, scale / ratio))
+    return Grid(*(count_for(side, wanted) for side, wanted in zip(product_wh, wanted_wh)))
 
 
 def count_for(scale: float, wanted_scale: float) -> int:

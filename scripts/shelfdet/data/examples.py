@@ -102,8 +102,11 @@ def grids_of(image: LabelledImage, tiling: Tiling) -> List[tiles.Grid]:
         return [tiles.square(count) for count in tiling.counts]
     if not image.classes:
         return [tiles.WHOLE]
-    wanted = (tiling.product_scale, tiling.product_aspect_ratio)
-    return [tiles.grid_for(image.boxes_xyxy, image.size_wh, *wanted)]
+    if tiling.product_aspect_ratio is None:
+        scale = tiles.product_scale(image.boxes_xyxy, image.size_wh)
+        return [tiles.square(tiles.count_for(scale, tiling.product_scale))]
+    wanted_wh = tiles.anchor_sides(tiling.product_scale, tiling.product_aspect_ratio)
+    return [tiles.grid_for(tiles.median_product(image.boxes_xyxy, image.size_wh), wanted_wh)]
 
 
 def divided_like(image: LabelledImage, source_ids: Sequence[str]) -> List[Example]:

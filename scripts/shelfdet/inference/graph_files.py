@@ -1,11 +1,12 @@
 """The files beside a frozen graph: its config, its metrics and the names of its training images."""
 
 import json
+import math
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Optional, Union
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, text
+from shelfdet.core import files, paths, text, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.data import MAX_SIDE
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
@@ -38,6 +39,36 @@ def choose_nms_iou(graph: pathlib.Path) -> Choice:
     # The field is a float32, which holds 0.45 as 0.449999988: back to the number in the file.
     value = round(post_processing.batch_non_max_suppression.iou_threshold, 6)
     return Choice(value, f"from {paths.shown(config)}")
+
+
+def anchor_wh(graph: pathlib.Path) -> Optional[Tuple[float, float]]:
+    """Width and height of a graph's anchor as shares of its input, by the config beside it.
+
+    Of several feature maps it is the geometric mean of their anchors. An ssd_anchor_generator makes
+    an anchor of scale s and aspect ratio r s sqrt(r) wide and s / sqrt(r) high, as shares of the
+    input's shorter side (object_detection's multiple_grid_anchor_generator.py).
+
+    Returns:
+      None where there is no config, or it has other than one anchor shape or another resizer than
+      fixed_shape_resizer.
+
+    Raises:
+      UserError: the config cannot be read.
+    """
+    config = graph.with_name(paths.CONFIG_FILE)
+    if not config.is_file():
+        return None
+    ssd = pipeline.read(config).model.ssd
+    generator = ssd.anchor_generator.ssd_anchor_generator
+    if not generator.scales or len(generator.aspect_ratios) != 1:
+        return None
+    if not ssd.image_resizer.HasField("fixed_shape_resizer"):
+        return None
+    fixed = ssd.image_resizer.fixed_shape_resizer
+    input_wh = (fixed.width, fixed.height)
+    scale = math.exp(sum(map(math.log, generator.scales)) / len(generator.scales))
+    width, height = tiles.anchor_sides(scale, generator.aspect_ratios[0])
+    return width * min(input_wh) / input_wh[0], height * min(input_wh) / input_wh[1]
 
 
 def choose_max_side(given: Optional[int], graph: pathlib.Path) -> int:

@@ -47,7 +47,7 @@ from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 Size = Tuple[int, int]  # (width, height) in pixels
 # Raised whenever equal options give an image other boxes than before, or its results another form.
 # A run of another version is not resumed, so that no output mixes two.
-DETECTION_VERSION = 3
+DETECTION_VERSION = 4
 
 
 class ClassNames(NamedTuple):
@@ -81,6 +81,7 @@ class Settings(NamedTuple):
       AUTO_TILES chooses for each image.
     min_score: boxes of lower scores are left out.
     nms_iou: for merging the detections of tiles.
+    anchor_wh: as ``graph_files.anchor_wh`` returns it, for AUTO_TILES.
     skip_bad: whether images that cannot be read are skipped; otherwise they raise UserError.
     draw_folder: where images are written with their boxes; None writes none.
     threshold: the lowest score that is drawn.
@@ -92,6 +93,7 @@ class Settings(NamedTuple):
     tiles: Union[int, str] = 1
     min_score: float = 0.0
     nms_iou: float = graph_files.DEFAULT_NMS_IOU
+    anchor_wh: Optional[Tuple[float, float]] = None
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
     threshold: float = DEFAULT_THRESHOLD
@@ -398,7 +400,12 @@ def _run_auto(
     # Decoded once more, because most images need no tiles and decode faster at a small size.
     large = _prepare(image, settings, tiles.MOST_TILES)
     found, grid = tiling.detect_in_best_tiles(
-        run_network, large.framed, found, settings.nms_iou, settings.max_side
+        run_network,
+        large.framed,
+        found,
+        settings.nms_iou,
+        settings.max_side,
+        settings.anchor_wh,
     )
     return _Raw(whole if grid == tiles.WHOLE else large, *found, grid)
 

@@ -6,7 +6,7 @@ it is narrower than the overlap less the two margins of BORDER_SHARE; a larger p
 enough to be found in the whole image, or in fewer tiles.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ BORDER_SHARE = 0.01
 MAX_COVERED_SHARE = 0.8
 # How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
 MERGED_GRIDS = 3
+# Detections of this score and above say how large the products of an image are.
+SIZED_SCORE = 0.5
 
 # What a detector returns for one image, and takes: see inference.detector.Detector.detect.
 RawDetections = Tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -68,21 +70,25 @@ def detect_in_best_tiles(
     whole: RawDetections,
     nms_iou: float,
     max_side: Optional[int] = None,
+    anchor_wh: Optional[Tuple[float, float]] = None,
 ) -> Tuple[RawDetections, tiles.Grid]:
     """Detects in ever more tiles of an image, as long as that finds more products.
 
     The network finds most products where they have the size and the shape that it was trained on,
     which ``confidence.certain_products`` tells without labels. With more tiles products get larger
     for it; with more columns than rows they get wider for their height. So 2 x 2, 3 x 3 ... tiles
-    are tried, then more columns than in the best of these, and then more rows, each until a grid
-    finds fewer. The best MERGED_GRIDS of all are merged: the products of one image differ in size
-    and shape. The network also runs on the tiles of these grids flipped horizontally, and what it
-    finds is merged with the rest. Where 2 x 2 tiles do not help, other grids are not tried: of
-    products too large for the network they find parts.
+    are tried until a grid finds fewer. The products found in the best grid, of SIZED_SCORE and
+    above, say in which grid they would have the size of the anchor, which is tried next. Then one
+    column or row more or less than in the best grid so far is tried, until none of these finds
+    more. The best MERGED_GRIDS of all are merged: the products of one image differ in size and
+    shape. The network also runs on the tiles of these grids flipped horizontally, and what it finds
+    is merged with the rest. Where 2 x 2 tiles do not help, other grids are not tried: of products
+    too large for the network they find parts.
 
     Args:
       whole: the detections in the whole image, which are not merged with those of tiles: its boxes
         of products too small for the network are seldom right.
+      anchor_wh: width and height of the network's anchor as shares of its input; None if unknown.
       others: as in ``detect``.
 
     Returns:
@@ -97,11 +103,15 @@ def detect_in_best_tiles(
             found[grid] = merged(parts, nms_iou)
         return confidence.certain_products(found[grid][1])
 
-    best = _enlarged(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
+    best = _best_from(certain_products, tiles.WHOLE, [(1, 1)])
     if best == tiles.WHOLE:
         return whole, best
-    best = _enlarged(certain_products, best, more_columns=1, more_rows=0)
-    best = _enlarged(certain_products, best, more_columns=0, more_rows=1)
+    while anchor_wh is not None:
+        fitting = _fitting_grid(found[best], anchor_wh)
+        if fitting in found or certain_products(fitting) <= certain_products(best):
+            break
+        best = fitting
+    best = _best_from(certain_products, best, [(1, 0), (0, 1), (-1, 0), (0, -1)])
     del found[tiles.WHOLE]
     chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
     parts = [found[grid] for grid in chosen]
@@ -125,18 +135,32 @@ def flipped(run_network: DetectFunction) -> DetectFunction:
     return run
 
 
-def _enlarged(
+def _fitting_grid(detections: RawDetections, anchor_wh: Tuple[float, float]) -> tiles.Grid:
+    """The grid in whose tiles the detected products come nearest to the size of the anchor."""
+    boxes_yxyx, scores, _ = detections
+    sized = boxes_yxyx[scores >= SIZED_SCORE]
+    if not len(sized):
+        return tiles.WHOLE
+    product_wh = tiles.median_product(boxes.from_normalised_yxyx(sized, (1, 1)), (1, 1))
+    return tiles.grid_for(product_wh, anchor_wh)
+
+
+def _best_from(
     certain_products: Callable[[tiles.Grid], float],
     grid: tiles.Grid,
-    more_columns: int,
-    more_rows: int,
+    steps: Sequence[Tuple[int, int]],
 ) -> tiles.Grid:
-    """Enlarges a grid by so many columns and rows at a time while that finds more products."""
-    while max(grid.columns + more_columns, grid.rows + more_rows) <= tiles.MOST_TILES:
-        larger = tiles.Grid(grid.columns + more_columns, grid.rows + more_rows)
-        if certain_products(larger) <= certain_products(grid):
-            break
-        grid = larger
+    """The grid to which ``steps``, of columns and rows, lead while each finds more products."""
+    start = None
+    while start != grid:
+        start = grid
+        for columns, rows in steps:
+            while True:
+                other = tiles.Grid(grid.columns + columns, grid.rows + rows)
+                is_grid = min(other) >= 1 and max(other) <= tiles.MOST_TILES
+                if not is_grid or certain_products(other) <= certain_products(grid):
+                    break
+                grid = other
     return grid
 
 

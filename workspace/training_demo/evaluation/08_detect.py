@@ -198,7 +198,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if args.tiles != 1:
         nms_iou = graph_files.choose_nms_iou(args.graph)
         print(f"tiles: merged with NMS IoU {nms_iou.value:g} ({nms_iou.source})")
-        settings = settings._replace(nms_iou=nms_iou.value)
+        settings = settings._replace(
+            nms_iou=nms_iou.value, anchor_wh=graph_files.anchor_wh(args.graph)
+        )
     info = predict.describe(args.graph, args.labels, settings, inputs, network)
     if args.draw or args.prelabel:
         threshold = graph_files.choose_threshold(

@@ -103,6 +103,7 @@ def prepare(args: argparse.Namespace) -> Tuple[Any, Any, Any]:
         tiles=args.tiles,
         min_score=args.min_score,
         nms_iou=graph_files.choose_nms_iou(args.graph).value,
+        anchor_wh=graph_files.anchor_wh(args.graph),
         skip_bad=True,
         threshold=threshold.value,
     )

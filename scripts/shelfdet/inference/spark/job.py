@@ -90,6 +90,7 @@ def description(work: task.Work) -> Dict[str, Any]:
         "tiles": settings.tiles,
         "min_score": settings.min_score,
         "nms_iou": settings.nms_iou,
+        "anchor_wh": settings.anchor_wh and list(settings.anchor_wh),
         "threshold": settings.threshold,
     }
 
