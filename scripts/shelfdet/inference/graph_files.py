@@ -44,13 +44,13 @@ def choose_nms_iou(graph: pathlib.Path) -> Choice:
 def anchor_wh(graph: pathlib.Path) -> Optional[Tuple[float, float]]:
     """Width and height of a graph's anchor as shares of its input, by the config beside it.
 
-    Of several feature maps it is the geometric mean of their anchors. An ssd_anchor_generator makes
-    an anchor of scale s and aspect ratio r s sqrt(r) wide and s / sqrt(r) high, as shares of the
-    input's shorter side (object_detection's multiple_grid_anchor_generator.py).
+    Of several feature maps it is the geometric mean of their anchors. An anchor of an
+    ssd_anchor_generator with scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high,
+    as shares of the input's shorter side (object_detection's multiple_grid_anchor_generator.py).
 
     Returns:
-      None where there is no config, or it has other than one anchor shape or another resizer than
-      fixed_shape_resizer.
+      None where there is no config, its generator states no ``scales`` and one of ``aspect_ratios``
+      (all above 0), or it has another resizer than fixed_shape_resizer.
 
     Raises:
       UserError: the config cannot be read.
@@ -60,14 +60,15 @@ def anchor_wh(graph: pathlib.Path) -> Optional[Tuple[float, float]]:
         return None
     ssd = pipeline.read(config).model.ssd
     generator = ssd.anchor_generator.ssd_anchor_generator
-    if not generator.scales or len(generator.aspect_ratios) != 1:
+    ratios = generator.aspect_ratios
+    if len(ratios) != 1 or not generator.scales or min(*generator.scales, *ratios) <= 0:
         return None
     if not ssd.image_resizer.HasField("fixed_shape_resizer"):
         return None
     fixed = ssd.image_resizer.fixed_shape_resizer
     input_wh = (fixed.width, fixed.height)
     scale = math.exp(sum(map(math.log, generator.scales)) / len(generator.scales))
-    width, height = tiles.anchor_sides(scale, generator.aspect_ratios[0])
+    width, height = tiles.anchor_sides(scale, ratios[0])
     return width * min(input_wh) / input_wh[0], height * min(input_wh) / input_wh[1]
 
 

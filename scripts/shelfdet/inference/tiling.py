@@ -6,7 +6,7 @@ it is narrower than the overlap less the two margins of BORDER_SHARE; a larger p
 enough to be found in the whole image, or in fewer tiles.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -78,9 +78,9 @@ def detect_in_best_tiles(
     which ``confidence.certain_products`` tells without labels. With more tiles products get larger
     for it; with more columns than rows they get wider for their height. So 2 x 2, 3 x 3 ... tiles
     are tried until a grid finds fewer. The products found in the best grid, of SIZED_SCORE and
-    above, say in which grid they would have the size of the anchor, which is tried next. Then one
-    column or row more or less than in the best grid so far is tried, until none of these finds
-    more. The best MERGED_GRIDS of all are merged: the products of one image differ in size and
+    above, say in which grid they would have the size of the anchor, which is tried next, and again
+    from there while it finds more. Then more columns than in the best grid are tried, and then more
+    rows. The best MERGED_GRIDS of all are merged: the products of one image differ in size and
     shape. The network also runs on the tiles of these grids flipped horizontally, and what it finds
     is merged with the rest. Where 2 x 2 tiles do not help, other grids are not tried: of products
     too large for the network they find parts.
@@ -103,7 +103,7 @@ def detect_in_best_tiles(
             found[grid] = merged(parts, nms_iou)
         return confidence.certain_products(found[grid][1])
 
-    best = _best_from(certain_products, tiles.WHOLE, [(1, 1)])
+    best = _enlarged(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
     if best == tiles.WHOLE:
         return whole, best
     while anchor_wh is not None:
@@ -111,7 +111,8 @@ def detect_in_best_tiles(
         if fitting in found or certain_products(fitting) <= certain_products(best):
             break
         best = fitting
-    best = _best_from(certain_products, best, [(1, 0), (0, 1), (-1, 0), (0, -1)])
+    best = _enlarged(certain_products, best, more_columns=1, more_rows=0)
+    best = _enlarged(certain_products, best, more_columns=0, more_rows=1)
     del found[tiles.WHOLE]
     chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
     parts = [found[grid] for grid in chosen]
@@ -138,29 +139,26 @@ def flipped(run_network: DetectFunction) -> DetectFunction:
 def _fitting_grid(detections: RawDetections, anchor_wh: Tuple[float, float]) -> tiles.Grid:
     """The grid in whose tiles the detected products come nearest to the size of the anchor."""
     boxes_yxyx, scores, _ = detections
-    sized = boxes_yxyx[scores >= SIZED_SCORE]
+    boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, (1, 1))
+    sized = boxes_xyxy[(scores >= SIZED_SCORE) & (boxes.areas(boxes_xyxy) > 0)]
     if not len(sized):
         return tiles.WHOLE
-    product_wh = tiles.median_product(boxes.from_normalised_yxyx(sized, (1, 1)), (1, 1))
+    product_wh = tiles.median_product(sized, (1, 1))
     return tiles.grid_for(product_wh, anchor_wh)
 
 
-def _best_from(
+def _enlarged(
     certain_products: Callable[[tiles.Grid], float],
     grid: tiles.Grid,
-    steps: Sequence[Tuple[int, int]],
+    more_columns: int,
+    more_rows: int,
 ) -> tiles.Grid:
-    """The grid to which ``steps``, of columns and rows, lead while each finds more products."""
-    start = None
-    while start != grid:
-        start = grid
-        for columns, rows in steps:
-            while True:
-                other = tiles.Grid(grid.columns + columns, grid.rows + rows)
-                is_grid = min(other) >= 1 and max(other) <= tiles.MOST_TILES
-                if not is_grid or certain_products(other) <= certain_products(grid):
-                    break
-                grid = other
+    """Enlarges a grid by so many columns and rows at a time while that finds more products."""
+    while max(grid.columns + more_columns, grid.rows + more_rows) <= tiles.MOST_TILES:
+        larger = tiles.Grid(grid.columns + more_columns, grid.rows + more_rows)
+        if certain_products(larger) <= certain_products(grid):
+            break
+        grid = larger
     return grid
 
 
