@@ -59,6 +59,11 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         help="as --product-scale of step 04, for records",
     )
     parser.add_argument(
+        "--product-aspect-ratio",
+        metavar="RATIO",
+        help="as --product-aspect-ratio of step 04, for records",
+    )
+    parser.add_argument(
         "--tiles",
         metavar="N|auto",
         help="as --tiles of step 08; a weak detector is slow with auto (default: auto with "
@@ -86,6 +91,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
                 args.config,
                 args.start,
                 args.product_scale,
+                args.product_aspect_ratio,
                 args.tiles or ("auto" if args.product_scale else "1"),
                 args.seed,
             ),

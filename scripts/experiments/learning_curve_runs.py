@@ -30,6 +30,7 @@ class Setting(NamedTuple):
     config: of all trainings; its number of steps is theirs.
     start: a graph's folder.
     product_scale: as an option of step 04; None for whole images.
+    product_aspect_ratio: as an option of step 04, with product_scale; None for square grids.
     tiles: as an option of step 08.
     seed: of the choice of images and of the trainings.
     """
@@ -38,6 +39,7 @@ class Setting(NamedTuple):
     config: pathlib.Path
     start: pathlib.Path
     product_scale: Optional[str]
+    product_aspect_ratio: Optional[str]
     tiles: str
     seed: int
 
@@ -111,6 +113,7 @@ def _check_setting(folder: pathlib.Path, setting: Setting) -> None:
         "config_sha256": files.sha256(setting.config),
         "start": setting.start.name,
         "product_scale": setting.product_scale,
+        "product_aspect_ratio": setting.product_aspect_ratio,
         "tiles": setting.tiles,
         "seed": setting.seed,
         "labels_sha256": {
@@ -144,6 +147,8 @@ def _train(
         files.write_text(label_files[split], all_labels[split].read_text(encoding="utf-8"))
     of_dataset = ["--images", paths.dataset_images(setting.dataset)]
     tiles = ["--product-scale", setting.product_scale] if setting.product_scale else []
+    if setting.product_aspect_ratio:
+        tiles += ["--product-aspect-ratio", setting.product_aspect_ratio]
     label_map = paths.dataset_label_map(paths.dataset_annotations(setting.dataset))
     records = ["--annotations", data, "--label-map", label_map, "--splits", "train", "val"]
     steps.run("records", records + of_dataset + tiles)

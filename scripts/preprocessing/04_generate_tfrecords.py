@@ -202,8 +202,8 @@ def divided(record: "record_writing.Written") -> str:
     """How many images are divided into which grids, the most frequent ones first."""
     grids = sorted(record.grids.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{grid} of {images}" for grid, images in grids[:SHOWN_GRIDS]]
-    rest = sum(images for _, images in grids[SHOWN_GRIDS:])
-    return ", ".join(shown) + (f", other grids of {rest}" if rest else "")
+    others = len(grids) - len(shown)
+    return ", ".join(shown) + (f", and {counted(others, 'other grid')}" if others else "")
 
 
 def sharding(record: "record_writing.Written") -> str:

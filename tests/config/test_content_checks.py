@@ -220,7 +220,8 @@ def test_a_box_moved_after_the_tiles_were_written_is_found_in_its_tile(folder):
     found = only(check(folder))
     assert "train1.jpg [" in found.found and "with other boxes or classes" in found.found
     assert found.write.endswith(
-        "with its --tiles (make: TILES=) or --product-scale (make: PRODUCT_SCALE=)"
+        "with its --tiles (make: TILES=) or --product-scale (make: PRODUCT_SCALE=), and its "
+        "--product-aspect-ratio (make: PRODUCT_ASPECT_RATIO=) if it had one"
     )
 
 

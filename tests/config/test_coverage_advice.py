@@ -111,6 +111,7 @@ def test_products_of_different_shapes_are_no_warning_but_a_note_with_the_reason(
     assert "at best 0.44 at IoU >= 0.5" in note.found
     assert "shapes of the products differ" in note.expected
     assert "at most 0.50 of them" in note.expected
+    assert "--product-aspect-ratio (make: PRODUCT_ASPECT_RATIO=)" in note.expected
 
 
 def test_products_too_small_for_every_input_are_a_note(config, network):

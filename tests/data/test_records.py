@@ -1,6 +1,8 @@
 """Step 04: records equal their labels, by object_detection's own decoder; images it cannot read."""
 
 import io
+import pathlib
+import re
 import resource
 import signal
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import files, paths
+from shelfdet.core import files, paths, tiles
 from shelfdet.data import examples, images, labels, record_writing, records
 
 LABEL_MAP = {"product": 1}
@@ -347,3 +349,28 @@ def test_wrong_numbers_of_tiles_are_refused(script, value, capsys):
     with pytest.raises(SystemExit):
         script("04_generate_tfrecords").parse(["--tiles", value])
     assert "error: --tiles: found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            ["--product-aspect-ratio", "0.6"],
+            r"--product-aspect-ratio \(make: PRODUCT_ASPECT_RATIO=\) needs --product-scale",
+        ),
+        (["--product-scale", "0.1", "--product-aspect-ratio", "0"], "found '0', expected a number"),
+    ],
+)
+def test_a_wrong_aspect_ratio_is_refused(script, options, message, capsys):
+    with pytest.raises(SystemExit):
+        script("04_generate_tfrecords").parse(options)
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_most_frequent_grids_are_named(script):
+    step_04 = script("04_generate_tfrecords")
+    grids = {tiles.Grid(1, rows): rows for rows in range(1, 8)}
+    stored = record_writing.Written(pathlib.Path("a.record"), 28, grids, None)
+    assert step_04.divided(stored) == (
+        "1 x 7 of 7, 1 x 6 of 6, 1 x 5 of 5, 1 x 4 of 4, 1 x 3 of 3, and 2 other grids"
+    )

@@ -97,9 +97,11 @@ def test_what_has_a_row_is_not_trained_again(dataset, called):
 
 
 def test_product_scale_makes_tiles_for_records_and_detection(dataset, called):
-    learning_curve.main(dataset + ["--product-scale", "0.1"])
+    options = ["--product-scale", "0.1", "--product-aspect-ratio", "0.6"]
+    learning_curve.main(dataset + options)
     by_step = dict(called)
     assert value_of(by_step["records"], "--product-scale") == "0.1"
+    assert value_of(by_step["records"], "--product-aspect-ratio") == "0.6"
     assert value_of(by_step["detect"], "--tiles") == "auto"
 
 

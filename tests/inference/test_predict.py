@@ -248,6 +248,35 @@ def test_auto_is_recorded_and_reported(run_step, tmp_path, capsys):
     assert "tiles: 1 image " in capsys.readouterr().out
 
 
+ANCHOR = """model { ssd {
+  image_resizer { fixed_shape_resizer { height: 100 width: 100 } }
+  anchor_generator { ssd_anchor_generator { scales: 0.2 aspect_ratios: 0.25 } }
+} }"""
+
+
+def test_auto_takes_the_anchor_from_the_config_beside_the_graph(
+    run_step, script, tmp_path, monkeypatch
+):
+    graph = toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
+    (tmp_path / "mine" / "pipeline.config").write_text(ANCHOR)
+    given = []
+
+    def search(run_network, pixels, whole, nms_iou, max_side, anchor_wh):
+        given.append(anchor_wh)
+        return whole, (1, 1)
+
+    monkeypatch.setattr(predict.tiling, "detect_in_best_tiles", search)
+    monkeypatch.setattr(predict.confidence, "CERTAIN", 2)
+    save_image(tmp_path / "in" / "a.JPG")
+    run_step("--graph", graph, "--images", tmp_path / "in", "--tiles", "auto")
+    assert given == [pytest.approx((0.1, 0.4))]
+
+    step_12 = script("12_predict_spark")
+    arguments = ["--graph", graph, "--images", tmp_path / "in", "--output", tmp_path / "out"]
+    settings, _, _ = step_12.prepare(step_12.parse([str(word) for word in arguments]))
+    assert settings.anchor_wh == pytest.approx((0.1, 0.4))
+
+
 def test_the_nms_iou_of_the_settings_merges_tiles(class_names, tmp_path):
     save_image(tmp_path / "a.JPG", (100, 100), (0, 0, 10, 10))
     two_boxes = np.array([[0.4, 0.4, 0.6, 0.6], [0.4, 0.5, 0.6, 0.7]])  # IoU 1/3

@@ -204,7 +204,9 @@ def _check_places(key: str, record: SplitSummary, findings: Findings) -> None:
 
 def _remake(record: SplitSummary) -> str:
     if record.is_divided:
-        return f"{remake(record.path)}, with its {both('--tiles')} or {both('--product-scale')}"
+        options = " or ".join([both("--tiles"), both("--product-scale")])
+        ratio = both("--product-aspect-ratio")
+        return f"{remake(record.path)}, with its {options}, and its {ratio} if it had one"
     return remake(record.path)
 
 

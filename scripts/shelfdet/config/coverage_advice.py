@@ -2,8 +2,9 @@
 
 Two things limit the coverage of one anchor per cell. Products that are small have their centres far
 from those of the cells, by their own size: a larger input, or tiles, helps. Products of different
-shapes are not covered by anchors of one shape: nothing helps but a lower threshold of the matcher.
-``search.highest_coverage`` tells the two apart.
+shapes are not covered by anchors of one shape, unless the shapes differ from image to image and
+step 04 gives each image tiles of its own (--product-aspect-ratio); otherwise nothing helps but a
+lower threshold of the matcher. ``search.highest_coverage`` tells the two apart.
 """
 
 from typing import List, NamedTuple, Optional, Sequence
@@ -109,7 +110,9 @@ def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool
         return (
             "nothing to change: the shapes of the products differ, so that one anchor per cell "
             f"covers at most {reach.highest:.2f} of them at IoU >= {threshold:g}, whatever the "
-            "input size and the tiles"
+            "input size and the number of tiles. If they differ from image to image, tiles that "
+            f"suit each image may help: {both('--product-scale')} of step 04 with "
+            f"{both('--product-aspect-ratio')}"
         )
     reason = (
         "nothing to change: the products are small, and no input size of step 03's table reaches "

@@ -41,8 +41,8 @@ def add_detection_options(parser: argparse.ArgumentParser, default_tiles: Union[
         default=default_tiles,
         metavar="N",
         help="run the network on N x N overlapping parts of each image, too, for products smaller "
-        "than those that the graph was trained on; auto: choose the number for each image, by how "
-        "certain the network is (default: %(default)s)",
+        "than those that the graph was trained on; auto: choose columns and rows for each image, "
+        "by how certain the network is and how large its products are (default: %(default)s)",
     )
     parser.add_argument(
         "--min-score",
