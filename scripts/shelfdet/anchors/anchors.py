@@ -5,12 +5,11 @@ Everything is in the *resized* frame: pixels of the network's input, to which
 builds the same anchors through object_detection; a test compares the two.
 """
 
-import math
 from typing import List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from shelfdet.core import boxes
+from shelfdet.core import boxes, tiles
 from shelfdet.data import labels
 
 SizeWH = Tuple[float, float]
@@ -47,12 +46,12 @@ def ssd_layers(
       aspect_ratio: width over height.
     """
     shorter_side = min(image_wh)
-    root = math.sqrt(aspect_ratio)
     layers = []
     for grid_wh, scale in zip(grids_wh, scales):
         stride_wh = (image_wh[0] / grid_wh[0], image_wh[1] / grid_wh[1])
         offset_wh = (stride_wh[0] / 2, stride_wh[1] / 2)
-        anchor_wh = (scale * root * shorter_side, scale / root * shorter_side)
+        width, height = tiles.anchor_sides(scale, aspect_ratio)
+        anchor_wh = (width * shorter_side, height * shorter_side)
         layers.append(Layer(tuple(grid_wh), stride_wh, offset_wh, anchor_wh))
     return layers
 

@@ -83,7 +83,7 @@ def median_product(boxes_xyxy: np.ndarray, size_wh: Size) -> Tuple[float, float]
 
 
 def anchor_sides(scale: float, aspect_ratio: float) -> Tuple[float, float]:
-    """Width and height of an anchor as shares of the network's input, which is square."""
+    """Width and height of an anchor as shares of the shorter side of the network's input."""
     return scale * math.sqrt(aspect_ratio), scale / math.sqrt(aspect_ratio)
 
 

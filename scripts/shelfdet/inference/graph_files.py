@@ -1,12 +1,14 @@
 """The files beside a frozen graph: its config, its metrics and the names of its training images."""
 
 import json
-import math
 import pathlib
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
+import numpy as np
+
+from shelfdet.anchors import anchors
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, text, tiles
+from shelfdet.core import files, paths, text
 from shelfdet.core.make_variables import both
 from shelfdet.data import MAX_SIDE
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
@@ -44,9 +46,7 @@ def choose_nms_iou(graph: pathlib.Path) -> Choice:
 def anchor_wh(graph: pathlib.Path) -> Optional[Tuple[float, float]]:
     """Width and height of a graph's anchor as shares of its input, by the config beside it.
 
-    Of several feature maps it is the geometric mean of their anchors. An anchor of an
-    ssd_anchor_generator with scale s and aspect ratio r is s * sqrt(r) wide and s / sqrt(r) high,
-    as shares of the input's shorter side (object_detection's multiple_grid_anchor_generator.py).
+    Of several feature maps it is the geometric mean of their anchors.
 
     Returns:
       None where there is no config, its generator states no ``scales`` and one of ``aspect_ratios``
@@ -67,9 +67,10 @@ def anchor_wh(graph: pathlib.Path) -> Optional[Tuple[float, float]]:
         return None
     fixed = ssd.image_resizer.fixed_shape_resizer
     input_wh = (fixed.width, fixed.height)
-    scale = math.exp(sum(map(math.log, generator.scales)) / len(generator.scales))
-    width, height = tiles.anchor_sides(scale, ratios[0])
-    return width * min(input_wh) / input_wh[0], height * min(input_wh) / input_wh[1]
+    grids_wh = [(1, 1)] * len(generator.scales)  # an anchor has one size in all cells of a map
+    layers = anchors.ssd_layers(grids_wh, input_wh, generator.scales, ratios[0])
+    sides = np.array([layer.anchor_wh for layer in layers]) / input_wh
+    return tuple(np.exp(np.log(sides).mean(axis=0)).tolist())
 
 
 def choose_max_side(given: Optional[int], graph: pathlib.Path) -> int:
