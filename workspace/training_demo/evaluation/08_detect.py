@@ -280,7 +280,7 @@ def detect_and_write(
     print(
         f"{paths.shown(args.output)}: {counted(sum(image.boxes for image in images), 'box')} of "
         f"{score_range(args.min_score)} in {counted(len(readable), 'image')}, "
-        f"{len(remaining) / seconds:.1f} images/s"
+        f"{len(remaining) / seconds:.2f} images/s"
     )
     validated = graph_files.validated(
         inference_options.metrics_files(args.metrics, args.graph), info["graph_sha256"]

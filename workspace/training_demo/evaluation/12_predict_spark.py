@@ -144,7 +144,7 @@ def detect_and_write(args: argparse.Namespace, spark: Any, work: Any) -> None:
         f"{args.output}: {counted(totals['products'], 'product')} of score "
         f"{work.settings.threshold:.3f} or more in "
         f"{counted(totals['images'] - totals['errors'], 'image')}, "
-        f"{totals['images'] / seconds:.1f} images/s"
+        f"{totals['images'] / seconds:.2f} images/s"
     )
     if totals["errors"]:
         print(
