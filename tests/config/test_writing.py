@@ -92,6 +92,7 @@ def test_the_config_is_parsed_by_object_detection_and_has_one_anchor_per_cell(
     assert config.eval_config.max_num_boxes_to_visualize == 100
     train = config.train_config
     rate = train.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
+    assert train.batch_size == 4
     assert train.num_steps == rate.total_steps == 400 and rate.warmup_steps == 40
     assert ssd.feature_extractor.conv_hyperparams.batch_norm.decay == pytest.approx(0.97)
     assert config.train_input_reader.tf_record_input_reader.input_path == [

@@ -174,6 +174,14 @@ def test_figures_of_another_graph_or_label_file_are_refused(report_folder, tmp_p
         build(report_folder, metrics=other)
 
 
+def test_figures_of_several_datasets_are_refused(report_folder, figures, tmp_path):
+    other = tmp_path / "metrics.json"
+    other.write_text(json.dumps(dict(figures, by_dataset={"default": {}, "mine": {}})))
+    message = r"is of 2 datasets together \(default, mine\), a report of one. Run `make eval` with"
+    with pytest.raises(UserError, match=message):
+        build(report_folder, metrics=other)
+
+
 def test_figures_of_other_counts_are_refused(report_folder, figures, tmp_path):
     other = tmp_path / "metrics.json"
     other.write_text(json.dumps(dict(figures, detections=figures["detections"] + 1)))

@@ -83,6 +83,17 @@ def test_each_dataset_and_all_together(workspace, capsys):
     assert [line.split()[:2] for line in output.splitlines() if line.startswith("second ")] == [
         ["second", "1"]
     ]
+    assert "a report is of one dataset: `make eval`, then `make report`" in output
+    assert "next:" not in output
+
+
+def test_the_report_of_one_dataset_is_named_with_it(workspace, capsys):
+    for dataset in ("default", "second"):
+        (paths.dataset_results(dataset) / "report.html").touch()
+    score("--dataset=second")
+    output = capsys.readouterr().out
+    assert "results/second/report.html is of an earlier evaluation; `make report NAME=sec" in output
+    assert output.count("report.html") == 1 and output.endswith("next: make report NAME=second\n")
 
 
 def test_one_dataset_alone_has_the_figures_that_its_files_have(workspace):

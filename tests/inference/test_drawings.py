@@ -73,6 +73,15 @@ def test_counts_and_the_number_of_other_drawings(tmp_path):
     )
 
 
+def test_an_image_that_was_not_read_has_a_row_without_a_count(tmp_path):
+    rows = [CountedImage("a.JPG", 2, {"1": 2}, ""), CountedImage("b.JPG", None, {}, "not read")]
+    counts = drawings.write_counts(rows, tmp_path, {"1": "tea", "2": "milk"})
+    assert (counts.products, counts.images) == (2, 1)
+    assert counts.path.read_text() == (
+        "filename,products,tea,milk,note\na.JPG,2,2,0,\nb.JPG,,,,not read\n"
+    )
+
+
 def test_each_of_several_classes_has_a_column_with_its_shown_name(tmp_path):
     rows = [CountedImage("a.JPG", 3, {"1": 2, "7": 1}, ""), CountedImage("b.JPG", 0, {}, "strip")]
     counts = drawings.write_counts(rows, tmp_path, {"7": "Cola, light", "1": "1", "2": "Tea"})

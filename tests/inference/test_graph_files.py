@@ -168,3 +168,25 @@ def test_images_of_equal_names_in_two_datasets_are_two_images(tmp_path):
     assert graph_files.seen_in_training(graph, names, "other") == {"train": ["2.jpg"]}
     # Of label files in another folder the dataset is not known.
     assert graph_files.seen_in_training(graph, names) == {"train": names}
+
+
+def test_count_errors_are_those_of_this_graphs_test_images(tmp_path):
+    path = tmp_path / "metrics.json"
+    one = {"images": 4, "boxes": 50, "mean_absolute_count_error": 1.25}
+    path.write_text(json.dumps(dict(one, graph_sha256="this")))
+    assert graph_files.count_errors([tmp_path / "none.json", path], "this") == [("", 4, 12.5, 1.25)]
+    assert graph_files.count_errors([path], "another") == []
+    both = {"a": one, "b": dict(one, images=5, mean_absolute_count_error=0)}
+    path.write_text(json.dumps(dict(one, graph_sha256="this", by_dataset=both)))
+    expected = [("a", 4, 12.5, 1.25), ("b", 5, 10.0, 0.0)]
+    assert graph_files.count_errors([path], "this") == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"images": 0}, {"boxes": None}, {"mean_absolute_count_error": None}, {"by_dataset": [1]}],
+)
+def test_metrics_without_count_errors_have_none(tmp_path, wrong):
+    content = {"images": 4, "boxes": 50, "mean_absolute_count_error": 1.25, "graph_sha256": "this"}
+    (tmp_path / "metrics.json").write_text(json.dumps(dict(content, **wrong)))
+    assert graph_files.count_errors([tmp_path / "metrics.json"], "this") == []

@@ -426,6 +426,22 @@ def test_a_broken_image_ends_the_step_by_name_and_nothing_is_written(run_step, t
     assert not (tmp_path / "drawn" / "counts.csv").exists()
 
 
+def test_counts_of_an_earlier_run_do_not_stay_beside_the_drawings_of_one_that_failed(
+    run_step, tmp_path
+):
+    save_image(tmp_path / "in" / "a.JPG")
+    options = ["--images", tmp_path / "in", "--draw", tmp_path / "drawn", "--threshold", "0.5"]
+    run_step(*options)
+    counts = tmp_path / "drawn" / "counts.csv"
+    assert counts.read_text() == "filename,products,note\na.JPG,1,\n"
+    (tmp_path / "in" / "b.JPG").write_bytes(b"no image")
+    with pytest.raises(UserError, match="b.JPG: is no image"):
+        run_step(*options)
+    assert (tmp_path / "drawn" / "a.JPG").exists() and not counts.exists()
+    run_step(*options, "--skip-bad")
+    assert counts.read_text() == "filename,products,note\na.JPG,1,\nb.JPG,,not read\n"
+
+
 def test_the_output_states_how_it_was_made(run_step, tmp_path, capsys):
     graph = toy_graph.write(tmp_path / "mine" / "frozen_inference_graph.pb")
     config = graph.with_name("pipeline.config")
@@ -729,7 +745,8 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
     run_step("--images", tmp_path / "in", *options)
     out = capsys.readouterr().out
     assert "counts are unreliable in 1 of 1 image" in out
-    assert "`make prelabel GRAPH=ssd_inception_v2_products`" in out
+    again = "make prelabel FORMAT=voc GRAPH=ssd_inception_v2_products IMAGES="
+    assert f"more kinds of products: `{again}" in out and f"{tmp_path}/in" in out
 
 
 def test_a_bad_image_is_skipped_in_pre_labels(run_step, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 from shelfdet.data.detections import Detections
 from shelfdet.inference import summaries
 from shelfdet.inference.confidence import Validated
+from shelfdet.inference.graph_files import CountError
 from shelfdet.inference.processed_images import ImageResult
 
 VALIDATED = Validated(0.8, (0.1, 0.2))
@@ -45,8 +46,8 @@ def test_uncertain_images_are_named_with_the_reason_and_the_remedy():
         summary("strip.jpg", 0.75, size_wh=(500, 200)),
         summaries.summarise(ImageResult("bad.jpg", None, 1, "is empty"), 0.5),
     ]
-    notes = [summaries.note(image, VALIDATED) for image in images[:4]]
-    assert notes == ["", "uncertain", "uncertain: small products", "uncertain: strip"]
+    notes = [summaries.note(image, VALIDATED) for image in images]
+    assert notes == ["", "uncertain", "uncertain: small products", "uncertain: strip", "not read"]
     assert summaries.confidence_report(images, VALIDATED).splitlines() == [
         "counts are unreliable in 3 of 4 images: confidence 0.70 (median), expected at least 0.80 "
         "as in the validation images of this graph",
@@ -67,7 +68,20 @@ def test_nothing_found_at_all_is_uncertain():
 def test_what_was_tried_is_not_advised_but_a_graph_of_more_products_is():
     images = [summary("small.jpg", 0.7, side=10), summary("strip.jpg", 0.75, size_wh=(500, 200))]
     report = summaries.confidence_report(
-        images, VALIDATED, padded=True, tiled=True, other_graph="products"
+        images, VALIDATED, padded=True, tiled=True, other_graph="make predict GRAPH=other"
     )
     assert "pad" not in report and "tiles" not in report
-    assert "more kinds of products: `make predict GRAPH=products`" in report
+    assert "more kinds of products: `make predict GRAPH=other`" in report
+
+
+def test_the_usual_count_errors_are_named_with_their_datasets():
+    one = [CountError("", 71, 37.3, 0.507)]
+    assert summaries.expected_error_report(one) == (
+        "counts of this graph were off on average by 0.5 of 37 products an image in 71 test images"
+    )
+    two = [CountError("a", 1, 37.3, 1.0), CountError("b", 57, 152.5, 21.298)]
+    assert summaries.expected_error_report(two).endswith(
+        "by 1.0 of 37 products an image in 1 test image (a), by 21.3 of 152 products an image in "
+        "57 test images (b)"
+    )
+    assert summaries.expected_error_report([]) == ""

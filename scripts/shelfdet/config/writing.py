@@ -28,6 +28,7 @@ USUAL_MATCH, LOW_MATCH = 0.5, 0.4
 # Limits on boxes: by how much they exceed the fullest image, and in what steps they are written.
 ROOM, LIMIT_STEP = 1.25, 50
 LEAST_LIMIT = 100  # object_detection's default
+BATCH_SIZE = 4  # images of a step, where there are so many
 # A warm-up longer than a tenth of the training would leave little of it.
 USUAL_WARMUP, WARMUP_SHARE = 200, 0.1
 USUAL_DECAY = 0.97
@@ -194,6 +195,7 @@ def config_text(
         decay=f"{_decay(num_steps):g}",
         fullest=dataset.fullest_whole,
         max_detections=_limit(dataset.fullest_whole),
+        batch_size=min(BATCH_SIZE, len(dataset.images)),
         num_steps=num_steps,
         duration=duration,
         warmup_steps=_warmup(num_steps),

@@ -7,7 +7,7 @@ not take them for photographs.
 import csv
 import io
 import pathlib
-from typing import List, Mapping, NamedTuple, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -33,7 +33,7 @@ class Counts(NamedTuple):
 
     path: the file.
     products: the total over all images.
-    images: the number of images.
+    images: the number of images that were read.
     other_drawings: the number of images in the folder that are not of these detections.
     """
 
@@ -119,13 +119,13 @@ class CountedImage(NamedTuple):
     """A row of counts.csv.
 
     filename: name of the image.
-    products: their number.
+    products: their number; None where the image could not be read.
     by_class: the same of each class, by its name.
-    note: why the number may be far off; "" where nothing says so.
+    note: why the number is missing or may be far off; "" where nothing says so.
     """
 
     filename: str
-    products: int
+    products: Optional[int]
     by_class: Mapping[str, int]
     note: str
 
@@ -166,6 +166,13 @@ def drawing_name(filename: str) -> str:
     return filename + ".jpg"
 
 
+def remove_counts(folder: pathlib.Path) -> None:
+    """Removes an earlier run's counts.csv: beside new drawings it would be taken for theirs."""
+    counts = folder / COUNTS_FILE
+    if counts.exists():
+        counts.unlink()
+
+
 def write_counts(
     counted_images: Sequence[CountedImage], folder: pathlib.Path, shown_names: Mapping[str, str]
 ) -> Counts:
@@ -180,19 +187,21 @@ def write_counts(
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([*COUNTS_COLUMNS, *shown_names.values(), "note"])
     for image in counted_images:
-        of_classes = [image.by_class.get(name, 0) for name in shown_names]
+        read = image.products is not None
+        of_classes = [image.by_class.get(name, 0) if read else None for name in shown_names]
         writer.writerow([image.filename, image.products, *of_classes, image.note])
     path = folder / COUNTS_FILE
     files.write_text(path, lines.getvalue())
     # Drawings of an earlier run, of other images, are not in counts.csv: the report states them.
-    drawn = {drawing_name(image.filename) for image in counted_images}
+    read_images = [image for image in counted_images if image.products is not None]
+    drawn = {drawing_name(image.filename) for image in read_images}
     there = {
         path.relative_to(folder).as_posix()
         for path in input_images.files_below(folder)
         if images.has_image_suffix(path)
     }
-    total = sum(image.products for image in counted_images)
-    return Counts(path, total, len(counted_images), len(there - drawn))
+    total = sum(image.products for image in read_images)
+    return Counts(path, total, len(read_images), len(there - drawn))
 
 
 def counts_report(counts: Counts) -> str:

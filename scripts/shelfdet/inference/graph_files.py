@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -145,14 +145,61 @@ def validated(
       metrics_files: as step 09 writes them. The first that is of the graph counts.
       graph_sha256: of the graph's file.
     """
+    for metrics in _metrics_of(metrics_files, graph_sha256):
+        try:
+            return confidence.read(metrics["validation"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+class CountError(NamedTuple):
+    """How far a graph's counts were off in test images.
+
+    dataset: theirs; "" of images of one dataset.
+    images: their number.
+    products: by their labels, an image.
+    error: mean absolute error of the count of an image, in products.
+    """
+
+    dataset: str
+    images: int
+    products: float
+    error: float
+
+
+def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[CountError]:
+    """The count errors that step 09 has measured, of each dataset; empty where there are none.
+
+    Args:
+      metrics_files: as step 09 writes them. The first that is of the graph counts.
+      graph_sha256: of the graph's file.
+    """
+    for metrics in _metrics_of(metrics_files, graph_sha256):
+        try:
+            return [
+                CountError(
+                    dataset,
+                    int(scored["images"]),
+                    float(scored["boxes"] / scored["images"]),
+                    float(scored["mean_absolute_count_error"]),
+                )
+                for dataset, scored in (metrics.get("by_dataset") or {"": metrics}).items()
+            ]
+        except (ArithmeticError, AttributeError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def _metrics_of(metrics_files: List[pathlib.Path], graph_sha256: str) -> Iterator[Dict[str, Any]]:
+    """Those of step 09's figures that are of a graph; choose_threshold says what is wrong."""
     for path in metrics_files:
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))
             if metrics["graph_sha256"] == graph_sha256:
-                return confidence.read(metrics["validation"])
+                yield metrics
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # choose_threshold has said what is wrong with it
-    return None
+            continue
 
 
 def _note_on_tiles(scored: Union[int, str], tiles: Union[int, str]) -> str:

@@ -11,11 +11,13 @@ from shelfdet.core import text, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.data import images
 from shelfdet.inference import confidence
+from shelfdet.inference.graph_files import CountError
 from shelfdet.inference.processed_images import ImageResult
 
 UNCERTAIN = "uncertain"
 SMALL = "small products"
 STRIP = "strip"
+NOT_READ = "not read"
 
 
 class Summary(NamedTuple):
@@ -133,12 +135,14 @@ def strip_report(summaries: Sequence[Summary]) -> str:
 
 
 def note(image: Summary, validated: Optional[confidence.Validated]) -> str:
-    """Why an image's count may be far off, for counts.csv; empty where nothing says so.
+    """Why an image's count is missing or may be far off, for counts.csv; empty where nothing is.
 
     Args:
-      image: one that was not skipped.
+      image: any.
       validated: the detector's validation images; None where nothing is known of them.
     """
+    if image.size_wh is None:
+        return NOT_READ
     if validated is None or image.confidence >= validated.lowest_confidence:
         return ""
     if images.is_strip(image.size_wh):
@@ -154,7 +158,6 @@ def confidence_report(
     padded: bool = False,
     tiled: bool = False,
     other_graph: Optional[str] = None,
-    target: str = "predict",
 ) -> str:
     """How many images the detector is unusually uncertain of, and what to do; empty for none.
 
@@ -162,8 +165,8 @@ def confidence_report(
       summaries: of all images.
       validated: the detector's validation images; None where nothing is known of them.
       padded, tiled: whether strips had margins, and tiles were tried; neither is advised then.
-      other_graph: name of a graph that knows more kinds of products; None if there is none.
-      target: of make, that detects again with it.
+      other_graph: the command that takes a graph that knows more kinds of products; None if there
+        is none.
     """
     readable = [image for image in summaries if image.size_wh is not None]
     notes = [note(image, validated) for image in readable]
@@ -187,15 +190,25 @@ def confidence_report(
             f"{both('--tiles auto')}"
         )
     if other_graph:
-        lines.append(
-            "  a graph that was trained on more kinds of products: "
-            f"`make {target} GRAPH={other_graph}`"
-        )
+        lines.append(f"  a graph that was trained on more kinds of products: `{other_graph}`")
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "
         "knows: label some of them and train on them (docs/data.md)"
     )
     return "\n".join(lines)
+
+
+def expected_error_report(errors: Sequence[CountError]) -> str:
+    """How far counts are usually off, by the graph's test images; empty where nothing is known."""
+    if not errors:
+        return ""
+    parts = [
+        f"{error.error:.1f} of {error.products:.0f} products an image in "
+        f"{text.counted(error.images, 'test image')}"
+        + (f" ({error.dataset})" if error.dataset else "")
+        for error in errors
+    ]
+    return f"counts of this graph were off on average by {', by '.join(parts)}"
 
 
 def tiles_report(summaries: Sequence[Summary]) -> str:

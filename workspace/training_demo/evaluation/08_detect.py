@@ -265,6 +265,8 @@ def detect_and_write(
     remaining = predict.remaining(inputs, processed)
     if len(remaining) < len(inputs):
         print(f"resuming: {len(inputs) - len(remaining)} of {len(inputs)} images are done")
+    if args.draw:
+        drawings.remove_counts(args.draw)
     began = time.time()
     for result in predict.detect_images(remaining, network.detect, class_names, settings):
         processed.add(result)
@@ -282,24 +284,22 @@ def detect_and_write(
         f"{score_range(args.min_score)} in {counted(len(readable), 'image')}, "
         f"{len(remaining) / seconds:.2f} images/s"
     )
-    validated = graph_files.validated(
-        inference_options.metrics_files(args.metrics, args.graph), info["graph_sha256"]
-    )
+    metrics_files = inference_options.metrics_files(args.metrics, args.graph)
+    validated = graph_files.validated(metrics_files, info["graph_sha256"])
     if args.draw:
-        counts = drawings.write_counts(
-            [
-                drawings.CountedImage(
-                    image.filename,
-                    image.products,
-                    image.by_class,
-                    summaries.note(image, validated),
-                )
-                for image in readable
-            ],
-            args.draw,
-            class_names.shown,
-        )
+        rows = [
+            drawings.CountedImage(
+                image.filename,
+                image.products if image.size_wh else None,
+                image.by_class,
+                summaries.note(image, validated),
+            )
+            for image in images
+        ]
+        counts = drawings.write_counts(rows, args.draw, class_names.shown)
         print_report(drawings.counts_report(counts))
+        errors = graph_files.count_errors(metrics_files, info["graph_sha256"])
+        print_report(summaries.expected_error_report(errors))
     if args.draw or args.prelabel:
         print_report(
             summaries.confidence_report(
@@ -307,8 +307,7 @@ def detect_and_write(
                 validated,
                 padded=args.pad_strips,
                 tiled=args.tiles != 1,
-                other_graph=graph_of_more_products(args.graph),
-                target="prelabel" if args.prelabel else "predict",
+                other_graph=with_graph_of_more_products(args),
             )
         )
     if args.tiles == AUTO_TILES:
@@ -344,10 +343,14 @@ def print_graph(args: argparse.Namespace) -> None:
         print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
 
 
-def graph_of_more_products(graph: pathlib.Path) -> Optional[str]:
-    """The included graph that was trained on the most kinds of products, if it is another one."""
+def with_graph_of_more_products(args: argparse.Namespace) -> Optional[str]:
+    """The command for the included graph of the most kinds of products, if that is another one."""
     other = paths.SHIPPED_PRODUCTS_GRAPH
-    return None if graph.resolve().parent == other.resolve() else other.name
+    if args.graph.resolve().parent == other.resolve():
+        return None
+    target = f"prelabel FORMAT={args.format}" if args.prelabel else "predict"
+    images = shlex.quote(str(args.images or "folder"))
+    return f"make {target} GRAPH={other.name} IMAGES={images}"
 
 
 def print_report(report: str, file: Optional[TextIO] = None) -> None:

@@ -269,12 +269,30 @@ def main(argv: Optional[List[str]] = None) -> None:
     score.write_together(contents)
     for path, _ in contents:
         print(f"wrote {paths.shown(path)}")
-    if args.latest and paths.REPORT.is_file():
-        print(f"{paths.shown(paths.REPORT)} is of an earlier evaluation; `make report` updates it")
-    # Of several datasets together there is no report.
-    if args.latest and len(by_dataset) < 2:
-        of_graph = next_step.of_graph(scored_graph.graph_folder(info))
-        next_step.show(next_step.command("report", **of_graph, NAME=next(iter(by_dataset), None)))
+    if args.latest:
+        print_next(next(iter(by_dataset), None), len(by_dataset), info)
+
+
+def print_next(dataset: Optional[str], datasets: int, info: Any) -> None:
+    """Prints the command of the report.
+
+    Args:
+      dataset: the first that was scored; None of those without a name.
+      datasets: their number.
+      info: of the detections.
+    """
+    from shelfdet.evaluation import scored_graph
+
+    of_graph = next_step.of_graph(scored_graph.graph_folder(info))
+    if datasets > 1:
+        again = next_step.command("eval", **of_graph, NAME=dataset)
+        print(f"a report is of one dataset: `{again}`, then `make report`, for one of these")
+        return
+    report = paths.dataset_results(dataset or paths.DEFAULT_DATASET) / paths.REPORT.name
+    command = next_step.command("report", **of_graph, NAME=dataset)
+    if report.is_file():
+        print(f"{paths.shown(report)} is of an earlier evaluation; `{command}` updates it")
+    next_step.show(command)
 
 
 def inputs_of(dataset: str, inputs: "score.Inputs") -> "score.Inputs":
