@@ -1,6 +1,8 @@
 """figure.py: which images are shown, and that the page is drawn."""
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from shelfdet.anchors import anchors, coverage, figure
@@ -9,8 +11,8 @@ from shelfdet.data import labels
 IMAGE_WH = (64, 64)
 
 
-def page_of(images):
-    layers = anchors.ssd_layers([(4, 4)], IMAGE_WH, [0.25], 1.0)
+def page_of(images, scale=0.25):
+    layers = anchors.ssd_layers([(4, 4)], IMAGE_WH, [scale], 1.0)
     boxes_by_image = anchors.resized(images, IMAGE_WH)
     covered = coverage.measure(boxes_by_image, *anchors.tile(layers), IMAGE_WH)
     curves = [("these", covered.best_iou)]
@@ -33,6 +35,19 @@ def test_the_least_covered_images_come_first_with_their_share():
     assert [title for title, _ in drawn] == [
         "bad <b>.jpg: 50% of its boxes covered",
         "good.jpg: 100% of its boxes covered",
+    ]
+
+
+@pytest.mark.parametrize(
+    "scale, places", [(0.25, ["centre"]), (1.0, ["centre", "corner"])]
+)  # an anchor of 16 px that is moved by 8 px each way covers no box by half, one of 64 px does
+def test_the_legend_has_the_contours_that_are_drawn(scale, places):
+    axes = Figure().subplots()
+    figure._draw_sizes(axes, page_of([image_with_boxes("a.jpg", [[0, 0, 16, 16]])], scale))
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    expected = {"centre": "in the centre of a cell", "corner": "on the corner of four cells"}
+    assert [text for text in texts if text.startswith("covered if ")] == [
+        f"covered if {expected[place]}" for place in places
     ]
 
 

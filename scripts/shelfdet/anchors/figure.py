@@ -206,8 +206,9 @@ def _draw_sizes(axes, page):
         axes.scatter(
             width[shown], height[shown], s=size, c=colour, marker=marker, alpha=0.45, linewidths=0.8
         )
+    contours = set()
     for number, layer in enumerate(page.layers):
-        _draw_covered_sizes(axes, page.image_wh, layer, LAYER_COLOURS[number])
+        contours |= _draw_covered_sizes(axes, page.image_wh, layer, LAYER_COLOURS[number])
         axes.plot(
             *layer.anchor_wh,
             marker=LAYER_MARKERS[number],
@@ -228,18 +229,20 @@ def _draw_sizes(axes, page):
     _set_plain_ticks(axes.yaxis, (1, 2, 5))
     axes.set_xlabel("box width, pixels of the network's input")
     axes.set_ylabel("box height, pixels of the network's input")
-    axes.legend(handles=_size_legend(page, is_covered), fontsize=9.5, loc="upper left", ncol=2)
+    handles = _size_legend(page, is_covered, contours)
+    axes.legend(handles=handles, fontsize=9.5, loc="upper left", ncol=2)
     axes.grid(alpha=0.25)
     _set_title(axes, "Sizes of the products, and the sizes that each anchor covers")
 
 
 def _draw_covered_sizes(axes, image_wh, layer, colour):
-    """Contours around the box sizes that the layer's anchor covers.
+    """Contours around the box sizes that the layer's anchor covers; returns their line styles.
 
     Solid for boxes in the centre of a cell, where the distance to the nearest anchor is 0; dashed
     for boxes on the corner of four cells, where it is half a stride in both directions.
     """
     widths, heights = np.meshgrid(CONTOUR_SIDES * image_wh[0], CONTOUR_SIDES * image_wh[1])
+    drawn = set()
     for stride_share, style in ((0.0, "-"), (0.5, "--")):
         distances = [
             np.full_like(widths, stride_share * layer.stride_wh[0]),
@@ -257,9 +260,11 @@ def _draw_covered_sizes(axes, image_wh, layer, colour):
             linestyles=[style],
             linewidths=2.0,
         )
+        drawn.add(style)
+    return drawn
 
 
-def _size_legend(page, is_covered):
+def _size_legend(page, is_covered, contours):
     entries = [
         (f"covered product: {is_covered.mean():.0%}", "o", COVERED_COLOUR, "none"),
         (f"product not covered: {(~is_covered).mean():.0%}", "x", UNCOVERED_COLOUR, "none"),
@@ -270,8 +275,12 @@ def _size_legend(page, is_covered):
         text = f"anchor {width:.0f} x {height:.0f} px, one in each of {columns} x {rows} cells"
         entries.append((text, LAYER_MARKERS[number], LAYER_COLOURS[number], "none"))
     entries += [
-        ("covered if in the centre of a cell", "", "#444444", "-"),
-        ("covered if on the corner of four cells", "", "#444444", "--"),
+        (f"covered if {place}", "", "#444444", style)
+        for place, style in (
+            ("in the centre of a cell", "-"),
+            ("on the corner of four cells", "--"),
+        )
+        if style in contours
     ]
     return [
         lines.Line2D([], [], label=text, marker=marker, color=colour, linestyle=style)
