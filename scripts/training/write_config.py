@@ -90,8 +90,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         num_steps = steps_for(args.minutes, timed)
         minutes = counted(math.ceil(minutes_for(num_steps, timed)), "minute")
         duration = f"About {minutes} at {timed.step:.2f} s a step."
-        least = ", the least," if num_steps == LEAST_STEPS else ""
-        print(f"{num_steps} steps{least} in about {minutes}: {timed.step:.2f} s a step")
+        minimum = " (the minimum)" if num_steps == LEAST_STEPS else ""
+        print(f"{num_steps} steps{minimum} in about {minutes}: {timed.step:.2f} s a step")
     start = writing.START.name
     text = writing.config_text(args.config, dataset, network, num_steps, duration, start)
     files.write_text(target, text)

@@ -103,6 +103,13 @@ def test_the_config_is_parsed_by_object_detection_and_has_one_anchor_per_cell(
     assert "An hour." in text and "$" not in text
 
 
+def test_a_batch_is_not_larger_than_the_dataset(equal_products, network):
+    two = equal_products._replace(images=equal_products.images[:2])
+    text = writing.config_text("mine", two, network, 400)
+    assert pipeline.parse(text, "mine.config").train_config.batch_size == 2
+    assert "There are 2 training images" in text and "batches of" not in text
+
+
 def test_products_of_different_shapes_lower_the_matchers_threshold():
     # Wide, square and high ones of different sizes: no single anchor covers four fifths.
     shapes = [(60, 12), (12, 60), (30, 30), (8, 8), (90, 90), (20, 70)]

@@ -83,8 +83,21 @@ def test_each_dataset_and_all_together(workspace, capsys):
     assert [line.split()[:2] for line in output.splitlines() if line.startswith("second ")] == [
         ["second", "1"]
     ]
-    assert "a report is of one dataset: `make eval`, then `make report`" in output
     assert "next:" not in output
+
+
+def test_the_commands_for_the_report_of_one_of_several_datasets(workspace, capsys):
+    for dataset in ("default", "second"):
+        for split in ("val", "test"):
+            path = paths.dataset_results(dataset) / f"{split}_detections.json"
+            content = json.loads(path.read_text())
+            content["info"].update(tiles="auto", exif="apply", pad_strips=True)
+            path.write_text(json.dumps(content))
+    score("--dataset=second,default")
+    assert (
+        "a report is of one dataset. For second: `make eval NAME=second EXIF=apply PAD=1 "
+        "TILES=auto`, whose figures replace these, then `make report NAME=second`\n"
+    ) in capsys.readouterr().out
 
 
 def test_the_report_of_one_dataset_is_named_with_it(workspace, capsys):

@@ -745,8 +745,56 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
     run_step("--images", tmp_path / "in", *options)
     out = capsys.readouterr().out
     assert "counts are unreliable in 1 of 1 image" in out
-    again = "make prelabel FORMAT=voc GRAPH=ssd_inception_v2_products IMAGES="
-    assert f"more kinds of products: `{again}" in out and f"{tmp_path}/in" in out
+    assert "a graph that was trained on more kinds of products: " in out
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        (["--draw={results}/drawn"], "`make predict IMAGES='my shop' GRAPH={products}`"),
+        (
+            ["--draw=mine", "--tiles=3", "--skip-bad", "--pad-strips", "--exif=apply"],
+            "`make predict IMAGES='my shop' DRAW=mine TILES=3 SKIP_BAD=1 PAD=1 EXIF=apply "
+            "GRAPH={products}`",
+        ),
+        (
+            ["--prelabel=mine", "--format=voc", "--threshold=0.4", "--tiles=auto"],
+            "`make prelabel IMAGES='my shop' OUTPUT=mine FORMAT=voc GRAPH={products}`",
+        ),
+        (["--draw=mine", "--labels=a_labels.csv"], "{products}"),  # no target does that
+        (["--draw=mine", "--graph={graphs}/{products}"], None),
+    ],
+)
+def test_the_command_for_a_graph_of_more_products_has_the_options_of_the_run(
+    script, options, expected
+):
+    names = {
+        "products": paths.SHIPPED_PRODUCTS_GRAPH.name,
+        "results": paths.RESULTS,
+        "graphs": paths.GRAPHS,
+    }
+    given = [option.format(**names) for option in options]
+    if not any(option.startswith("--graph") for option in given):
+        given.append(f"--graph={paths.SHIPPED_GRAPH}")
+    args = script("08_detect").parse(["--images", "my shop", *given])
+    assert args.other_graph == (expected and expected.format(**names))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.4])
+def test_the_count_error_of_the_graph_is_printed_with_its_own_threshold(
+    run_step, graph, tmp_path, capsys, threshold
+):
+    save_image(tmp_path / "in" / "a.jpg")
+    content = {"graph_sha256": files.sha256(graph), "threshold": 0.5}
+    content.update(images=4, boxes=50, mean_absolute_count_error=1.25)
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    options = ["--draw", tmp_path / "drawn", "--metrics", tmp_path / "metrics.json"]
+    options += [] if threshold is None else ["--threshold", threshold]
+    run_step("--images", tmp_path / "in", *options)
+    printed = (
+        "count MAE of this graph in its evaluation: 1.2 of 12 products an image (4 test images)"
+    )
+    assert (printed in capsys.readouterr().out) == (threshold is None)
 
 
 def test_a_bad_image_is_skipped_in_pre_labels(run_step, tmp_path):

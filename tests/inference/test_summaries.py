@@ -68,20 +68,20 @@ def test_nothing_found_at_all_is_uncertain():
 def test_what_was_tried_is_not_advised_but_a_graph_of_more_products_is():
     images = [summary("small.jpg", 0.7, side=10), summary("strip.jpg", 0.75, size_wh=(500, 200))]
     report = summaries.confidence_report(
-        images, VALIDATED, padded=True, tiled=True, other_graph="make predict GRAPH=other"
+        images, VALIDATED, padded=True, tiled=True, other_graph="`make predict GRAPH=other`"
     )
     assert "pad" not in report and "tiles" not in report
     assert "more kinds of products: `make predict GRAPH=other`" in report
 
 
-def test_the_usual_count_errors_are_named_with_their_datasets():
+def test_count_errors_are_named_with_their_datasets():
     one = [CountError("", 71, 37.3, 0.507)]
-    assert summaries.expected_error_report(one) == (
-        "counts of this graph were off on average by 0.5 of 37 products an image in 71 test images"
+    assert summaries.count_error_report(one) == (
+        "count MAE of this graph in its evaluation: 0.5 of 37 products an image (71 test images)"
     )
     two = [CountError("a", 1, 37.3, 1.0), CountError("b", 57, 152.5, 21.298)]
-    assert summaries.expected_error_report(two).endswith(
-        "by 1.0 of 37 products an image in 1 test image (a), by 21.3 of 152 products an image in "
-        "57 test images (b)"
+    assert summaries.count_error_report(two).endswith(
+        "evaluation: 1.0 of 37 products an image (1 test image of a), 21.3 of 152 products an "
+        "image (57 test images of b)"
     )
-    assert summaries.expected_error_report([]) == ""
+    assert summaries.count_error_report([]) == ""

@@ -25,6 +25,11 @@ BLANK_GREY = 245  # of an image that is drawn without its photograph
 SHOWN_IMAGES = 3
 
 # Widths and heights at which the contours are computed, in shares of the input's sides.
+# Distance of a box's centre to that of its cell in strides, line style, and its name.
+CONTOURS = (
+    (0.0, "-", "in the centre of a cell"),
+    (0.5, "--", "on the corner of four cells"),
+)
 CONTOUR_SIDES = np.geomspace(1 / 200, 1.5, 240)
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish. Each layer also has a marker,
@@ -243,7 +248,7 @@ def _draw_covered_sizes(axes, image_wh, layer, colour):
     """
     widths, heights = np.meshgrid(CONTOUR_SIDES * image_wh[0], CONTOUR_SIDES * image_wh[1])
     drawn = set()
-    for stride_share, style in ((0.0, "-"), (0.5, "--")):
+    for stride_share, style, _ in CONTOURS:
         distances = [
             np.full_like(widths, stride_share * layer.stride_wh[0]),
             np.full_like(widths, stride_share * layer.stride_wh[1]),
@@ -276,10 +281,7 @@ def _size_legend(page, is_covered, contours):
         entries.append((text, LAYER_MARKERS[number], LAYER_COLOURS[number], "none"))
     entries += [
         (f"covered if {place}", "", "#444444", style)
-        for place, style in (
-            ("in the centre of a cell", "-"),
-            ("on the corner of four cells", "--"),
-        )
+        for _, style, place in CONTOURS
         if style in contours
     ]
     return [

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shlex
 import sys
-from typing import Dict, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from shelfdet.core import paths
 from shelfdet.core.make_variables import FLAGS, VARIABLES
@@ -40,7 +40,18 @@ TAKEN = {
     "train": ("CONFIG", "RUN_DIR", "START"),
     "eval": ("CONFIG", "EXIF", "GRAPH", "NAME", "PAD", "RUNTIME", "TILES"),
     "report": ("CONFIG", "GRAPH", "NAME"),
-    "predict": ("CONFIG", "GRAPH", "IMAGES", "RUNTIME"),
+    "predict": (
+        "CONFIG",
+        "DRAW",
+        "EXIF",
+        "GRAPH",
+        "IMAGES",
+        "PAD",
+        "RUNTIME",
+        "SKIP_BAD",
+        "TILES",
+    ),
+    "prelabel": ("EXIF", "FORMAT", "GRAPH", "IMAGES", "OUTPUT", "PAD", "SKIP_BAD", "TILES"),
 }
 # Folders that hold what a variable names: a path in them is shown as the name.
 _FOLDERS = {"CONFIG": paths.TRAINING, "GRAPH": paths.GRAPHS, "START": paths.GRAPHS}
@@ -140,6 +151,20 @@ def of_graph(folder: Optional[pathlib.Path]) -> Dict[str, str]:
         return {}
     has_config = (paths.TRAINING / f"{folder.name}.config").is_file()
     return {"CONFIG" if has_config else "GRAPH": folder.name}
+
+
+def detection_settings(info: Mapping[str, Any]) -> Dict[str, str]:
+    """The variables with which step 08 made detections, by their "info", as far as they differ.
+
+    They are EXIF, PAD, RUNTIME and TILES.
+    """
+    given = {
+        "EXIF": info.get("exif") if info.get("exif") != "ignore" else None,
+        "PAD": "1" if info.get("pad_strips") else None,
+        "RUNTIME": info.get("runtime"),
+        "TILES": str(info["tiles"]) if info.get("tiles", 1) != 1 else None,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def show(make_command: Optional[str]) -> None:

@@ -186,11 +186,12 @@ def _check_same_files(
     scored: Dict[str, Any], info: scored_graph.Info, metrics_path: pathlib.Path, inputs: Inputs
 ) -> None:
     """Refuses figures of another graph or of other labels than the boxes on the page."""
-    if "by_dataset" in scored:
+    datasets = scored.get("by_dataset", {})
+    if len(datasets) > 1:
         raise UserError(
-            f"{metrics_path}: is of {text.counted(len(scored['by_dataset']), 'dataset')} together "
-            f"({text.listed(scored['by_dataset'])}), a report of one. Run `make eval` with the "
-            f"NAME of one of them, then `make report` with the same."
+            f"{metrics_path}: holds figures of {len(datasets)} datasets together "
+            f"({text.listed(datasets)}); expected those of one. Run `make eval` with the NAME of "
+            "one of them, then `make report` with the same."
         )
     found_graph = info.get("graph_sha256")
     found_labels = files.sha256(inputs.labels)

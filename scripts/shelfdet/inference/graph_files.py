@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -145,12 +145,10 @@ def validated(
       metrics_files: as step 09 writes them. The first that is of the graph counts.
       graph_sha256: of the graph's file.
     """
-    for metrics in _metrics_of(metrics_files, graph_sha256):
-        try:
-            return confidence.read(metrics["validation"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return None
+    try:
+        return confidence.read(_metrics_of(metrics_files, graph_sha256)["validation"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 class CountError(NamedTuple):
@@ -159,13 +157,13 @@ class CountError(NamedTuple):
     dataset: theirs; "" of images of one dataset.
     images: their number.
     products: by their labels, an image.
-    error: mean absolute error of the count of an image, in products.
+    mae: mean absolute error of the count of an image, in products.
     """
 
     dataset: str
     images: int
     products: float
-    error: float
+    mae: float
 
 
 def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[CountError]:
@@ -175,31 +173,34 @@ def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[C
       metrics_files: as step 09 writes them. The first that is of the graph counts.
       graph_sha256: of the graph's file.
     """
-    for metrics in _metrics_of(metrics_files, graph_sha256):
-        try:
-            return [
-                CountError(
-                    dataset,
-                    int(scored["images"]),
-                    float(scored["boxes"] / scored["images"]),
-                    float(scored["mean_absolute_count_error"]),
-                )
-                for dataset, scored in (metrics.get("by_dataset") or {"": metrics}).items()
-            ]
-        except (ArithmeticError, AttributeError, ValueError, KeyError, TypeError):
-            continue
-    return []
+    metrics = _metrics_of(metrics_files, graph_sha256)
+    try:
+        return [
+            CountError(
+                dataset,
+                int(scored["images"]),
+                float(scored["boxes"] / scored["images"]),
+                float(scored["mean_absolute_count_error"]),
+            )
+            for dataset, scored in (metrics.get("by_dataset") or {"": metrics}).items()
+        ]
+    except (ArithmeticError, AttributeError, ValueError, KeyError, TypeError):
+        return []
 
 
-def _metrics_of(metrics_files: List[pathlib.Path], graph_sha256: str) -> Iterator[Dict[str, Any]]:
-    """Those of step 09's figures that are of a graph; choose_threshold says what is wrong."""
+def _metrics_of(metrics_files: List[pathlib.Path], graph_sha256: str) -> Dict[str, Any]:
+    """The first of step 09's figures that are of a graph; empty where none are.
+
+    choose_threshold says what is wrong with the others.
+    """
     for path in metrics_files:
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))
             if metrics["graph_sha256"] == graph_sha256:
-                yield metrics
+                return metrics
         except (OSError, ValueError, KeyError, TypeError):
             continue
+    return {}
 
 
 def _note_on_tiles(scored: Union[int, str], tiles: Union[int, str]) -> str:

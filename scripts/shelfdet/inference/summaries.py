@@ -135,7 +135,7 @@ def strip_report(summaries: Sequence[Summary]) -> str:
 
 
 def note(image: Summary, validated: Optional[confidence.Validated]) -> str:
-    """Why an image's count is missing or may be far off, for counts.csv; empty where nothing is.
+    """Why an image's count is missing or may be far off, for counts.csv; "" otherwise.
 
     Args:
       image: any.
@@ -165,8 +165,8 @@ def confidence_report(
       summaries: of all images.
       validated: the detector's validation images; None where nothing is known of them.
       padded, tiled: whether strips had margins, and tiles were tried; neither is advised then.
-      other_graph: the command that takes a graph that knows more kinds of products; None if there
-        is none.
+      other_graph: a graph that knows more kinds of products, or the command that takes it; None if
+        there is none.
     """
     readable = [image for image in summaries if image.size_wh is not None]
     notes = [note(image, validated) for image in readable]
@@ -190,7 +190,7 @@ def confidence_report(
             f"{both('--tiles auto')}"
         )
     if other_graph:
-        lines.append(f"  a graph that was trained on more kinds of products: `{other_graph}`")
+        lines.append(f"  a graph that was trained on more kinds of products: {other_graph}")
     lines.append(
         "  where that does not help, these are other products or other photographs than the graph "
         "knows: label some of them and train on them (docs/data.md)"
@@ -198,17 +198,17 @@ def confidence_report(
     return "\n".join(lines)
 
 
-def expected_error_report(errors: Sequence[CountError]) -> str:
-    """How far counts are usually off, by the graph's test images; empty where nothing is known."""
+def count_error_report(errors: Sequence[CountError]) -> str:
+    """The count MAE of the graph's test images; empty where nothing is known."""
     if not errors:
         return ""
     parts = [
-        f"{error.error:.1f} of {error.products:.0f} products an image in "
-        f"{text.counted(error.images, 'test image')}"
-        + (f" ({error.dataset})" if error.dataset else "")
+        f"{error.mae:.1f} of {error.products:.0f} products an image "
+        f"({text.counted(error.images, 'test image')}"
+        + (f" of {error.dataset})" if error.dataset else ")")
         for error in errors
     ]
-    return f"counts of this graph were off on average by {', by '.join(parts)}"
+    return f"count MAE of this graph in its evaluation: {', '.join(parts)}"
 
 
 def tiles_report(summaries: Sequence[Summary]) -> str:

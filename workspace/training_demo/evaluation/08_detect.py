@@ -49,6 +49,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     args.graph = inference_options.graph_file(args.graph or paths.default_graph())
     args.output = args.output or default_output(args.labels)
     args.label_map = args.label_map or inference_options.label_map_of(args.graph)
+    args.other_graph = with_graph_of_more_products(args, argv)
     return args
 
 
@@ -298,8 +299,9 @@ def detect_and_write(
         ]
         counts = drawings.write_counts(rows, args.draw, class_names.shown)
         print_report(drawings.counts_report(counts))
-        errors = graph_files.count_errors(metrics_files, info["graph_sha256"])
-        print_report(summaries.expected_error_report(errors))
+        if args.threshold is None:
+            errors = graph_files.count_errors(metrics_files, info["graph_sha256"])
+            print_report(summaries.count_error_report(errors))
     if args.draw or args.prelabel:
         print_report(
             summaries.confidence_report(
@@ -307,7 +309,7 @@ def detect_and_write(
                 validated,
                 padded=args.pad_strips,
                 tiled=args.tiles != 1,
-                other_graph=with_graph_of_more_products(args),
+                other_graph=args.other_graph,
             )
         )
     if args.tiles == AUTO_TILES:
@@ -343,14 +345,29 @@ def print_graph(args: argparse.Namespace) -> None:
         print(f"  your own; the included one: `make predict GRAPH={paths.SHIPPED_GRAPH.name}`")
 
 
-def with_graph_of_more_products(args: argparse.Namespace) -> Optional[str]:
-    """The command for the included graph of the most kinds of products, if that is another one."""
+def with_graph_of_more_products(
+    args: argparse.Namespace, argv: Optional[Sequence[str]]
+) -> Optional[str]:
+    """The command that takes the included graph of the most kinds of products; its name if none.
+
+    Returns:
+      None where the graph is that one.
+    """
     other = paths.SHIPPED_PRODUCTS_GRAPH
     if args.graph.resolve().parent == other.resolve():
         return None
-    target = f"prelabel FORMAT={args.format}" if args.prelabel else "predict"
-    images = shlex.quote(str(args.images or "folder"))
-    return f"make {target} GRAPH={other.name} IMAGES={images}"
+    # Another graph has another threshold. make gives what is its default, too.
+    dropped = ["GRAPH", "THRESHOLD"]
+    dropped += ["TILES"] if args.tiles == AUTO_TILES else []
+    for variable, folder, usual in (
+        ("DRAW", args.draw, paths.RESULTS / "drawn"),
+        ("OUTPUT", args.prelabel, paths.WORKSPACE / "prelabels"),
+    ):
+        if folder and folder.resolve() == usual.resolve():
+            dropped.append(variable)
+    target = "prelabel" if args.prelabel else "predict"
+    command = next_step.after(argv, target, dropped, GRAPH=other.name)
+    return f"`{command}`" if command else other.name
 
 
 def print_report(report: str, file: Optional[TextIO] = None) -> None:

@@ -270,29 +270,33 @@ def main(argv: Optional[List[str]] = None) -> None:
     for path, _ in contents:
         print(f"wrote {paths.shown(path)}")
     if args.latest:
-        print_next(next(iter(by_dataset), None), len(by_dataset), info)
+        print_next(info, next(iter(by_dataset), None), len(by_dataset))
 
 
-def print_next(dataset: Optional[str], datasets: int, info: Any) -> None:
+def print_next(info: Any, dataset: Optional[str], datasets: int) -> None:
     """Prints the command of the report.
 
     Args:
-      dataset: the first that was scored; None of those without a name.
+      info: of the detections, as detection_info.read returns it.
+      dataset: the first that was scored; None of the one without a name.
       datasets: their number.
-      info: of the detections.
     """
     from shelfdet.evaluation import scored_graph
 
     of_graph = next_step.of_graph(scored_graph.graph_folder(info))
+    report = next_step.command("report", **of_graph, NAME=dataset)
     if datasets > 1:
-        again = next_step.command("eval", **of_graph, NAME=dataset)
-        print(f"a report is of one dataset: `{again}`, then `make report`, for one of these")
+        settings = next_step.detection_settings(info)
+        again = next_step.command("eval", **of_graph, NAME=dataset, **settings)
+        print(
+            f"a report is of one dataset. For {dataset}: `{again}`, whose figures replace these, "
+            f"then `{report}`"
+        )
         return
-    report = paths.dataset_results(dataset or paths.DEFAULT_DATASET) / paths.REPORT.name
-    command = next_step.command("report", **of_graph, NAME=dataset)
-    if report.is_file():
-        print(f"{paths.shown(report)} is of an earlier evaluation; `{command}` updates it")
-    next_step.show(command)
+    page = paths.dataset_results(dataset or paths.DEFAULT_DATASET) / paths.REPORT.name
+    if page.is_file():
+        print(f"{paths.shown(page)} is of an earlier evaluation; `{report}` updates it")
+    next_step.show(report)
 
 
 def inputs_of(dataset: str, inputs: "score.Inputs") -> "score.Inputs":
