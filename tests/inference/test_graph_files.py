@@ -139,11 +139,23 @@ def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
     chosen = graph_files.choose_threshold(0.0, [path], "this")
     assert chosen[:2] == (0.0, "from --threshold (make: THRESHOLD=)")
     source = graph_files.choose_threshold(None, [path], "this", tiles=2).source
-    assert source == f"from {path}, chosen on whole images"
+    assert source == f"from {path}, chosen without tiles"
     path.write_text(json.dumps({"graph_sha256": "this", "threshold": 0.1, "tiles": 2}))
     assert graph_files.choose_threshold(None, [path], "this", tiles=2).source == f"from {path}"
     source = graph_files.choose_threshold(None, [path], "this").source
     assert source == f"from {path}, chosen with 2 x 2 tiles"
+
+
+@pytest.mark.parametrize(
+    "images, tiles, words",
+    [(1, 1, " on 1 validation image"), (29, "auto", " on 29 validation images without tiles")],
+)
+def test_the_number_of_validation_images_is_stated(tmp_path, images, tiles, words):
+    path = tmp_path / "metrics.json"
+    content = {"graph_sha256": "this", "threshold": 0.1, "validation": {"images": images}}
+    path.write_text(json.dumps(content))
+    source = graph_files.choose_threshold(None, [path], "this", tiles=tiles).source
+    assert source == f"from {path}, chosen{words}"
 
 
 def test_a_broken_config_is_refused(tmp_path):

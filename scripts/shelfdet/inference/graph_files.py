@@ -105,7 +105,7 @@ def choose_threshold(
       given: what the user asked for, which wins; or None.
       metrics_files: as step 09 writes them. The first that is of the graph counts.
       graph_sha256: of the graph's file.
-      tiles: as in Settings, for the note that step 09 has chosen its threshold with other tiles.
+      tiles: as in Settings; where step 09 chose its threshold with others, the source says so.
     """
     if given is not None:
         return Choice(given, f"from {both('--threshold')}")
@@ -116,8 +116,8 @@ def choose_threshold(
             if metrics["graph_sha256"] == graph_sha256:
                 threshold = text.parse_number(metrics["threshold"])
                 if threshold is not None:
-                    note = _note_on_tiles(metrics.get("tiles", 1), tiles)
-                    return Choice(threshold, f"from {paths.shown(path)}{note}")
+                    how = _how_chosen(metrics, tiles)
+                    return Choice(threshold, f"from {paths.shown(path)}{how}")
                 reason = f"has the threshold {text.shown(metrics['threshold'])}, no number"
             else:
                 reason = "is of another graph"
@@ -203,14 +203,18 @@ def _metrics_of(metrics_files: List[pathlib.Path], graph_sha256: str) -> Dict[st
     return {}
 
 
-def _note_on_tiles(scored: Union[int, str], tiles: Union[int, str]) -> str:
-    if scored == tiles:
-        return ""
-    if scored == 1:
-        return ", chosen on whole images"
-    return ", chosen with " + (
-        f"{scored} x {scored} tiles" if scored != AUTO_TILES else both("--tiles auto")
-    )
+def _how_chosen(metrics: Dict[str, Any], tiles: Union[int, str]) -> str:
+    """On how many images step 09 chose its threshold, and with which tiles if others are used."""
+    words = ""
+    validation = metrics.get("validation")
+    if isinstance(validation, dict) and isinstance(validation.get("images"), int):
+        words += f" on {text.counted(validation['images'], 'validation image')}"
+    scored = metrics.get("tiles", 1)
+    if scored != tiles:
+        words += {1: " without tiles", AUTO_TILES: f" with {both('--tiles auto')}"}.get(
+            scored, f" with {scored} x {scored} tiles"
+        )
+    return words and f", chosen{words}"
 
 
 def seen_in_training(
