@@ -31,8 +31,8 @@ if os.environ.get("CI", "").lower() not in ("", "0", "no", "false", "off"):
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The tests run on all cores already. With more threads each, Intel's build of TensorFlow takes a
-# sixth more CPU time, which its threads spend waiting for each other.
+# The tests run on all cores already. With more threads each, Intel's build of TensorFlow takes
+# about a fifth more CPU time, which its threads spend waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # make sets it for the programs that it runs, such as these tests; messages depend on it.

@@ -117,3 +117,30 @@ def test_the_targets_use_the_variables():
 def test_a_variable_that_the_target_does_not_take_is_a_mistake_of_the_program():
     with pytest.raises(AssertionError):
         next_step.command("report", TILES="2")
+
+
+@pytest.mark.parametrize(
+    "target, given", [("predict", {"IMAGES": "x"}), ("prelabel", {"FORMAT": "voc", "IMAGES": "x"})]
+)
+def test_what_a_target_takes_by_default_is_left_out_and_is_the_makefiles(target, given):
+    def commands(variables):
+        words = [f"{name}={value}" for name, value in variables.items()]
+        environment = {key: value for key, value in os.environ.items() if key[:4] != "MAKE"}
+        return subprocess.check_output(
+            ["make", "-n", target, *words], cwd=str(ROOT), env=environment, text=True
+        )
+
+    defaults = next_step._DEFAULTS_OF[target]
+    assert next_step.command(target, **given, **defaults) == next_step.command(target, **given)
+    assert commands(dict(given, **defaults)) == commands(given)
+
+
+def test_the_settings_of_detections_are_those_that_differ_from_the_steps_defaults(script):
+    assert next_step.command("eval", **next_step.detection_settings({})) == "make eval"
+    args = script("08_detect").parse(["--labels=a_labels.csv", f"--graph={paths.SHIPPED_GRAPH}"])
+    usual = {"exif": args.exif, "tiles": args.tiles, "pad_strips": args.pad_strips}
+    assert next_step.command("eval", **next_step.detection_settings(usual)) == "make eval"
+    other = {"exif": "apply", "tiles": 2, "pad_strips": True, "runtime": "openvino"}
+    assert next_step.command("eval", **next_step.detection_settings(other)) == (
+        "make eval EXIF=apply PAD=1 RUNTIME=openvino TILES=2"
+    )

@@ -751,7 +751,7 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
 @pytest.mark.parametrize(
     "options, expected",
     [
-        (["--draw={results}/drawn"], "`make predict IMAGES='my shop' GRAPH={products}`"),
+        (["--draw={drawn}", "--tiles=auto"], "`make predict IMAGES='my shop' GRAPH={products}`"),
         (
             ["--draw=mine", "--tiles=3", "--skip-bad", "--pad-strips", "--exif=apply"],
             "`make predict IMAGES='my shop' DRAW=mine TILES=3 SKIP_BAD=1 PAD=1 EXIF=apply "
@@ -770,7 +770,7 @@ def test_the_command_for_a_graph_of_more_products_has_the_options_of_the_run(
 ):
     names = {
         "products": paths.SHIPPED_PRODUCTS_GRAPH.name,
-        "results": paths.RESULTS,
+        "drawn": paths.shown(paths.RESULTS / "drawn"),  # as make gives it
         "graphs": paths.GRAPHS,
     }
     given = [option.format(**names) for option in options]

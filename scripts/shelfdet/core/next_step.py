@@ -55,11 +55,17 @@ TAKEN = {
 }
 # Folders that hold what a variable names: a path in them is shown as the name.
 _FOLDERS = {"CONFIG": paths.TRAINING, "GRAPH": paths.GRAPHS, "START": paths.GRAPHS}
-# What a target takes where a variable is not given
+# What all targets take where a variable is not given, and what one of them takes
 _DEFAULTS = {
     "NAME": paths.DEFAULT_DATASET,
     "CONFIG": paths.DEFAULT_CONFIG.stem,
     "GRAPH": paths.DEFAULT_CONFIG.stem,
+    "EXIF": "ignore",
+}
+_DEFAULTS_OF = {
+    "eval": {"TILES": "1"},
+    "predict": {"DRAW": paths.shown(paths.RESULTS / "drawn"), "TILES": "auto"},
+    "prelabel": {"OUTPUT": paths.shown(paths.WORKSPACE / "prelabels"), "TILES": "auto"},
 }
 
 
@@ -72,8 +78,9 @@ def command(target: str, **values: Optional[str]) -> str:
         default are left out.
     """
     assert set(values) <= set(TAKEN[target]), (target, sorted(values))
+    defaults = dict(_DEFAULTS, **_DEFAULTS_OF.get(target, {}))
     given = {
-        name: value for name, value in values.items() if value not in (None, _DEFAULTS.get(name))
+        name: value for name, value in values.items() if value not in (None, defaults.get(name))
     }
     words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
     return " ".join(["make", target] + words)
@@ -153,18 +160,14 @@ def of_graph(folder: Optional[pathlib.Path]) -> Dict[str, str]:
     return {"CONFIG" if has_config else "GRAPH": folder.name}
 
 
-def detection_settings(info: Mapping[str, Any]) -> Dict[str, str]:
-    """The variables with which step 08 made detections, by their "info", as far as they differ.
-
-    They are EXIF, PAD, RUNTIME and TILES.
-    """
-    given = {
-        "EXIF": info.get("exif") if info.get("exif") != "ignore" else None,
+def detection_settings(info: Mapping[str, Any]) -> Dict[str, Optional[str]]:
+    """The variables with which step 08 made detections, by their "info"."""
+    return {
+        "EXIF": info.get("exif"),
         "PAD": "1" if info.get("pad_strips") else None,
         "RUNTIME": info.get("runtime"),
-        "TILES": str(info["tiles"]) if info.get("tiles", 1) != 1 else None,
+        "TILES": str(info.get("tiles", 1)),
     }
-    return {name: value for name, value in given.items() if value}
 
 
 def show(make_command: Optional[str]) -> None:

@@ -111,20 +111,13 @@ def choose_threshold(
         return Choice(given, f"from {both('--threshold')}")
     reasons = []
     for path in metrics_files:
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            if metrics["graph_sha256"] == graph_sha256:
-                threshold = text.parse_number(metrics["threshold"])
-                if threshold is not None:
-                    how = _how_chosen(metrics, tiles)
-                    return Choice(threshold, f"from {paths.shown(path)}{how}")
-                reason = f"has the threshold {text.shown(metrics['threshold'])}, no number"
-            else:
-                reason = "is of another graph"
-        except FileNotFoundError:
-            reason = "does not exist"
-        except (OSError, ValueError, KeyError, TypeError):
-            reason = "holds no threshold and graph_sha256"
+        metrics, reason = _read_metrics(path, graph_sha256)
+        if "threshold" in metrics:
+            threshold = text.parse_number(metrics["threshold"])
+            if threshold is not None:
+                how = _how_chosen(metrics, tiles)
+                return Choice(threshold, f"from {paths.shown(path)}{how}")
+            reason = f"has the threshold {text.shown(metrics['threshold'])}, no number"
         reasons.append(f"{paths.shown(path)} {reason}")
     return Choice(
         DEFAULT_THRESHOLD,
@@ -189,18 +182,22 @@ def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[C
 
 
 def _metrics_of(metrics_files: List[pathlib.Path], graph_sha256: str) -> Dict[str, Any]:
-    """The first of step 09's figures that are of a graph; empty where none are.
+    """The first of step 09's figures that are of a graph; empty where none are."""
+    found = (_read_metrics(path, graph_sha256)[0] for path in metrics_files)
+    return next(filter(None, found), {})
 
-    choose_threshold says what is wrong with the others.
-    """
-    for path in metrics_files:
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            if metrics["graph_sha256"] == graph_sha256:
-                return metrics
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return {}
+
+def _read_metrics(path: pathlib.Path, graph_sha256: str) -> Tuple[Dict[str, Any], str]:
+    """Step 09's figures in a file, empty if not of the graph; why they give no threshold."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        if metrics["graph_sha256"] == graph_sha256:
+            return metrics, "holds no threshold"
+        return {}, "is of another graph"
+    except FileNotFoundError:
+        return {}, "does not exist"
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, "holds no threshold and graph_sha256"
 
 
 def _how_chosen(metrics: Dict[str, Any], tiles: Union[int, str]) -> str:

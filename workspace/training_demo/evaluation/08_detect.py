@@ -356,17 +356,9 @@ def with_graph_of_more_products(
     other = paths.SHIPPED_PRODUCTS_GRAPH
     if args.graph.resolve().parent == other.resolve():
         return None
-    # Another graph has another threshold. make gives what is its default, too.
-    dropped = ["GRAPH", "THRESHOLD"]
-    dropped += ["TILES"] if args.tiles == AUTO_TILES else []
-    for variable, folder, usual in (
-        ("DRAW", args.draw, paths.RESULTS / "drawn"),
-        ("OUTPUT", args.prelabel, paths.WORKSPACE / "prelabels"),
-    ):
-        if folder and folder.resolve() == usual.resolve():
-            dropped.append(variable)
     target = "prelabel" if args.prelabel else "predict"
-    command = next_step.after(argv, target, dropped, GRAPH=other.name)
+    # Another graph has another threshold.
+    command = next_step.after(argv, target, ["GRAPH", "THRESHOLD"], GRAPH=other.name)
     return f"`{command}`" if command else other.name
 
 
