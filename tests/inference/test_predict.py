@@ -780,6 +780,14 @@ def test_the_command_for_a_graph_of_more_products_has_the_options_of_the_run(
     assert args.other_graph == (expected and expected.format(**names))
 
 
+@pytest.mark.parametrize("tiles", ["0", "zero"])
+def test_other_tiles_are_refused_with_what_is_possible(script, capsys, tiles):
+    with pytest.raises(SystemExit):
+        script("08_detect").parse(["--images=in", "--tiles", tiles])
+    expected = f"found '{tiles}', expected a whole number of at least 1, or auto"
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("threshold", [None, 0.4])
 def test_the_count_error_of_the_graph_is_printed_with_its_own_threshold(
     run_step, graph, tmp_path, capsys, threshold

@@ -73,7 +73,12 @@ def add_threshold(parser: argparse.ArgumentParser, use: str) -> None:
 
 def tile_count(value: str) -> Union[int, str]:
     """The value of --tiles."""
-    return value if value == AUTO_TILES else command_line.positive(value)
+    if value == AUTO_TILES:
+        return value
+    try:
+        return command_line.positive(value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {AUTO_TILES}") from None
 
 
 def check_min_score(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
