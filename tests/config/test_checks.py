@@ -1,5 +1,6 @@
 """Step 05: every mistake of a config is reported with its key and the line to write."""
 
+import contextlib
 import re
 import shutil
 
@@ -986,6 +987,66 @@ def test_two_datasets_whose_images_have_the_same_ids_are_an_error(
     (found,) = findings_at(checked, EVAL_RECORDS)
     assert "4 images more than once" in found.found and "second/val.record" in found.found
     assert "NAME=name" in found.write
+
+
+def listed_again(config, name):
+    """Lists a record of a config once more."""
+    config.write_text(re.sub(rf'( *input_path: ".*second/{name}"\n)', r"\1\1", config.read_text()))
+
+
+def test_a_training_record_that_is_listed_again_is_read_as_often(root, second_dataset, monkeypatch):
+    listed_again(second_dataset, "train.record")
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    assert not checked.findings.count(findings.ERROR), list(checked.findings)
+    (found,) = findings_at(checked, TRAIN_RECORDS, findings.NOTE)
+    # 24 images of the first dataset, 4 of the second
+    assert "second/train.record 2 times: 8 of 32 examples are of it, or 25%" in found.found
+    first, second = checked.best_iou_by_record.values()
+    assert len(first) == 3 * len(second)
+
+    import tensorflow as tf
+    from object_detection.builders import dataset_builder
+
+    monkeypatch.chdir(root)
+    reader = checked.config.train_input_reader
+    reader.num_epochs = 1
+    read = dataset_builder.read_dataset(
+        tf.data.TFRecordDataset, reader.tf_record_input_reader.input_path, reader
+    )
+    following = tf.compat.v1.data.make_one_shot_iterator(read).get_next()
+    count = 0
+    with tf.compat.v1.Session() as session, contextlib.suppress(tf.errors.OutOfRangeError):
+        while True:
+            session.run(following)
+            count += 1
+    assert count == 32
+
+
+def test_a_validation_record_that_is_listed_again_is_an_error(root, second_dataset, monkeypatch):
+    listed_again(second_dataset, "val.record")
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    (found,) = findings_at(checked, EVAL_RECORDS)
+    assert "second/val.record, which the lines name 2 times" in found.found
+    assert found.expected.startswith("once")
+
+
+def test_shards_that_are_listed_unequally_are_an_error(root, second_dataset, monkeypatch):
+    folder = root / ANNOTATIONS / "second"
+    (folder / "train.record").unlink()
+    for number in range(2):
+        write_record(
+            folder / f"train.record-0000{number}-of-00002",
+            product_images(f"shard{number}", 2),
+            {"product": 1},
+        )
+    text = second_dataset.read_text()
+    pattern = f'input_path: "{ANNOTATIONS}/second/train.record'
+    lines = f'{pattern}-?????-of-?????"\n{pattern}-00001-of-00002"'
+    second_dataset.write_text(text.replace(f'{pattern}"', lines))
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    (found,) = findings_at(checked, TRAIN_RECORDS)
+    assert "train.record-00001-of-00002, which the lines name 2 times" in found.found
+    assert "each shard as often" in found.expected
 
 
 def test_a_second_validation_reader_is_reported(root):

@@ -146,15 +146,20 @@ def _read_reader(
     reader: Reader, root: PathLike, label_map: LabelMap, findings: Findings
 ) -> List[SplitSummary]:
     parts = []
-    for record_files in find_records(reader, root, findings):
+    times = []
+    for listed_files in find_records(reader, root, findings):
+        record_files = list(dict.fromkeys(listed_files))
         part = read_record(record_files, reader.path_key, findings)
         if part is not None:
             parts.append(part)
+            times.append(len(listed_files) // len(record_files))
     for part in parts:
         _check_classes(part, label_map, findings)
         _check_class_ids(part, label_map, findings)
     _check_names(parts, reader, findings)
-    return parts
+    repeated = [joined([part] * count) for part, count in zip(parts, times)]
+    _note_repeated(repeated, times, reader, findings)
+    return repeated
 
 
 def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) -> None:
@@ -177,6 +182,21 @@ def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) 
         expected="each image/source_id once: evaluation skips or refuses the others",
         write=write,
     )
+
+
+def _note_repeated(
+    parts: List[SplitSummary], times: List[int], reader: Reader, findings: Findings
+) -> None:
+    """Notes the share of each record that is listed several times."""
+    total = sum(len(part.names) for part in parts)
+    for part, count in zip(parts, times):
+        if count > 1:
+            findings.note(
+                reader.path_key,
+                found=f"{paths.shown(part.path)} {count} times: {len(part.names)} of "
+                f"{text.counted(total, 'example')} are of it, or {len(part.names) / total:.0%}",
+                expected="that, where a dataset should have more weight than its size gives it",
+            )
 
 
 def joined(parts: List[SplitSummary]) -> SplitSummary:
@@ -211,7 +231,8 @@ def find_records(reader: Reader, root: PathLike, findings: Findings) -> List[Lis
     """The files of each record that the input_path lines of a reader name; several are shards.
 
     * and ? in the lines are as TensorFlow has them. Shards that are not all of one record are
-    reported and left out: training would read them without a message.
+    reported and left out: training would read them without a message. A record that is listed
+    several times has its files as often: training reads it as often.
     """
     patterns = reader.fields.tf_record_input_reader.input_path
     line = RECORD_LINES[reader.split]
@@ -243,6 +264,7 @@ def find_records(reader: Reader, root: PathLike, findings: Findings) -> List[Lis
         list(map(str, files))
         for files in shards.by_record(found).values()
         if _is_complete(files, reader.path_key, findings)
+        and _may_be_listed(list(map(str, files)), reader, findings)
     ]
 
 
@@ -272,6 +294,25 @@ def _is_complete(files: List[pathlib.Path], key: str, findings: Findings) -> boo
             path=files[0],
         )
     return not problem
+
+
+def _may_be_listed(files: List[str], reader: Reader, findings: Findings) -> bool:
+    """Whether files of a record are there as often as they may be; reports others."""
+    counts = collections.Counter(files)
+    file, count = counts.most_common(1)[0]
+    is_training = reader.split == "train"
+    if count == 1 or (is_training and len(set(counts.values())) == 1):
+        return True
+    expected = "once: evaluation skips or refuses an image that it has seen"
+    if is_training:
+        expected = "each shard as often as the others of its record"
+    findings.error(
+        reader.path_key,
+        found=f"{paths.shown(file)}, which the lines name {count} times",
+        expected=expected,
+        write="each record in one line, by its name or by a pattern",
+    )
+    return False
 
 
 def find_written(record: pathlib.Path, key: str, findings: Findings) -> List[str]:
