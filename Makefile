@@ -73,8 +73,8 @@ WAITING_SHARDS := $(foreach folder,$(LABEL_FOLDERS),$(foreach split,train val te
     $(wildcard $(folder)/.$(split).record.shards)))
 # NAME=name: the dataset; several, with a comma between them, for make eval
 DATASET := $(call option,--dataset,$(NAME))
-# How step 04 divides images
-TILE_OPTIONS := $(call option,--tiles,$(TILES)) $(call option,--product-scale,$(PRODUCT_SCALE)) \
+# How step 04 shrinks and divides images
+RECORD_OPTIONS := $(call option,--max-side,$(MAX_SIDE)) $(call option,--tiles,$(TILES)) $(call option,--product-scale,$(PRODUCT_SCALE)) \
     $(call option,--product-aspect-ratio,$(PRODUCT_ASPECT_RATIO)) $(call option,--empty-images,$(EMPTY_IMAGES))
 # How steps 01 and 02 treat images that are missing or have no annotation
 GAPS := $(if $(ALLOW_MISSING),--allow-missing) $(call option,--empty-images,$(EMPTY_IMAGES))
@@ -112,10 +112,10 @@ test: setup-deploy  ## run the tests (TESTS=files; SHELF_DATA=folder also runs t
 
 # Each step replaces its files once all new ones are complete. Step 05 finds records that differ from the label files.
 data: setup  ## steps 01, 02, 04: images to TFRecords (FROM=folder NAME=name CLASSES=keep TILES=2; more: docs/data.md)
+	$(if $(MAX_SIDE)$(TILES)$(PRODUCT_SCALE)$(PRODUCT_ASPECT_RATIO),$(PREPROCESSING)/04_generate_tfrecords.py $(RECORD_OPTIONS) --check-options)
 	$(PREPROCESSING)/01_fetch_dataset.py $(DATASET) $(FETCH_OPTIONS)
 	$(PREPROCESSING)/02_split_annotations.py $(DATASET) $(SPLIT_OPTIONS)
-	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(call option,--max-side,$(MAX_SIDE)) \
-	    $(TILE_OPTIONS)
+	$(PREPROCESSING)/04_generate_tfrecords.py $(DATASET) $(call option,--exif,$(EXIF)) $(RECORD_OPTIONS)
 
 anchors: setup  ## step 03: anchor coverage of a config, and better anchors (CONFIG=name NAME=name TILES=2 EXIF=apply)
 	$(PREPROCESSING)/03_estimate_anchors.py $(DATASET) $(call option,--config,$(CONFIG_FILE)) $(call option,--exif,$(EXIF)) \

@@ -523,15 +523,16 @@ def test_a_value_that_is_empty_or_of_two_lines_is_refused():
 
 
 def test_data_of_a_named_dataset_in_tiles(copy):
-    first, second, fourth = copy.commands("data", "NAME=sku110k", "TILES=1,2", "FROM=x")
+    check, first, second, fourth = copy.commands("data", "NAME=sku110k", "TILES=1,2", "FROM=x")
+    assert check[1:] == ["--tiles=1,2", "--check-options"]
     assert first[1:] == ["--dataset=sku110k", "--from=x"]
     assert second[1:] == ["--dataset=sku110k"]
     assert fourth[1:] == ["--dataset=sku110k", "--tiles=1,2"]
-    assert copy.commands("data", "PRODUCT_SCALE=0.1", "PRODUCT_ASPECT_RATIO=0.6")[2][1:] == [
+    assert copy.commands("data", "PRODUCT_SCALE=0.1", "PRODUCT_ASPECT_RATIO=0.6")[3][1:] == [
         "--product-scale=0.1",
         "--product-aspect-ratio=0.6",
     ]
-    assert copy.commands("data", "MAX_SIDE=1280")[2][1:] == ["--max-side=1280"]
+    assert copy.commands("data", "MAX_SIDE=1280")[3][1:] == ["--max-side=1280"]
 
 
 def test_eval_detects_in_the_images_of_each_dataset(copy):

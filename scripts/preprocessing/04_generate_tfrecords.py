@@ -88,6 +88,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         parser,
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
     )
+    parser.add_argument(
+        "--check-options", action="store_true", help="do no more, before step 01 reads all images"
+    )
     args = parser.parse_args(argv)
     if args.product_aspect_ratio and not args.product_scale:
         parser.error(f"{both('--product-aspect-ratio')} needs {both('--product-scale')}")
@@ -143,6 +146,8 @@ def tile_counts(text: str) -> Tuple[int, ...]:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
+    if args.check_options:
+        return
     from shelfdet.data import examples, record_writing
 
     written = record_writing.write_records(

@@ -24,7 +24,7 @@ import sys
 from typing import Any, Optional, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
-from shelfdet.core import command_line, deploy_packages, next_step, paths
+from shelfdet.core import command_line, deploy_packages, next_step, paths, workspace_names
 from shelfdet.core.text import counted
 from shelfdet.data import options
 
@@ -55,6 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     # Before the minutes that the graph takes
     for package in ("onnxruntime", "tf2onnx", "openvino.runtime"):
         deploy_packages.load(package)
+    workspace_names.require_dataset(args.dataset)
     from shelfdet.evaluation import deploying
 
     source = find_source(args)

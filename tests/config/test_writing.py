@@ -164,6 +164,9 @@ def test_names_that_cannot_be_used_are_refused(name):
 
 def test_without_records_the_command_that_makes_them_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path)
+    with pytest.raises(UserError, match="no such dataset; expected one that `make data NAME=mine`"):
+        writing.read_dataset("mine")
+    (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="train.record: no such file; .* Run `make data NAME=mine`"):
         writing.read_dataset("mine")
 

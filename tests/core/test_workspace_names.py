@@ -77,6 +77,20 @@ def test_a_dataset_that_is_not_there(workspace):
     with pytest.raises(UserError) as refused:
         labels.read_labels(paths.ANNOTATIONS / "mlk" / "val_labels.csv")
     assert str(refused.value).endswith(message)
+    with pytest.raises(UserError) as raised:
+        workspace_names.require_dataset("mlk")
+    assert str(raised.value) == (
+        f"{workspace}/annotations/mlk: no such dataset; expected one that `make data NAME=mlk` has "
+        f"written. {message}"
+    )
+    for name in (None, paths.DEFAULT_DATASET, "milk"):
+        workspace_names.require_dataset(name)
+
+
+@pytest.mark.parametrize("step", ["09_score", "10_report", "suspects", "write_config"])
+def test_steps_refuse_a_dataset_that_is_not_there(step, script):
+    with pytest.raises(UserError, match="annotations/nosuch: no such dataset"):
+        script(step).main(["--dataset", "nosuch"])
 
 
 def test_the_command_of_the_default_config_names_none():

@@ -344,6 +344,11 @@ def test_tiles_of_turned_images_are_cut_after_turning(tmp_path):
     assert np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=float) - expected).mean() < 2
 
 
+def test_options_are_checked_without_any_file(script, capsys):
+    script("04_generate_tfrecords").main(["--product-scale", "0.1", "--check-options"])
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("value", ["2,2", "0", "two", "1,"])
 def test_wrong_numbers_of_tiles_are_refused(script, value, capsys):
     with pytest.raises(SystemExit):

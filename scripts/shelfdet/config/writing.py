@@ -13,7 +13,7 @@ from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import coverage_advice, pipeline, record_checks, search_sizes, tile_advice
 from shelfdet.config import network as networks
 from shelfdet.config.findings import ERROR, Findings
-from shelfdet.core import paths, shards
+from shelfdet.core import paths, shards, workspace_names
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.core.text import counted
@@ -76,6 +76,7 @@ def read_dataset(name: str) -> Dataset:
     Raises:
       UserError: they are not there, cannot be read, or hold no products.
     """
+    workspace_names.require_dataset(name)
     summaries = []
     fullest_whole = 0
     for split in ("train", "val"):

@@ -6,6 +6,7 @@ import pathlib
 import shlex
 from typing import Iterable, List, Optional
 
+from shelfdet import UserError
 from shelfdet.core import paths, text
 
 
@@ -82,6 +83,23 @@ def no_dataset(folder: pathlib.Path) -> Optional[str]:
     if folder.parent != paths.ANNOTATIONS or folder.exists():
         return None
     return _those_there("Datasets", datasets(), paths.ANNOTATIONS, folder.name)
+
+
+def require_dataset(name: Optional[str]) -> None:
+    """Refuses the name of a dataset that was not made; None is the one that has no name.
+
+    Raises:
+      UserError: names the datasets that are there.
+    """
+    if name is None or name == paths.DEFAULT_DATASET:
+        return
+    folder = paths.dataset_annotations(name)
+    there = no_dataset(folder)
+    if there:
+        raise UserError(
+            f"{paths.shown(folder)}: no such dataset; expected one that `make data NAME={name}` "
+            f"has written. {there}"
+        )
 
 
 def _those_there(what: str, names: Iterable[str], folder: pathlib.Path, wanted: str) -> str:

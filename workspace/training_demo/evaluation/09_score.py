@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
-from shelfdet.core import command_line, next_step, paths
+from shelfdet.core import command_line, next_step, paths, workspace_names
 from shelfdet.core.text import counted, listed
 from shelfdet.data import options
 from shelfdet.data.formats import DETECTION_FORMATS, GROUND_TRUTH_FORMATS
@@ -221,6 +221,8 @@ def fill_in_defaults(args: argparse.Namespace) -> None:
 
 def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
+    for name in args.dataset or ():
+        workspace_names.require_dataset(name)
     check_threshold_source(args)
     from shelfdet.core import boxes
     from shelfdet.evaluation import detection_info, score, scored_graph

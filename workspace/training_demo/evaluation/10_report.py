@@ -18,7 +18,7 @@ from typing import List, Optional
 
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
-from shelfdet.core import command_line, files, next_step, paths
+from shelfdet.core import command_line, files, next_step, paths, workspace_names
 from shelfdet.core.text import counted
 from shelfdet.data import options
 
@@ -84,6 +84,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 def main(argv: Optional[List[str]] = None) -> None:
     args = parse(argv)
+    workspace_names.require_dataset(args.dataset)
     from shelfdet.evaluation import report
 
     inputs = report.Inputs(args.detections, args.labels, args.images, args.metrics, args.config)

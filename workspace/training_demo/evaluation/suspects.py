@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 # scripts/ holds shelfdet
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "scripts"))
 from shelfdet import UserError
-from shelfdet.core import command_line, files, next_step, paths
+from shelfdet.core import command_line, files, next_step, paths, workspace_names
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted, listed
 from shelfdet.data import options, prelabels
@@ -97,6 +97,7 @@ class Compared(NamedTuple):
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
+    workspace_names.require_dataset(args.dataset)
     from shelfdet.data import label_places, marked_labels
     from shelfdet.evaluation import suspects
 
