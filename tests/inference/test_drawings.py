@@ -109,6 +109,19 @@ def test_names_of_classes_are_drawn_inside_their_boxes(tmp_path):
     assert differs[~inside].max() < 30  # JPEG leaves some noise
 
 
+def test_an_uncertain_count_is_said_under_the_image(tmp_path):
+    def drawn(folder, note):
+        folder.mkdir()
+        pixels = np.full((200, 400, 3), 120, np.uint8)
+        drawings.draw(pixels, detections_in("a.png", [0.9, 0.8]), folder, 0.5, {}, note)
+        return np.asarray(Image.open(str(folder / "a.png.jpg"))).astype(int)
+
+    plain, noted = drawn(tmp_path / "one", ""), drawn(tmp_path / "two", "uncertain")
+    height = min(len(plain), len(noted))
+    differs = np.abs(plain[:height] - noted[:height]).max(axis=2)
+    assert differs[:195].max() < 30 and differs[205:].max() > 60
+
+
 def test_the_images_own_folder_is_refused(tmp_path):
     image_path = save_image(tmp_path / "in" / "a.JPG")
     (tmp_path / "out").mkdir()

@@ -34,7 +34,7 @@ class Style(NamedTuple):
 TRUE_POSITIVE = Style("#56B4E9", "#000000", (), "true positives")
 FALSE_NEGATIVE = Style("#F0E442", "#000000", (5, 3), "false negatives")
 FALSE_POSITIVE = Style("#D55E00", "#ffffff", (2, 1.5), "false positives")
-DETECTION = Style("#56B4E9", "#000000", (), "detections")
+DETECTION = Style("#56B4E9", "#000000", (), "products")
 COVERED = Style("#56B4E9", "#000000", (), "covered by an anchor")
 UNCOVERED = Style("#E69F00", "#000000", (5, 3), "not covered")
 
@@ -74,9 +74,10 @@ def draw_detections(
     boxes_wh: Optional[Size] = None,
     title: str = "",
     names: Sequence[str] = (),
+    note: str = "",
 ) -> Image.Image:
     """Draws detections; ``names``: of the class of each. Other arguments as in ``draw``."""
-    return draw(pixels, [(DETECTION, boxes_xyxy)], boxes_wh, title, names)
+    return draw(pixels, [(DETECTION, boxes_xyxy)], boxes_wh, title, names, note)
 
 
 def draw(
@@ -85,6 +86,7 @@ def draw(
     boxes_wh: Optional[Size] = None,
     title: str = "",
     names: Sequence[str] = (),
+    note: str = "",
 ) -> Image.Image:
     """Draws groups of boxes on an image, with a legend under it.
 
@@ -96,6 +98,7 @@ def draw(
       title: words before the legend, for instance the image's name.
       names: text for each box of all groups, in their order, for its upper left corner; the legend
         has the number of each. Empty for none.
+      note: words at the end of the legend.
 
     Returns:
       Image as wide as ``pixels`` and higher by the legend, which has the number of boxes of each
@@ -123,6 +126,8 @@ def draw(
         items.append(_LegendItem(style, f"{style.meaning}: {len(boxes_xyxy)}"))
     for name, count in collections.Counter(names).most_common():
         items.append(_LegendItem(None, f"{name}: {count}"))
+    if note:
+        items.append(_LegendItem(None, note))
     return _add_legend(image, items, width)
 
 

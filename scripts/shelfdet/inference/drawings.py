@@ -136,6 +136,7 @@ def draw(
     folder: pathlib.Path,
     threshold: float,
     shown_names: Mapping[str, str],
+    note: str = "",
 ) -> None:
     """Draws the boxes with at least the score ``threshold`` and writes the image as a JPEG.
 
@@ -145,13 +146,14 @@ def draw(
       folder: where to write ``drawing_name(found.filename)``.
       threshold: the lowest score that is drawn.
       shown_names: class to the name that is written into its boxes; empty for none.
+      note: as ``CountedImage`` has it, for the legend.
     """
     kept = found.scores >= threshold
     names = []
     if shown_names:
         names = [shown_names[found.classes[index]] for index in np.flatnonzero(kept)]
     drawn = drawing.draw_detections(
-        pixels, found.boxes_xyxy[kept], found.size_wh, found.filename, names
+        pixels, found.boxes_xyxy[kept], found.size_wh, found.filename, names, note
     )
     exif = Image.Exif()
     exif[EXIF_SOFTWARE] = MARK

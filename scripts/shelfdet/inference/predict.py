@@ -39,6 +39,7 @@ from shelfdet.inference import (
     drawings,
     graph_files,
     processed_images,
+    summaries,
     tiling,
 )
 from shelfdet.inference.input_images import InputImage
@@ -85,6 +86,7 @@ class Settings(NamedTuple):
     skip_bad: whether images that cannot be read are skipped; otherwise they raise UserError.
     draw_folder: where images are written with their boxes; None writes none.
     threshold: the lowest score that is drawn.
+    validated: as ``graph_files.validated`` returns it: drawings say which counts are uncertain.
     """
 
     max_side: int = MAX_SIDE
@@ -97,6 +99,7 @@ class Settings(NamedTuple):
     skip_bad: bool = False
     draw_folder: Optional[pathlib.Path] = None
     threshold: float = DEFAULT_THRESHOLD
+    validated: Optional[confidence.Validated] = None
 
 
 class _Raw(NamedTuple):
@@ -228,6 +231,7 @@ def run_key(info: Dict[str, Any], settings: Settings, class_names: ClassNames) -
     if settings.draw_folder:
         key["drawings"] = str(settings.draw_folder.resolve())
         key["threshold"] = settings.threshold
+        key["validation images"] = settings.validated
         key["names in drawings"] = sorted(class_names.shown.items())
     return key
 
@@ -336,11 +340,18 @@ def detect_image(
         scores[kept],
         tuple(class_names.by_id[class_id] for class_id in class_ids[kept]),
     )
+    result = ImageResult(filename, found, prepared.orientation, None, version, grid)
     if settings.draw_folder:
+        summary = summaries.summarise(result, settings.threshold)
         drawings.draw(
-            prepared.pixels, found, settings.draw_folder, settings.threshold, class_names.shown
+            prepared.pixels,
+            found,
+            settings.draw_folder,
+            settings.threshold,
+            class_names.shown,
+            summaries.note(summary, settings.validated),
         )
-    return ImageResult(filename, found, prepared.orientation, None, version, grid)
+    return result
 
 
 def without_margins(

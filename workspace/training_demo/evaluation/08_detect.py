@@ -204,14 +204,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     info = predict.describe(args.graph, args.labels, settings, inputs, network)
     if args.draw or args.prelabel:
-        threshold = graph_files.choose_threshold(
-            args.threshold,
-            inference_options.metrics_files(args.metrics, args.graph),
-            info["graph_sha256"],
-            args.tiles,
-        )
+        metrics_files = inference_options.metrics_files(args.metrics, args.graph)
+        sha256 = info["graph_sha256"]
+        threshold = graph_files.choose_threshold(args.threshold, metrics_files, sha256, args.tiles)
         print_threshold(threshold)
-        settings = settings._replace(threshold=threshold.value)
+        settings = settings._replace(
+            threshold=threshold.value, validated=graph_files.validated(metrics_files, sha256)
+        )
 
     unfinished = args.output.with_name(args.output.name + processed_images.UNFINISHED)
     run = predict.run_key(info, settings, class_names)
@@ -285,28 +284,27 @@ def detect_and_write(
         f"{score_range(args.min_score)} in {counted(len(readable), 'image')}, "
         f"{len(remaining) / seconds:.2f} images/s"
     )
-    metrics_files = inference_options.metrics_files(args.metrics, args.graph)
-    validated = graph_files.validated(metrics_files, info["graph_sha256"])
     if args.draw:
         rows = [
             drawings.CountedImage(
                 image.filename,
                 image.products if image.size_wh else None,
                 image.by_class,
-                summaries.note(image, validated),
+                summaries.note(image, settings.validated),
             )
             for image in images
         ]
         counts = drawings.write_counts(rows, args.draw, class_names.shown)
         print_report(drawings.counts_report(counts))
         if args.threshold is None:
+            metrics_files = inference_options.metrics_files(args.metrics, args.graph)
             errors = graph_files.count_errors(metrics_files, info["graph_sha256"])
             print_report(summaries.count_error_report(errors))
     if args.draw or args.prelabel:
         print_report(
             summaries.confidence_report(
                 images,
-                validated,
+                settings.validated,
                 padded=args.pad_strips,
                 tiled=args.tiles != 1,
                 other_graph=args.other_graph,
