@@ -754,7 +754,7 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
         (["--draw={drawn}", "--tiles=auto"], "`make predict IMAGES='my shop' GRAPH={products}`"),
         (
             ["--draw=mine", "--tiles=3", "--skip-bad", "--pad-strips", "--exif=apply"],
-            "`make predict IMAGES='my shop' DRAW=mine TILES=3 SKIP_BAD=1 PAD=1 EXIF=apply "
+            "`make predict IMAGES='my shop' DRAW=mine SKIP_BAD=1 PAD=1 EXIF=apply "
             "GRAPH={products}`",
         ),
         (

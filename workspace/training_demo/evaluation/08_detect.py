@@ -355,8 +355,9 @@ def with_graph_of_more_products(
     if args.graph.resolve().parent == other.resolve():
         return None
     target = "prelabel" if args.prelabel else "predict"
-    # Another graph has another threshold.
-    command = next_step.after(argv, target, ["GRAPH", "THRESHOLD"], GRAPH=other.name)
+    # It has another threshold, and was trained in tiles that suit each image.
+    dropped = ["GRAPH", "THRESHOLD", "TILES"]
+    command = next_step.after(argv, target, dropped, GRAPH=other.name)
     return f"`{command}`" if command else other.name
 
 
