@@ -25,7 +25,14 @@ from shelfdet.inference import confidence
 
 DIGITS = 6  # of the figures in metrics.json
 # Of step 08, as it records them
-STATED_OPTIONS = ("tiles", "pad_strips", "min_score", "runtime", "runtime_precision")
+STATED_OPTIONS = (
+    "tiles",
+    "detection_version",
+    "pad_strips",
+    "min_score",
+    "runtime",
+    "runtime_precision",
+)
 
 
 class Evaluation(NamedTuple):
