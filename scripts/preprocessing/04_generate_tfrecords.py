@@ -89,7 +89,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         "rotate images as their EXIF orientation says, for labels made in a viewer that does",
     )
     parser.add_argument(
-        "--check-options", action="store_true", help="do no more, before step 01 reads all images"
+        "--check-options",
+        action="store_true",
+        help="check the options and end; `make data` does it before step 01 reads all images",
     )
     args = parser.parse_args(argv)
     if args.product_aspect_ratio and not args.product_scale:

@@ -1002,7 +1002,8 @@ def test_a_training_record_that_is_listed_again_is_read_as_often(root, second_da
     # 24 images of the first dataset, 4 of the second
     assert "second/train.record 2 times: 8 of 32 examples are of it, or 25%" in found.found
     first, second = checked.best_iou_by_record.values()
-    assert len(first) == 3 * len(second)
+    assert len(first) == 6 * len(second)
+    assert len(first) + 2 * len(second) == len(checked.coverage.best_iou)
 
     import tensorflow as tf
     from object_detection.builders import dataset_builder
@@ -1020,6 +1021,25 @@ def test_a_training_record_that_is_listed_again_is_read_as_often(root, second_da
             session.run(following)
             count += 1
     assert count == 32
+
+
+def test_training_records_that_are_all_listed_again_are_an_error(root):
+    checked = check(root, re.sub(r'( *input_path: ".*train.record"\n)', r"\1\1", TEXT))
+    (found,) = findings_at(checked, TRAIN_RECORDS)
+    assert "each record 2 times or more, such as" in found.found
+    assert "was another dataset meant?" in found.write
+
+
+def test_a_training_record_may_be_spelled_in_two_ways(root, second_dataset, monkeypatch):
+    config = second_dataset.read_text()
+    line = f'input_path: "{ANNOTATIONS}/second/train.record"'
+    assert line in config
+    other = line.replace("second/", "./second/")
+    second_dataset.write_text(config.replace(line, f"{line}\n    {other}"))
+    _, checked = check_both(root, second_dataset, monkeypatch)
+    assert (
+        "second/train.record 2 times" in findings_at(checked, TRAIN_RECORDS, findings.NOTE)[0].found
+    )
 
 
 def test_a_validation_record_that_is_listed_again_is_an_error(root, second_dataset, monkeypatch):

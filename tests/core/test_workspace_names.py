@@ -81,7 +81,7 @@ def test_a_dataset_that_is_not_there(workspace):
         workspace_names.require_dataset("mlk")
     assert str(raised.value) == (
         f"{workspace}/annotations/mlk: no such dataset; expected one that `make data NAME=mlk` has "
-        f"written. {message}"
+        f"written. Correct the name, or run that. {message}"
     )
     for name in (None, paths.DEFAULT_DATASET, "milk"):
         workspace_names.require_dataset(name)

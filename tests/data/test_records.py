@@ -344,9 +344,13 @@ def test_tiles_of_turned_images_are_cut_after_turning(tmp_path):
     assert np.abs(np.asarray(Image.open(io.BytesIO(data)), dtype=float) - expected).mean() < 2
 
 
-def test_options_are_checked_without_any_file(script, capsys):
-    script("04_generate_tfrecords").main(["--product-scale", "0.1", "--check-options"])
-    assert capsys.readouterr().out == ""
+def test_options_are_checked_without_any_file(script, tmp_path, capsys):
+    step_04 = script("04_generate_tfrecords")
+    folders = ["--annotations", str(tmp_path), "--images", str(tmp_path), "--check-options"]
+    step_04.main(["--product-scale", "0.1"] + folders)
+    with pytest.raises(SystemExit):
+        step_04.main(["--product-aspect-ratio", "0.6"] + folders)
+    assert "needs --product-scale" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["2,2", "0", "two", "1,"])

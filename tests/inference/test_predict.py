@@ -273,7 +273,7 @@ def test_auto_takes_the_anchor_from_the_config_beside_the_graph(
 
     step_12 = script("12_predict_spark")
     arguments = ["--graph", graph, "--images", tmp_path / "in", "--output", tmp_path / "out"]
-    settings, _, _ = step_12.prepare(step_12.parse([str(word) for word in arguments]))
+    settings, _ = step_12.prepare(step_12.parse([str(word) for word in arguments]))
     assert settings.anchor_wh == pytest.approx((0.1, 0.4))
 
 
@@ -731,7 +731,9 @@ def test_pre_labels_are_the_boxes_from_the_threshold_on(run_step, tmp_path, caps
     assert (target / "images" / "a.xml").read_text() == "edited"
 
 
-def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_path, capsys):
+def test_images_that_the_graph_does_not_know_are_named(
+    run_step, graph, tmp_path, capsys, monkeypatch
+):
     save_image(tmp_path / "in" / "a.jpg")
     content = {
         "graph_sha256": files.sha256(graph),
@@ -746,6 +748,13 @@ def test_pre_labels_of_images_that_the_graph_does_not_know(run_step, graph, tmp_
     out = capsys.readouterr().out
     assert "counts are unreliable in 1 of 1 image" in out
     assert "a graph that was trained on more kinds of products: " in out
+    # The same is said under the drawing.
+    notes = []
+    monkeypatch.setattr(predict.drawings, "draw", lambda *given: notes.append(given[-1]))
+    drawn = ["--draw", tmp_path / "drawn", "--metrics", metrics]
+    run_step("--images", tmp_path / "in", *drawn)
+    (row,) = csv.DictReader((tmp_path / "drawn" / "counts.csv").read_text().splitlines())
+    assert notes == [row["note"]] and row["note"].startswith("uncertain")
 
 
 @pytest.mark.parametrize(

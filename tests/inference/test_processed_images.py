@@ -110,6 +110,11 @@ def test_a_run_killed_in_its_first_line_begins_anew(tmp_path):
     [
         (None, ["exif", "tiles"]),
         (b'{"tiles": 3}\n', ["exif", "graph_sha256", "seen"]),
+        # of another version, which had an option that meant nothing then
+        (
+            b'{"tiles": 3, "exif": "apply", "graph_sha256": "g", "seen": [1, 2], "old": null}\n',
+            ["old"],
+        ),
         (b"[1]\n", []),
         (b"\xff\n", []),
     ],

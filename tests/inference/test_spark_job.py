@@ -65,7 +65,7 @@ def work_with(graph, spark):
         settings = predict.Settings(skip_bad=True, **options)
         class_names = predict.read_class_names(graph.with_name("label_map.pbtxt"))
         content = spark.sparkContext.broadcast(graph.read_bytes())
-        return task.Work(content, "toy", files.sha256(graph), class_names, settings, None)
+        return task.Work(content, "toy", files.sha256(graph), class_names, settings)
 
     return work_with
 

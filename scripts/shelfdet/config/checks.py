@@ -158,14 +158,15 @@ def _check_anchors(
 def _coverage_of_each(
     coverage: Optional[anchor_coverage.Coverage], train_data: List[SplitSummary]
 ) -> Dict[str, np.ndarray]:
-    """The best IoU of the boxes of each record, by its name; empty for a single record."""
+    """The best IoU of the boxes of each record, once each, by its name; empty for one record."""
     if coverage is None or len(train_data) < 2:
         return {}
     found = {}
     first = 0
     for part in train_data:
         end = first + len(part.names)
-        of_part = (coverage.image_index >= first) & (coverage.image_index < end)
+        of_part = coverage.image_index >= first
+        of_part &= coverage.image_index < first + len(part.names) // part.times
         found[paths.shown(part.path)] = coverage.best_iou[of_part]
         first = end
     return found

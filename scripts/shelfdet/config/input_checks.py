@@ -243,8 +243,7 @@ def check_mixing(config: pipeline.Config, parts: List[SplitSummary], findings: F
     images = sum(len(part.names) for part in parts)
     fitting = min(images, LARGE_BUFFER * images // sum(part.record_bytes for part in parts))
     lines = []
-    # A record that is listed several times has its images, and is read, as often.
-    files = sum(len(set(part.files)) * len(part.names) // len(set(part.names)) for part in parts)
+    files = sum(len(set(part.files)) * part.times for part in parts)
     if reader.shuffle_buffer_size < fitting:
         lines.append(f"shuffle_buffer_size: {fitting}")
     if fitting < images and reader.num_readers < files:

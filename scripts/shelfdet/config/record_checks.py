@@ -36,7 +36,8 @@ class SplitSummary(NamedTuple):
     classes_by_image: names of the classes of the boxes, without ignored ones. class_ids: empty for
     a label file. sizes_wh: of the images as stored. record_bytes: size of the records, 0 for a
     label file. filenames: file name of each image. files: the file that each image is in, by which
-    shards are told apart; empty for a label file.
+    shards are told apart; empty for a label file. times: how often the record is listed; its images
+    are here as often.
     """
 
     path: PathLike
@@ -49,6 +50,7 @@ class SplitSummary(NamedTuple):
     ignored_yxyx: List[np.ndarray]
     filenames: List[str]
     files: List[PathLike]
+    times: int = 1
 
     @property
     def product_counts(self) -> List[int]:
@@ -157,9 +159,9 @@ def _read_reader(
         _check_classes(part, label_map, findings)
         _check_class_ids(part, label_map, findings)
     _check_names(parts, reader, findings)
-    repeated = [joined([part] * count) for part, count in zip(parts, times)]
-    _note_repeated(repeated, times, reader, findings)
-    return repeated
+    listed = [joined([part] * count)._replace(times=count) for part, count in zip(parts, times)]
+    _check_times(listed, reader, findings)
+    return listed
 
 
 def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) -> None:
@@ -175,27 +177,38 @@ def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) 
             "one of the records, if it is there twice; if they are of two datasets, the records of "
             "one again with a name of its own: make data FROM=folder NAME=name"
         )
+    expected = "each image/source_id once: evaluation skips or refuses the others"
+    if reader.split == "train":
+        expected = "each image/source_id once; a record is read more often by lines that are equal"
     findings.error(
         reader.path_key,
         found=f"{text.counted(len(repeated), 'image')} more than once, such as {repeated[0]} in "
         f"{text.listed(map(paths.shown, places))}",
-        expected="each image/source_id once: evaluation skips or refuses the others",
+        expected=expected,
         write=write,
     )
 
 
-def _note_repeated(
-    parts: List[SplitSummary], times: List[int], reader: Reader, findings: Findings
-) -> None:
-    """Notes the share of each record that is listed several times."""
+def _check_times(parts: List[SplitSummary], reader: Reader, findings: Findings) -> None:
+    """Notes the share of each record that is listed several times, which need not be on purpose."""
+    fewest = min((part.times for part in parts), default=1)
+    if fewest > 1:
+        findings.error(
+            reader.path_key,
+            found=f"each record {fewest} times or more, such as {paths.shown(parts[0].path)}: that "
+            "gives none of them more weight",
+            expected="each record once, and again only one that should have more weight",
+            write="one line for each record; was another dataset meant?",
+        )
+        return
     total = sum(len(part.names) for part in parts)
-    for part, count in zip(parts, times):
-        if count > 1:
+    for part in parts:
+        if part.times > 1:
             findings.note(
                 reader.path_key,
-                found=f"{paths.shown(part.path)} {count} times: {len(part.names)} of "
+                found=f"{paths.shown(part.path)} {part.times} times: {len(part.names)} of "
                 f"{text.counted(total, 'example')} are of it, or {len(part.names) / total:.0%}",
-                expected="that, where a dataset should have more weight than its size gives it",
+                expected="no change, if this dataset should have more weight than by its size",
             )
 
 
@@ -245,7 +258,7 @@ def find_records(reader: Reader, root: PathLike, findings: Findings) -> List[Lis
         )
     found = []
     for pattern in patterns:
-        path = os.path.join(str(root), pattern)
+        path = os.path.normpath(os.path.join(str(root), pattern))
         if os.path.isfile(path):
             matching = [path]
             file_checks.check_no_pattern(reader.path_key, pattern, findings)

@@ -98,7 +98,7 @@ def require_dataset(name: Optional[str]) -> None:
     if there:
         raise UserError(
             f"{paths.shown(folder)}: no such dataset; expected one that `make data NAME={name}` "
-            f"has written. {there}"
+            f"has written. Correct the name, or run that. {there}"
         )
 
 

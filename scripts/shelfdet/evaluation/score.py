@@ -20,19 +20,16 @@ from shelfdet.evaluation import (
     metrics,
 )
 from shelfdet.evaluation.matching import Matches
-from shelfdet.evaluation.score_inputs import Detector, Inputs, read_datasets, read_detectors
+from shelfdet.evaluation.score_inputs import (
+    STATED_OPTIONS,
+    Detector,
+    Inputs,
+    read_datasets,
+    read_detectors,
+)
 from shelfdet.inference import confidence
 
 DIGITS = 6  # of the figures in metrics.json
-# Of step 08, as it records them
-STATED_OPTIONS = (
-    "tiles",
-    "detection_version",
-    "pad_strips",
-    "min_score",
-    "runtime",
-    "runtime_precision",
-)
 
 
 class Evaluation(NamedTuple):

@@ -14,19 +14,17 @@ from shelfdet.evaluation.match_table import MatchTable
 from shelfdet.evaluation.matched_files import warn
 from shelfdet.evaluation.scored_graph import Info
 
-# The keys of a detection file's "info" that validation and test detections must share.
-MADE_WITH = (
-    "graph_sha256",
-    "config_sha256",
-    "max_side",
-    "exif",
-    "pad_strips",
+# The options of step 08 that metrics.json states, by their keys in a detection file's "info"
+STATED_OPTIONS = (
     "tiles",
     "detection_version",
+    "pad_strips",
     "min_score",
     "runtime",
     "runtime_precision",
 )
+# The keys that validation and test detections must share
+MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif") + STATED_OPTIONS
 FEW_IMAGES = 5  # a threshold chosen on fewer is chance
 
 

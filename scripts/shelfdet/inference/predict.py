@@ -231,7 +231,7 @@ def run_key(info: Dict[str, Any], settings: Settings, class_names: ClassNames) -
     if settings.draw_folder:
         key["drawings"] = str(settings.draw_folder.resolve())
         key["threshold"] = settings.threshold
-        key["validation images"] = settings.validated
+        key["confidence in validation"] = settings.validated
         key["names in drawings"] = sorted(class_names.shown.items())
     return key
 

@@ -218,7 +218,13 @@ def _begin(file: BinaryIO, run: Dict[str, Any]) -> List[str]:
     file.flush()
     if not before:
         return []
-    return sorted(key for key in set(run) | set(before) if run.get(key) != before.get(key))
+    names = set(run) | set(before)
+    return sorted(name for name in names if _option(run, name) != _option(before, name))
+
+
+def _option(run: Dict[str, Any], name: str) -> Tuple[bool, Any]:
+    """An option of a run: of an earlier version it may be missing, which is not None."""
+    return name in run, run.get(name)
 
 
 @contextlib.contextmanager

@@ -68,20 +68,20 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     # They import pyspark.
     from shelfdet.inference.spark import failures, job, session, task
 
-    settings, class_names, validated = prepare(args)
+    settings, class_names = prepare(args)
     check_graph(args.graph)
     print(f"graph: {args.graph.resolve().parent.name} ({paths.shown(args.graph)})", flush=True)
     with session.started(args.master, args.archive) as spark, failures.explained(args.images):
         graph = spark.sparkContext.broadcast(args.graph.read_bytes())
         graph_name = paths.shown(args.graph)
         sha256 = files.sha256(args.graph)
-        work = task.Work(graph, graph_name, sha256, class_names, settings, validated)
+        work = task.Work(graph, graph_name, sha256, class_names, settings)
         with job.locked(spark, args.output):
             detect_and_write(args, spark, work)
 
 
-def prepare(args: argparse.Namespace) -> Tuple[Any, Any, Any]:
-    """predict.Settings, predict.ClassNames and what is known of the graph's validation images."""
+def prepare(args: argparse.Namespace) -> Tuple[Any, Any]:
+    """predict.Settings and predict.ClassNames."""
     from shelfdet.inference import graph_files, predict
 
     class_names = predict.read_class_names(args.label_map)
@@ -106,8 +106,9 @@ def prepare(args: argparse.Namespace) -> Tuple[Any, Any, Any]:
         anchor_wh=graph_files.anchor_wh(args.graph),
         skip_bad=True,
         threshold=threshold.value,
+        validated=graph_files.validated(metrics_files, graph_sha256),
     )
-    return settings, class_names, graph_files.validated(metrics_files, graph_sha256)
+    return settings, class_names
 
 
 def check_graph(graph: pathlib.Path) -> None:

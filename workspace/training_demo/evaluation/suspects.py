@@ -70,7 +70,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         help="of --marked (default: %(default)s)",
     )
     parser.add_argument(
-        "--check-options", action="store_true", help="do no more, before step 08 takes its minutes"
+        "--check-options",
+        action="store_true",
+        help="check the options and end; `make suspects` does it before step 08 takes its minutes",
     )
     args = parser.parse_args(argv)
     args.output = args.output or results(args.dataset) / "suspects.json"

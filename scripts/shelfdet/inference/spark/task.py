@@ -4,13 +4,13 @@ A worker needs Python 3.7 with TensorFlow 1.15, NumPy, Pillow and pyarrow; the d
 package and the graph.
 """
 
-from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple
 
 import pyarrow
 
 from shelfdet import UserError
 from shelfdet.core import tensorflow_environment
-from shelfdet.inference import confidence, predict
+from shelfdet.inference import predict
 from shelfdet.inference.input_images import InputImage
 from shelfdet.inference.spark import tables
 
@@ -27,7 +27,6 @@ class Work(NamedTuple):
     graph_sha256: of the bytes.
     class_names: of the label map that the graph was trained with.
     settings: with skip_bad, and without a folder for drawings.
-    validated: as ``summaries.note`` takes it.
     """
 
     graph: Any
@@ -35,7 +34,6 @@ class Work(NamedTuple):
     graph_sha256: str
     class_names: predict.ClassNames
     settings: predict.Settings
-    validated: Optional[confidence.Validated]
 
 
 def function(
@@ -91,7 +89,7 @@ def detect_one(uri: str, content: bytes, work: Work) -> Dict[str, Any]:
         result = predict.detect_image(image, run_network, work.class_names, work.settings)
     except UserError as error:  # the network fails on this image
         return tables.failed(str(error))
-    return tables.row_of(result, work.settings.threshold, work.validated)
+    return tables.row_of(result, work.settings.threshold, work.settings.validated)
 
 
 def _detector(work: Work) -> Any:
