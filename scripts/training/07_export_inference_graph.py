@@ -2,7 +2,7 @@
 """Step 07: export a run's best checkpoint as a frozen graph, with export_inference_graph.py.
 
 Reads   a run's folder (step 06): its pipeline.config and best/, or its newest or any named
-        checkpoint.
+        checkpoint, or the last five, to average their weights.
 Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made
         with, model.ckpt.* (the weights of the graph, and initial weights for layers that it does
         not use, from which another training can start), trained_on.json (names of the images it
@@ -32,11 +32,15 @@ other values there.
 import argparse
 import pathlib
 import sys
-from typing import Optional, Sequence
+import tempfile
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # scripts/ holds shelfdet
 from shelfdet.core import command_line, files, next_step, paths
 from shelfdet.core.make_variables import both
+
+if TYPE_CHECKING:  # it loads NumPy
+    from shelfdet.inference import checkpoints
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -51,8 +55,10 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         "--checkpoint",
         default="best",
         metavar="WHICH",
-        help="best (highest COCO AP on validation), newest, or a prefix such as "
-        "RUN/model.ckpt-1200 (default: %(default)s)",
+        help="best (highest COCO AP on validation), newest, average (the mean of the weights of "
+        "its checkpoints in the second half of the steps, for a training whose learning rate does "
+        "not fall), or a prefix such as RUN/model.ckpt-1200 (default: "
+        "%(default)s)",
     )
     parser.add_argument("--config", **command_line.FILE, help="(default: the run's own)")
     parser.add_argument("--name", help="folder under --output (default: the name of the run)")
@@ -67,7 +73,7 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse(argv)
-    from shelfdet.config import file_checks, pipeline
+    from shelfdet.config import file_checks
     from shelfdet.inference import checkpoints, export
 
     name = args.name
@@ -77,7 +83,38 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     target = args.output / name
     file_checks.refuse_pattern(target.resolve(), f"--output and {both('--name')}")
     export.check_target(target)
-    checkpoint = checkpoints.find(args.run_dir, newest_whole(args.run_dir, args.checkpoint))
+    with tempfile.TemporaryDirectory() as scratch:
+        found = find_checkpoint(args, pathlib.Path(scratch))
+        export_checkpoint(args, *found, target)
+
+
+def find_checkpoint(
+    args: argparse.Namespace, scratch: pathlib.Path
+) -> Tuple["checkpoints.Checkpoint", str]:
+    """The checkpoint to export, and what it is; ``scratch``: a folder for an average."""
+    from shelfdet.inference import averaging, checkpoints
+
+    if args.checkpoint != checkpoints.AVERAGE:
+        found = checkpoints.find(args.run_dir, newest_whole(args.run_dir, args.checkpoint))
+        return found, paths.shown(found.prefix)
+    newest = checkpoints.find(args.run_dir, newest_whole(args.run_dir, checkpoints.NEWEST))
+    average = averaging.write(newest.prefix, scratch)
+    steps = ", ".join(map(str, average.steps))
+    run = paths.shown(args.run_dir)
+    described = f"the mean of the weights of {run} at steps {steps}, which was not validated,"
+    return newest._replace(prefix=average.prefix), described
+
+
+def export_checkpoint(
+    args: argparse.Namespace,
+    checkpoint: "checkpoints.Checkpoint",
+    described: str,
+    target: pathlib.Path,
+) -> None:
+    """Exports into ``target``, and prints what there is to know of the checkpoint."""
+    from shelfdet.config import file_checks, pipeline
+    from shelfdet.inference import checkpoints, export
+
     config = args.config or checkpoint.config
     if not args.config:
         run_name = checkpoints.run_of(args.checkpoint, args.run_dir).resolve().name
@@ -95,7 +132,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     num_steps = pipeline.read(checkpoint.config).train_config.num_steps
     for warning in checkpoints.export_warnings(checkpoint, num_steps):
         print(warning, file=sys.stderr)
-    print(f"exporting {paths.shown(checkpoint.prefix)} with {paths.shown(config)}")
+    print(f"exporting {described} with {paths.shown(config)}")
     replaced = target.exists()
     export.export(checkpoint, config, target, folded=not args.unfolded)
     print_graph(target / paths.GRAPH_FILE, args.unfolded, replaced)

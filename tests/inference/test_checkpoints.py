@@ -49,7 +49,7 @@ def test_a_run_without_checkpoints_has_no_newest_step(tmp_path):
         (
             "run",
             "{}/run/model.ckpt-99",
-            r"model.ckpt-99.index: no such file; expected best, newest, or the prefix",
+            r"model.ckpt-99.index: no such file; expected best, newest, average, or the prefix",
         ),
         ("run", "newest", "holds no pipeline.config"),
     ],
@@ -145,7 +145,8 @@ def test_the_evaluation_of_the_best_checkpoint_is_one_line(tmp_path):
 
 
 def test_the_run_that_a_checkpoint_belongs_to(tmp_path):
-    assert checkpoints.run_of("best", tmp_path) == tmp_path
+    for which in ("best", "newest", "average"):
+        assert checkpoints.run_of(which, tmp_path) == tmp_path
     run = tmp_path / "run"
     assert checkpoints.run_of(str(run / "model.ckpt-7"), tmp_path) == run
     assert checkpoints.run_of(str(run / "best" / "model.ckpt-7"), tmp_path) == run

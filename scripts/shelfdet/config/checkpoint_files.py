@@ -8,7 +8,7 @@ import difflib
 import glob
 import os
 import re
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from shelfdet import UserError
 from shelfdet.core import paths, tensorflow1
@@ -100,6 +100,26 @@ def with_values(prefix: PathLike, values: Mapping[str, Any], target: PathLike) -
                 f"{target}: cannot be written ({error.message.splitlines()[0]}). Expected free "
                 f"space for a copy of {prefix}. Free some, then run the step again."
             ) from error
+
+
+def means(prefixes: Sequence[PathLike]) -> Dict[str, Any]:
+    """The mean of each variable of floating-point numbers in checkpoints of one network, by name.
+
+    Args:
+      prefixes: of the checkpoints, which are whole.
+
+    Returns:
+      NumPy arrays.
+    """
+    import numpy as np
+
+    readers = [tensorflow1.load().train.load_checkpoint(str(prefix)) for prefix in prefixes]
+    found = {}
+    for name in readers[0].get_variable_to_shape_map():
+        values = [reader.get_tensor(name) for reader in readers]
+        if np.issubdtype(values[0].dtype, np.floating):
+            found[name] = np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
+    return found
 
 
 def nearest(path: PathLike) -> Optional[str]:

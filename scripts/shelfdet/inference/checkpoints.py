@@ -20,6 +20,7 @@ EVALUATIONS_FILE = "evaluations.jsonl"  # in a run's folder: a line for each eva
 EVALUATION_FILE = "evaluation.json"  # in BEST_FOLDER: step, AP, AP50, AP75 on validation
 BEST = "best"
 NEWEST = "newest"
+AVERAGE = "average"  # module averaging writes it
 LOW_AP50 = 0.1  # on validation; training from scratch passes it within its first part
 _NO_BOXES = (
     "The validation images had no ground-truth box. Annotate products in them, run `make data` and "
@@ -73,8 +74,8 @@ def find(run: pathlib.Path, which: str) -> Checkpoint:
     prefix = _listed_in_run(run, which) if which in (BEST, NEWEST) else pathlib.Path(which)
     if not checkpoint_files.is_prefix(prefix):
         raise UserError(
-            f"{prefix}.index: no such file; expected best, newest, or the prefix of a checkpoint, "
-            f"such as {run}/model.ckpt-1200, without .index, .meta or .data."
+            f"{prefix}.index: no such file; expected best, newest, average, or the prefix of a "
+            f"checkpoint, such as {run}/model.ckpt-1200, without .index, .meta or .data."
         )
     # The config is in the run's folder: beside the checkpoint, or one folder up for one in best/.
     for folder in (prefix.parent, prefix.parent.parent):
@@ -209,7 +210,7 @@ def _check_measured(best: pathlib.Path) -> None:
 
 def run_of(which: str, default: pathlib.Path) -> pathlib.Path:
     """The run's folder that --checkpoint implies: ``default``, or that of a checkpoint's prefix."""
-    if which in (BEST, NEWEST):
+    if which in (BEST, NEWEST, AVERAGE):
         return default
     folder = pathlib.Path(which).resolve().parent
     return folder.parent if folder.name == BEST_FOLDER else folder
