@@ -61,6 +61,11 @@ def test_one_late_checkpoint_is_no_average(run, tmp_path):
         averaging.write(newest(run), tmp_path)
 
 
+def test_a_checkpoint_without_a_step_is_no_average(run, tmp_path):
+    with pytest.raises(UserError, match="run: 0 checkpoints in the second half"):
+        averaging.write(run / "model.ckpt", tmp_path)
+
+
 def test_a_checkpoint_that_was_cut_short_is_named(run, tmp_path):
     data = run / "model.ckpt-75.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-4])

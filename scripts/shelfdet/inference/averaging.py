@@ -54,7 +54,9 @@ def write(newest: pathlib.Path, folder: pathlib.Path) -> Average:
 def _late(newest: pathlib.Path) -> Dict[int, pathlib.Path]:
     """Step to prefix of the checkpoints from half of the steps of the newest to itself."""
     last = checkpoint_files.step_of(newest)
-    found = {}
+    found: Dict[int, pathlib.Path] = {}
+    if last is None:  # not a name that training gives
+        return found
     for prefix in map(pathlib.Path, checkpoint_files.prefixes_in(newest.parent)):
         step = checkpoint_files.step_of(prefix)
         if step is not None and last <= 2 * step <= 2 * last:
