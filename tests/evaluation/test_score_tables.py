@@ -164,6 +164,7 @@ def test_the_figures_are_those_of_step_08s_file(tables, graph, tmp_path, capsys)
         "max_side": 1024,
         "exif": "ignore",
         "tiles": "auto",
+        "detection_version": 1,
         "min_score": 0.05,
     }
     step_09(
