@@ -56,8 +56,8 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         default="best",
         metavar="WHICH",
         help="best (highest COCO AP on validation), newest, average (the mean of the weights of "
-        "its checkpoints in the second half of the steps, for a training whose learning rate does "
-        "not fall), or a prefix such as RUN/model.ckpt-1200 (default: "
+        "its last checkpoints, at most five and of the second half of the steps; for a training "
+        "whose learning rate does not fall), or a prefix such as RUN/model.ckpt-1200 (default: "
         "%(default)s)",
     )
     parser.add_argument("--config", **command_line.FILE, help="(default: the run's own)")

@@ -148,18 +148,16 @@ def _read_reader(
     reader: Reader, root: PathLike, label_map: LabelMap, findings: Findings
 ) -> List[SplitSummary]:
     parts = []
-    times = []
     for listed_files in find_records(reader, root, findings):
         record_files = list(dict.fromkeys(listed_files))
         part = read_record(record_files, reader.path_key, findings)
         if part is not None:
-            parts.append(part)
-            times.append(len(listed_files) // len(record_files))
+            parts.append(part._replace(times=len(listed_files) // len(record_files)))
     for part in parts:
         _check_classes(part, label_map, findings)
         _check_class_ids(part, label_map, findings)
     _check_names(parts, reader, findings)
-    listed = [joined([part] * count)._replace(times=count) for part, count in zip(parts, times)]
+    listed = [joined([part] * part.times)._replace(times=part.times) for part in parts]
     _check_times(listed, reader, findings)
     return listed
 
@@ -190,7 +188,7 @@ def _check_names(parts: List[SplitSummary], reader: Reader, findings: Findings) 
 
 
 def _check_times(parts: List[SplitSummary], reader: Reader, findings: Findings) -> None:
-    """Notes the share of each record that is listed several times, which need not be on purpose."""
+    """Notes the share of each record that is listed several times; all of them are a mistake."""
     fewest = min((part.times for part in parts), default=1)
     if fewest > 1:
         findings.error(
