@@ -125,7 +125,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     from shelfdet.anchors import figure
     from shelfdet.config import anchor_advice, pipeline, tile_advice
     from shelfdet.config.network import anchor_layers
-    from shelfdet.data import labels
+    from shelfdet.data import examples, labels
 
     images = [image for image in labels.read_labels(args.labels) if len(image.boxes_xyxy)]
     if not images:
@@ -136,7 +136,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     config = pipeline.read(args.config)
     whole_images = images
     if args.tiles > 1:
-        images = tile_advice.divided(images, args.tiles)
+        images = tile_advice.divided(images, examples.Tiling((args.tiles,)))
         print(f"of {counted(len(images), 'tile')}, {args.tiles} x {args.tiles} of each image:")
     measurement = anchor_advice.measure(config, images, args.repeats, args.seed)
     network = measurement.network

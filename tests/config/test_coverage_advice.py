@@ -1,5 +1,7 @@
 """Advice on coverage: it can be reached, and where nothing helps it says why."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -67,23 +69,33 @@ def test_two_sizes_need_two_feature_maps():
     assert search.highest_coverage(mixed, INPUT_WH, 2, 0.5) == 1
 
 
-def test_small_products_need_a_larger_input_or_tiles(config, network):
-    small = images([(80, 80)] * 12)
+def test_small_products_need_a_larger_input_or_tiles(config, network, monkeypatch):
+    monkeypatch.setattr(anchor_advice, "TABLE_INPUTS_WH", ((176, 176),))  # 1.9 times the operations
+    small = images([(100, 100)] * 12)
     reach = coverage_advice.find(config, network, small, covered=0.3, is_divided=False)
     assert (reach.highest, reach.wanted) == (1, coverage_advice.GOOD_COVERAGE)
     share = np.mean(reach.network.advice.best_iou >= 0.5)
     assert share >= reach.wanted
     assert reach.network.network.image_wh != INPUT_WH
-    assert reach.tiles in coverage_advice.TILES and reach.tiles_share >= reach.wanted
+    assert reach.tiles_share >= reach.wanted
     text = coverage_advice.expected_text(reach, network)
     assert text.startswith(f"{share:.2f}, which {reach.network.network.image_wh[0]} x ")
-    assert f"--tiles {reach.tiles} (make: TILES={reach.tiles})" in text
+    # 50 of the 128 px of the input.
+    assert "--product-scale 0.391 (make: PRODUCT_SCALE=0.391)" in text
+
+
+def test_an_input_of_many_operations_is_not_named_beside_tiles(config, network, monkeypatch):
+    # 256 x 256 px alone: four times the operations.
+    monkeypatch.setattr(anchor_advice, "TABLE_INPUTS_WH", ((256, 256),))
+    small = images([(80, 80)] * 12)
+    reach = coverage_advice.find(config, network, small, covered=0.3, is_divided=False)
+    assert reach.network is None and reach.tiles_share is not None
 
 
 def test_tiles_are_not_divided_again(config, network):
     small = images([(80, 80)] * 12)
     reach = coverage_advice.find(config, network, small, covered=0.3, is_divided=True)
-    assert reach.network is not None and reach.tiles is None
+    assert reach.network is not None and reach.tiles_share is None
 
 
 def test_an_input_of_many_operations_is_no_advice(config, network):
@@ -94,7 +106,7 @@ def test_an_input_of_many_operations_is_no_advice(config, network):
         candidate = reach.network._replace(network=other)
         assert coverage_advice.is_advice(reach._replace(network=candidate), network) == expected
     # With tiles there is another way.
-    assert coverage_advice.is_advice(reach._replace(network=None, tiles=2), network)
+    assert coverage_advice.is_advice(reach._replace(network=None, tiles_share=0.9), network)
 
 
 def findings_of(config, network, training):
@@ -111,7 +123,17 @@ def test_products_of_different_shapes_are_no_warning_but_a_note_with_the_reason(
     assert "at best 0.44 at IoU >= 0.5" in note.found
     assert "shapes of the products differ" in note.expected
     assert "at most 0.50 of them" in note.expected
-    assert "--product-aspect-ratio (make: PRODUCT_ASPECT_RATIO=)" in note.expected
+    # Each image has both shapes, so no tiles suit all of its products.
+    assert "tiles that suit each image it is hardly more" in note.expected
+
+
+def test_shapes_that_differ_from_image_to_image_need_tiles_that_suit_each(config, network):
+    mixed = images([(240, 60)] * 6) + images([(60, 240)] * 6)
+    (warning,) = findings_of(config, network, mixed)
+    assert warning.severity == findings.WARNING
+    stated = re.match(r"(0\.\d\d), which these feature maps reach in tiles", warning.expected)
+    assert float(stated.group(1)) > 0.5
+    assert "--product-aspect-ratio 0.657 (make: PRODUCT_ASPECT_RATIO=0.657)" in warning.expected
 
 
 def test_products_too_small_for_every_input_are_a_note(config, network):

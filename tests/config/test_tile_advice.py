@@ -34,18 +34,37 @@ def rows(shelves):
 
 
 def test_products_grow_with_the_number_of_tiles(rows):
-    assert [row.count for row in rows] == [1, 2, 3]
-    for row in rows:
-        enlarged = 1 / tiles.share(row.count)
+    assert [row.tiling.counts for row in rows[:3]] == [(1,), (2,), (3,)]
+    for count, row in enumerate(rows[:3], 1):
+        enlarged = 1 / tiles.share(count)
         whole = 512 * 36 / np.array(SIZE_WH)
         assert row.median_wh == pytest.approx(whole * enlarged, rel=0.02)
         assert row.scale == pytest.approx(np.sqrt(whole.prod()) / 512 * enlarged, rel=0.02)
-        assert row.images <= 3 * row.count**2
+        assert row.images <= 3 * count**2
         assert row.best.scales[0] > 0
 
 
 def test_the_network_runs_on_each_tile_and_on_the_whole_image(rows):
-    assert [row.runs for row in rows] == [1, 5, 10]
+    # A width of 50 * 0.657 ** 0.5 = 40.5 px is 1.98 times as large: 2 tiles are 1.8 times, 3 are
+    # 2.6. A height of 61.7 px is 2.41 times as large: 3 tiles.
+    assert [row.runs for row in rows] == [1, 5, 10, 2 * 3 + 1]
+
+
+def test_tiles_that_suit_each_image_bring_products_to_the_anchor_of_the_included_graph(shelves):
+    config = pipeline.read(paths.SHIPPED_PRODUCTS_GRAPH / paths.CONFIG_FILE)
+    fields = config.model.ssd.anchor_generator.ssd_anchor_generator
+    tiling = tile_advice.suited((512, 512))
+    assert tiling.product_scale == pytest.approx(fields.scales[0], abs=1e-6)
+    assert tiling.product_aspect_ratio == pytest.approx(fields.aspect_ratios[0], abs=1e-6)
+    # In an input that is wider than high a product of that shape has another share of its sides.
+    wide = tile_advice.suited((1024, 512))
+    width, height = tiles.anchor_sides(wide.product_scale, wide.product_aspect_ratio)
+    assert width * 1024 == pytest.approx(50 * 0.657**0.5, rel=0.01)
+    assert height * 512 == pytest.approx(50 / 0.657**0.5, rel=0.01)
+    assert tile_advice.suited_options(tiling) == (
+        "--product-scale 0.0977 (make: PRODUCT_SCALE=0.0977) and "
+        "--product-aspect-ratio 0.657 (make: PRODUCT_ASPECT_RATIO=0.657)"
+    )
 
 
 def test_coverage_is_higher_where_products_are_as_large_as_the_anchors(rows):
@@ -56,13 +75,13 @@ def test_coverage_is_higher_where_products_are_as_large_as_the_anchors(rows):
 
 def test_the_table_has_a_line_for_each(rows):
     lines = tile_advice.table_lines(rows)
-    assert [line.split()[:3] for line in lines[-3:]] == [
-        ["1", "x", "1"],
-        ["2", "x", "2"],
-        ["3", "x", "3"],
-    ]
-    assert "20 x 26 px" in lines[-3] and lines[-2].endswith(" 5")
-    assert json.loads(json.dumps(tile_advice.as_json(rows)))[1]["tiles"] == 2
+    assert [line[:8].rstrip() for line in lines[-4:]] == ["1 x 1", "2 x 2", "3 x 3", "suited"]
+    assert "20 x 26 px" in lines[-4] and lines[-3].endswith(" 5")
+    assert "--product-scale 0.0977 (make: PRODUCT_SCALE=0.0977)" in lines[1]
+    content = json.loads(json.dumps(tile_advice.as_json(rows)))
+    keys = ("tiles", "product_scale", "product_aspect_ratio")
+    assert [content[1][key] for key in keys] == [2, None, None]
+    assert [content[3][key] for key in keys] == [None, 0.0977, 0.657]
 
 
 def test_step_03_measures_tiles(shelves, tmp_path, capsys):

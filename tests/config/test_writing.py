@@ -131,11 +131,10 @@ def test_tiles_are_advised_where_products_are_small_in_whole_images(monkeypatch)
     network = writing.choose_network(small)  # products of 6 x 9 px, cells of 16 px
     whole = np.mean(network.advice.best_iou >= network.matched)
     line = writing.tiles_line(small, network)
-    found = re.match(
-        r"  The products are small .* of 2 x 2 tiles (\d\.\d\d) would be covered", line
-    )
+    found = re.match(r"  The products are small .* each image (\d\.\d\d) would be covered", line)
     assert float(found.group(1)) >= whole + 0.05
-    assert "Run `make data NAME=mine TILES=2` with the other options as before" in line
+    command = "make data NAME=mine PRODUCT_SCALE=0.0977 PRODUCT_ASPECT_RATIO=0.657"
+    assert f"Run `{command}` with the other options as before" in line
     assert writing.tiles_line(small._replace(is_divided=True), network) is None
 
 

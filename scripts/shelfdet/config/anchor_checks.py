@@ -340,7 +340,7 @@ def _report_reach(
         f"{width} x {height}: anchor coverage of the train boxes is at best {best_share:.2f} at "
         f"IoU >= {threshold:g}"
     )
-    if reach.network is None and reach.tiles is None:
+    if reach.network is None and reach.tiles_share is None:
         reason = coverage_advice.reason_text(reach, best_share, threshold, is_divided)
         findings.note(key, found=found, expected=reason)
         return

@@ -3,7 +3,7 @@
 Two things limit the coverage of one anchor per cell. Products that are small have their centres far
 from those of the cells, by their own size: a larger input, or tiles, helps. Products of different
 shapes are not covered by anchors of one shape, unless the shapes differ from image to image and
-step 04 gives each image tiles of its own (--product-aspect-ratio); otherwise nothing helps but a
+step 04 makes tiles that suit each image (--product-aspect-ratio); otherwise nothing helps but a
 lower threshold of the matcher. ``search.highest_coverage`` tells the two apart.
 """
 
@@ -23,7 +23,6 @@ GOOD_COVERAGE = 0.8
 # in the same time it trains more steps. On the Grocery Dataset one feature map reached a higher AP
 # than two, whose coverage is 0.10 higher (make ablations).
 EQUAL_COVERAGE = 0.1
-TILES = (2, 3)  # in a row
 COSTLY = 2  # times the operations: from there on a larger input is named, and not advised
 
 
@@ -32,17 +31,16 @@ class Reach(NamedTuple):
 
     highest: coverage where each box lies in the centre of an anchor: no feature map covers more.
     wanted: the coverage from which on nothing is advised.
-    network: the first of step 03's inputs with it, from small to large; None if none has it.
-    tiles: the fewest tiles in a row with which the config's own feature maps have it; None if there
-      are none, or the examples are tiles already.
-    tiles_share: the coverage in these tiles.
+    network: the first of step 03's inputs with it, from small to large; None if none has it, or
+      tiles do for fewer operations in training.
+    tiles_share: coverage by the config's own feature maps in tiles that suit each image, if it is
+      worth them; otherwise None, as where the examples are tiles already.
     """
 
     highest: float
     wanted: float
     network: Optional[anchor_advice.Candidate]
-    tiles: Optional[int]
-    tiles_share: float
+    tiles_share: Optional[float]
 
 
 def find(
@@ -67,22 +65,25 @@ def find(
         _boxes(images, network.image_wh), network.image_wh, layers, threshold
     )
     wanted = min(GOOD_COVERAGE, highest - EQUAL_COVERAGE)
-    if covered >= wanted:
-        return Reach(highest, wanted, None, None, 0.0)
-    larger = _larger_network(config, network, images, threshold, wanted)
-    for count in () if is_divided else TILES:
-        parts = tile_advice.divided(images, count)
-        share = _share(_advice(parts, network, threshold))
-        if share >= wanted:
-            return Reach(highest, wanted, larger, count, share)
-    return Reach(highest, wanted, larger, None, 0.0)
+    larger = None
+    if covered < wanted:
+        larger = _larger_network(config, network, images, threshold, wanted)
+    if is_divided:
+        return Reach(highest, wanted, larger, None)
+    parts = tile_advice.divided(images, tile_advice.suited(network.image_wh))
+    share = _share(_advice(parts, network, threshold))
+    if share < max(wanted, covered + tile_advice.WORTH_COVERAGE):
+        return Reach(highest, wanted, larger, None)
+    if larger is not None and _is_costly(larger, network):
+        larger = None
+    return Reach(highest, wanted, larger, share)
 
 
 def is_advice(reach: Reach, network: Network) -> bool:
     """Whether what can be reached is worth its operations."""
-    if reach.tiles is not None:
+    if reach.tiles_share is not None:
         return True
-    return reach.network.network.multiply_adds < COSTLY * network.multiply_adds
+    return not _is_costly(reach.network, network)
 
 
 def expected_text(reach: Reach, network: Network) -> str:
@@ -96,10 +97,11 @@ def expected_text(reach: Reach, network: Network) -> str:
             f"{_share(reach.network.advice):.2f}, which {width} x {height} px with {layers} reach, "
             f"at {times:.1f} times the operations"
         )
-    if reach.tiles is not None:
+    if reach.tiles_share is not None:
+        options = tile_advice.suited_options(tile_advice.suited(network.image_wh))
         ways.append(
-            f"{reach.tiles_share:.2f}, which these feature maps reach in tiles: make the records "
-            f"with {both(f'--tiles {reach.tiles}')}"
+            f"{reach.tiles_share:.2f}, which these feature maps reach in tiles that suit each "
+            f"image: make the records with {options}"
         )
     return "; or ".join(ways)
 
@@ -107,12 +109,16 @@ def expected_text(reach: Reach, network: Network) -> str:
 def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool) -> str:
     """Why no input of step 03's table and no tiles are advised. Arguments are those of ``find``."""
     if covered >= reach.wanted:
-        return (
+        reason = (
             "nothing to change: the shapes of the products differ, so that one anchor per cell "
             f"covers at most {reach.highest:.2f} of them at IoU >= {threshold:g}, whatever the "
-            "input size and the number of tiles. If they differ from image to image, tiles that "
-            f"suit each image may help: {both('--product-scale')} of step 04 with "
-            f"{both('--product-aspect-ratio')}"
+            "input size and the number of tiles"
+        )
+        if not is_divided:
+            return f"{reason}. In tiles that suit each image it is hardly more"
+        return (
+            f"{reason}. If they differ from image to image, tiles that suit each image may help: "
+            f"{both('--product-scale')} of step 04 with {both('--product-aspect-ratio')}"
         )
     reason = (
         "nothing to change: the products are small, and no input size of step 03's table reaches "
@@ -122,11 +128,14 @@ def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool
             f"{reason}{reach.wanted:.2f}. More tiles may: a larger {both('--product-scale')} of "
             "step 04"
         )
-    most = max(TILES)
     return (
-        f"{reason}{reach.wanted:.2f}, nor do these feature maps in up to {most} x {most} tiles. "
+        f"{reason}{reach.wanted:.2f}, nor do these feature maps in tiles that suit each image. "
         f"More tiles may: {both('--tiles')} of step 03 measures them"
     )
+
+
+def _is_costly(larger: anchor_advice.Candidate, network: Network) -> bool:
+    return larger.network.multiply_adds >= COSTLY * network.multiply_adds
 
 
 def _larger_network(

@@ -1,5 +1,6 @@
 """What tiles would do for a config (step 03): size of the products, anchor coverage and cost."""
 
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import anchor_advice, pipeline
 from shelfdet.config import network as networks
+from shelfdet.core import tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import examples, labels
@@ -14,29 +16,56 @@ from shelfdet.data import examples, labels
 TABLE_TILES = (1, 2, 3)  # in a row
 # What tiles must cover more than whole images to be worth their time in detection
 WORTH_COVERAGE = 0.05
+# The anchor of ssd_inception_v2_products, whose weights `make train START=` begins with, in pixels
+# of the input: 3 cells of the first feature map. Of products of one such size most are covered.
+SUITED_SIDE, SUITED_ASPECT_RATIO = 50, 0.657
 
 
 class TileRow(NamedTuple):
-    """The training images in ``count`` x ``count`` tiles each.
+    """The training images in tiles.
 
-    images: number of tiles with a product. median_wh: of the products, in pixels of the network's
-    input. scale: the median scale (see ``core.tiles``). config_coverage: share of the products that
-    the config's anchors cover; None if they are not one per cell. best: the best anchors for these
-    products on the config's feature maps. runs: how often step 08 runs the network for an image.
+    tiling: how they are divided. images: number of tiles with a product. median_wh: of the
+    products, in pixels of the network's input. scale: the median scale (see ``core.tiles``).
+    config_coverage: share of the products that the config's anchors cover; None if they are not one
+    per cell. best: the best anchors for these products on the config's feature maps. runs: how
+    often step 08 runs the network for an image, on average.
     """
 
-    count: int
+    tiling: examples.Tiling
     images: int
     median_wh: Tuple[float, float]
     scale: float
     config_coverage: Optional[float]
     best: search.Advice
-    runs: int
+    runs: float
 
 
-def divided(images: Sequence[labels.LabelledImage], count: int) -> List[labels.LabelledImage]:
-    """The ``count`` x ``count`` tiles of images that have a product, labelled as step 04 does."""
-    tiling = examples.Tiling((count,))
+def suited(image_wh: Tuple[int, int]) -> examples.Tiling:
+    """Tiles that suit each image, for a network with this input (width, height).
+
+    In them the median product of each image comes nearest to one size and shape, SUITED_SIDE and
+    SUITED_ASPECT_RATIO: a width of side * sqrt(ratio) and a height of side / sqrt(ratio) pixels of
+    the input. Sizes and shapes that differ from image to image are made alike.
+    """
+    width, height = image_wh
+    scale = SUITED_SIDE / math.sqrt(width * height)
+    # A Tiling's ratio is that of the shares of the tile's sides.
+    ratio = SUITED_ASPECT_RATIO * height / width
+    return examples.Tiling(
+        product_scale=float(f"{scale:.3g}"), product_aspect_ratio=float(f"{ratio:.3g}")
+    )
+
+
+def suited_options(tiling: examples.Tiling) -> str:
+    """The options of step 04 for what ``suited`` returned."""
+    scale = both(f"--product-scale {tiling.product_scale:g}")
+    return f"{scale} and {both(f'--product-aspect-ratio {tiling.product_aspect_ratio:g}')}"
+
+
+def divided(
+    images: Sequence[labels.LabelledImage], tiling: examples.Tiling
+) -> List[labels.LabelledImage]:
+    """The tiles of images that have a product, labelled as step 04 does."""
     return [
         example.labelled
         for image in images
@@ -51,7 +80,7 @@ def tile_rows(
     images: Sequence[labels.LabelledImage],
     seed: int = 0,
 ) -> List[TileRow]:
-    """A TileRow for each of TABLE_TILES.
+    """A TileRow for each of TABLE_TILES, and one for tiles that suit each image.
 
     Args:
       config: as ``pipeline.read`` returns it.
@@ -66,9 +95,10 @@ def tile_rows(
         own_layers = networks.anchor_layers(
             measurement.anchors.anchors_xyxy, measurement.anchors.layer, network
         )
+    tilings = [examples.Tiling((count,)) for count in TABLE_TILES] + [suited(network.image_wh)]
     rows = []
-    for count in progress(TABLE_TILES, "tiles"):
-        parts = divided(images, count)
+    for tiling in progress(tilings, "tiles"):
+        parts = divided(images, tiling)
         boxes_xyxy = np.concatenate(anchors.resized(parts, network.image_wh))
         sizes_wh = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
         scales = np.sqrt(sizes_wh.prod(axis=1) / np.prod(network.image_wh))
@@ -78,7 +108,7 @@ def tile_rows(
             own_coverage = coverage.shares(best_iou, [threshold])[0]
         rows.append(
             TileRow(
-                count=count,
+                tiling=tiling,
                 images=len(parts),
                 median_wh=tuple(np.median(sizes_wh, axis=0).tolist()),
                 scale=float(np.median(scales)),
@@ -86,20 +116,27 @@ def tile_rows(
                 best=search.best_anchors(
                     boxes_xyxy, network.grids_wh, network.image_wh, threshold, seed
                 ),
-                # Step 08 detects in the whole image, too.
-                runs=1 if count == 1 else count**2 + 1,
+                runs=float(np.mean([_runs(image, tiling) for image in images])),
             )
         )
     return rows
 
 
+def _runs(image: labels.LabelledImage, tiling: examples.Tiling) -> int:
+    """How often step 08 runs the network if it divides an image so."""
+    (grid,) = examples.grids_of(image, tiling)
+    # It detects in the whole image, too.
+    return 1 if grid == tiles.WHOLE else grid.columns * grid.rows + 1
+
+
 def table_lines(rows: Sequence[TileRow]) -> List[str]:
-    """The table, one line for each number of tiles, and how to use it."""
+    """The table, one line for each way to divide the images, and how to use it."""
     threshold = rows[0].best.threshold
     lines = [
         "",
-        f"Training in N x N tiles with step 04's {both('--tiles N')}: products at the input, "
-        f"anchor coverage at IoU {threshold:g}, cost",
+        f"Training in N x N tiles with step 04's {both('--tiles N')}, or in tiles that suit each "
+        f"image with {suited_options(rows[-1].tiling)}: products at the input, anchor coverage at "
+        f"IoU {threshold:g}, cost",
         f"{'tiles':8}{'images':>8}{'median product':>18}{'scale':>9}{'this config':>13}"
         f"{'best':>8}  {'best scales, ratio':24}{'runs of the network':>20}",
     ]
@@ -110,17 +147,26 @@ def table_lines(rows: Sequence[TileRow]) -> List[str]:
         scales = ", ".join(f"{scale:.3g}" for scale in row.best.scales)
         shape = f"{scales}; {row.best.aspect_ratio:.2f}"
         lines.append(
-            f"{f'{row.count} x {row.count}':8}{row.images:>8}{f'{width:.0f} x {height:.0f} px':>18}"
-            f"{row.scale:>9.3f}{own:>13}{best_share:>8.3f}  {shape:24}{row.runs:>20}"
+            f"{_name(row.tiling):8}{row.images:>8}{f'{width:.0f} x {height:.0f} px':>18}"
+            f"{row.scale:>9.3f}{own:>13}{best_share:>8.3f}  {shape:24}{row.runs:>20.3g}"
         )
     return lines
+
+
+def _name(tiling: examples.Tiling) -> str:
+    if tiling.product_scale is not None:
+        return "suited"
+    (count,) = tiling.counts
+    return f"{count} x {count}"
 
 
 def as_json(rows: Sequence[TileRow]) -> List[Dict[str, Any]]:
     """The rows for anchors.json."""
     return [
         {
-            "tiles": row.count,
+            "tiles": None if row.tiling.product_scale else row.tiling.counts[0],
+            "product_scale": row.tiling.product_scale,
+            "product_aspect_ratio": row.tiling.product_aspect_ratio,
             "images": row.images,
             "median_wh": row.median_wh,
             "scale": row.scale,

@@ -32,7 +32,6 @@ BATCH_SIZE = 4  # images of a step, where there are so many
 # A warm-up longer than a tenth of the training would leave little of it.
 USUAL_WARMUP, WARMUP_SHARE = 200, 0.1
 USUAL_DECAY = 0.97
-ADVISED_TILES = 2  # in a row
 STEPS_OF_DECAY = 10  # how many times as long as the statistics' memory 1 / (1 - decay) training is
 
 
@@ -249,19 +248,22 @@ def tiles_line(dataset: Dataset, network: Network, seed: int = 0) -> Optional[st
     covered = _covered(network)
     if dataset.is_divided or covered >= coverage_advice.GOOD_COVERAGE:
         return None
-    parts = tile_advice.divided(dataset.images, ADVISED_TILES)
-    size_wh = network.advice.image_wh
-    resized = np.concatenate(anchors.resized(parts, size_wh))
-    grids_wh = network.advice.grids_wh
-    in_tiles = search.best_anchors(resized, grids_wh, size_wh, network.matched, seed)
+    # As wide as high, and with one feature map, as the network that the training starts from.
+    start = networks.build_network(pipeline.read(START / paths.CONFIG_FILE))
+    tiling = tile_advice.suited(start.image_wh)
+    parts = tile_advice.divided(dataset.images, tiling)
+    resized = np.concatenate(anchors.resized(parts, start.image_wh))
+    in_tiles = search.best_anchors(resized, start.grids_wh, start.image_wh, network.matched, seed)
     share = coverage.shares(in_tiles.best_iou, [network.matched])[0]
     if share < covered + tile_advice.WORTH_COVERAGE:
         return None
     name = "" if dataset.name == paths.DEFAULT_DATASET else f" NAME={dataset.name}"
     return (
-        f"  The products are small in whole images: of 2 x 2 tiles {share:.2f} would be covered. "
-        f"Run `make data{name} TILES={ADVISED_TILES}` with the other options as before, then this "
-        f"command again with {both('--overwrite')}. Detection in tiles takes more time."
+        "  The products are small or of different shapes in whole images: in tiles that suit each "
+        f"image {share:.2f} would be covered. Run `make data{name} "
+        f"PRODUCT_SCALE={tiling.product_scale:g} "
+        f"PRODUCT_ASPECT_RATIO={tiling.product_aspect_ratio:g}` with the other options as before, "
+        f"then this command again with {both('--overwrite')}. Detection in tiles takes more time."
     )
 
 
