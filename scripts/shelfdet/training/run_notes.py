@@ -139,14 +139,25 @@ def images_seen(config: pipeline.Config, run: pathlib.Path, resumes: bool) -> Di
         before.update(files.read_json(own).get(BEFORE, ()))
     noted = _trained_on_file_of(config.train_config.fine_tune_checkpoint)
     if noted is not None:
-        first_weights = files.read_json(noted)
-        # Nothing was learned from validation images: they can go on choosing checkpoints.
-        still_validation = same_images(first_weights.get(VAL, ()), seen.get(VAL, ()))
-        for use, names in first_weights.items():
-            before.update(set(names) - still_validation if use == VAL else names)
+        before.update(images_before(files.read_json(noted), seen))
     if before:
         seen[BEFORE] = sorted(before)
     return seen
+
+
+def images_before(earlier: Dict[str, List[str]], seen: Dict[str, List[str]]) -> Set[str]:
+    """The images of earlier weights that count as seen by weights made from them.
+
+    Args:
+      earlier: content of the trained_on.json of the earlier weights.
+      seen: the same of the later ones.
+    """
+    # Nothing was learned from validation images: they can go on choosing checkpoints.
+    still_validation = same_images(earlier.get(VAL, ()), seen.get(VAL, ()))
+    before: Set[str] = set()
+    for use, names in earlier.items():
+        before.update(set(names) - still_validation if use == VAL else names)
+    return before
 
 
 def same_images(names: Iterable[str], others: Iterable[str]) -> Set[str]:
