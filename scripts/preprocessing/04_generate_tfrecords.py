@@ -126,8 +126,9 @@ def add_tile_options(parser: argparse.ArgumentParser) -> None:
         type=command_line.aspect_ratio,
         metavar="RATIO",
         help="with --product-scale, choose the numbers of columns and rows so that the median "
-        "product also comes nearest to this width / height in the network's square input, as "
-        "`aspect_ratios` of the config's anchors (default: as many columns as rows)",
+        "product also comes nearest to this width / height, both as shares of the tile's; in a "
+        "network with a square input it is `aspect_ratios` of the config's anchors (default: as "
+        "many columns as rows)",
     )
     parser.add_argument(
         "--empty-images",

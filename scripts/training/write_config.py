@@ -80,7 +80,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     dataset = writing.read_dataset(args.dataset)
     network = writing.choose_network(dataset, args.seed)
     print("\n".join(writing.summary_lines(dataset, network)), flush=True)
-    tiles_line = writing.tiles_line(dataset, network, args.seed)
+    tiles_line = writing.tiles_line(dataset, network)
     if tiles_line:
         print(tiles_line, flush=True)
     if args.steps:

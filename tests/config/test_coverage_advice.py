@@ -92,6 +92,26 @@ def test_an_input_of_many_operations_is_not_named_beside_tiles(config, network, 
     assert reach.network is None and reach.tiles_share is not None
 
 
+def test_products_in_no_tile_are_not_covered(network):
+    # Ten small products ask for many tiles; the eleventh, of the image's size, is in none of them.
+    small = images([(80, 80)] * 10)
+    with_large = images([(80, 80)] * 10 + [(511, 511)])
+    share = coverage_advice.share_in_tiles(small, network.image_wh, network.grids_wh, 0.5)
+    assert (
+        coverage_advice.share_in_tiles(with_large, network.image_wh, network.grids_wh, 0.5)
+        <= share * 10 / 11 + 0.02
+    )
+
+
+def test_of_boxes_without_area_or_class_no_tiles_are_made(network):
+    (image,) = images([(80, 80)] * 3, count=1)
+    flat = image._replace(boxes_xyxy=image.boxes_xyxy[:, [0, 1, 0, 3]])
+    for odd in (flat, image._replace(classes=())):
+        assert (
+            coverage_advice.share_in_tiles([odd], network.image_wh, network.grids_wh, 0.5) is None
+        )
+
+
 def test_tiles_are_not_divided_again(config, network):
     small = images([(80, 80)] * 12)
     reach = coverage_advice.find(config, network, small, covered=0.3, is_divided=True)
@@ -124,10 +144,10 @@ def test_products_of_different_shapes_are_no_warning_but_a_note_with_the_reason(
     assert "shapes of the products differ" in note.expected
     assert "at most 0.50 of them" in note.expected
     # Each image has both shapes, so no tiles suit all of its products.
-    assert "tiles that suit each image it is hardly more" in note.expected
+    assert "In tiles by image the coverage is hardly higher" in note.expected
 
 
-def test_shapes_that_differ_from_image_to_image_need_tiles_that_suit_each(config, network):
+def test_shapes_that_differ_from_image_to_image_need_tiles_by_image(config, network):
     mixed = images([(240, 60)] * 6) + images([(60, 240)] * 6)
     (warning,) = findings_of(config, network, mixed)
     assert warning.severity == findings.WARNING
@@ -137,7 +157,7 @@ def test_shapes_that_differ_from_image_to_image_need_tiles_that_suit_each(config
 
 
 def test_products_too_small_for_every_input_are_a_note(config, network):
-    (note,) = findings_of(config, network, images([(4, 4)] * 12))
+    (note,) = findings_of(config, network, images([(1, 1)] * 12))
     assert note.severity == findings.NOTE
     assert "the products are small" in note.expected
 

@@ -45,23 +45,23 @@ def test_products_grow_with_the_number_of_tiles(rows):
 
 
 def test_the_network_runs_on_each_tile_and_on_the_whole_image(rows):
-    # A width of 50 * 0.657 ** 0.5 = 40.5 px is 1.98 times as large: 2 tiles are 1.8 times, 3 are
-    # 2.6. A height of 61.7 px is 2.41 times as large: 3 tiles.
-    assert [row.runs for row in rows] == [1, 5, 10, 2 * 3 + 1]
+    assert [row.runs for row in rows] == [1, 5, 10, None]
 
 
-def test_tiles_that_suit_each_image_bring_products_to_the_anchor_of_the_included_graph(shelves):
+def test_tiles_by_image_bring_products_to_the_anchor_of_the_included_graph(rows):
     config = pipeline.read(paths.SHIPPED_PRODUCTS_GRAPH / paths.CONFIG_FILE)
     fields = config.model.ssd.anchor_generator.ssd_anchor_generator
-    tiling = tile_advice.suited((512, 512))
+    tiling = tile_advice.tiling_by_image((512, 512))
     assert tiling.product_scale == pytest.approx(fields.scales[0], abs=1e-6)
     assert tiling.product_aspect_ratio == pytest.approx(fields.aspect_ratios[0], abs=1e-6)
     # In an input that is wider than high a product of that shape has another share of its sides.
-    wide = tile_advice.suited((1024, 512))
+    wide = tile_advice.tiling_by_image((1024, 512))
     width, height = tiles.anchor_sides(wide.product_scale, wide.product_aspect_ratio)
     assert width * 1024 == pytest.approx(50 * 0.657**0.5, rel=0.01)
     assert height * 512 == pytest.approx(50 / 0.657**0.5, rel=0.01)
-    assert tile_advice.suited_options(tiling) == (
+    # 2 columns make products 1.8 times as wide, 3 rows 2.6 times as high: 37 x 67 px.
+    assert rows[3].median_wh == pytest.approx((20.5 * 1.8, 25.6 * 2.6), rel=0.02)
+    assert tile_advice.options(tiling) == (
         "--product-scale 0.0977 (make: PRODUCT_SCALE=0.0977) and "
         "--product-aspect-ratio 0.657 (make: PRODUCT_ASPECT_RATIO=0.657)"
     )
@@ -73,11 +73,17 @@ def test_coverage_is_higher_where_products_are_as_large_as_the_anchors(rows):
     assert rows[0].config_coverage <= np.mean(rows[0].best.best_iou >= 0.5)
 
 
+@pytest.mark.parametrize("image_wh", [(48, 48), (2000, 60)])
+def test_no_tiles_are_named_that_step_04_refuses(image_wh):
+    # A scale of 50 / 48, and a ratio of 0.657 * 60 / 2000 = 0.02, of which 0.05 is the least.
+    assert tile_advice.tiling_by_image(image_wh) is None
+
+
 def test_the_table_has_a_line_for_each(rows):
     lines = tile_advice.table_lines(rows)
-    assert [line[:8].rstrip() for line in lines[-4:]] == ["1 x 1", "2 x 2", "3 x 3", "suited"]
-    assert "20 x 26 px" in lines[-4] and lines[-3].endswith(" 5")
-    assert "--product-scale 0.0977 (make: PRODUCT_SCALE=0.0977)" in lines[1]
+    assert [line[:10].rstrip() for line in lines[-5:-1]] == ["1 x 1", "2 x 2", "3 x 3", "by image"]
+    assert "20 x 26 px" in lines[-5] and lines[-4].endswith(" 5") and lines[-2].endswith(" -")
+    assert "with --product-scale 0.0977 (make: PRODUCT_SCALE=0.0977) and" in lines[-1]
     content = json.loads(json.dumps(tile_advice.as_json(rows)))
     keys = ("tiles", "product_scale", "product_aspect_ratio")
     assert [content[1][key] for key in keys] == [2, None, None]

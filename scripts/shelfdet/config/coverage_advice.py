@@ -3,7 +3,7 @@
 Two things limit the coverage of one anchor per cell. Products that are small have their centres far
 from those of the cells, by their own size: a larger input, or tiles, helps. Products of different
 shapes are not covered by anchors of one shape, unless the shapes differ from image to image and
-step 04 makes tiles that suit each image (--product-aspect-ratio); otherwise nothing helps but a
+step 04 makes tiles by image (--product-aspect-ratio); otherwise nothing helps but a
 lower threshold of the matcher. ``search.highest_coverage`` tells the two apart.
 """
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import anchor_advice, pipeline, tile_advice
-from shelfdet.config.network import Network, build_networks
+from shelfdet.config.network import Network, Size, build_networks
+from shelfdet.core.boxes import areas
 from shelfdet.core.make_variables import both
+from shelfdet.data import examples
 from shelfdet.data.labels import LabelledImage
 
 # From this share of covered boxes on, nothing is advised and the matcher's usual threshold is kept.
@@ -32,9 +34,9 @@ class Reach(NamedTuple):
     highest: coverage where each box lies in the centre of an anchor: no feature map covers more.
     wanted: the coverage from which on nothing is advised.
     network: the first of step 03's inputs with it, from small to large; None if none has it, or
-      tiles do for fewer operations in training.
-    tiles_share: coverage by the config's own feature maps in tiles that suit each image, if it is
-      worth them; otherwise None, as where the examples are tiles already.
+      it is costly and tiles help.
+    tiles_share: coverage by the config's own feature maps in tiles by image, if it is worth them;
+      otherwise None, as where the examples are tiles already.
     """
 
     highest: float
@@ -68,15 +70,44 @@ def find(
     larger = None
     if covered < wanted:
         larger = _larger_network(config, network, images, threshold, wanted)
-    if is_divided:
-        return Reach(highest, wanted, larger, None)
-    parts = tile_advice.divided(images, tile_advice.suited(network.image_wh))
-    share = _share(_advice(parts, network, threshold))
-    if share < max(wanted, covered + tile_advice.WORTH_COVERAGE):
+    share = None
+    if not is_divided:
+        share = share_in_tiles(images, network.image_wh, network.grids_wh, threshold)
+    if share is None or share < covered + tile_advice.WORTH_COVERAGE:
         return Reach(highest, wanted, larger, None)
     if larger is not None and _is_costly(larger, network):
         larger = None
     return Reach(highest, wanted, larger, share)
+
+
+def share_in_tiles(
+    images: Sequence[LabelledImage], image_wh: Size, grids_wh: Sequence[Size], threshold: float
+) -> Optional[float]:
+    """The share of the products that anchors can cover in tiles by image.
+
+    A product that is in no tile, because it is too large, is not covered. One in several tiles
+    counts as often.
+
+    Args:
+      images: whole images with their boxes.
+      image_wh: the network's input.
+      grids_wh: its feature maps, in cells.
+      threshold: the IoU from which on a product is covered.
+
+    Returns:
+      the share, or None if step 04 cannot make such tiles of these images.
+    """
+    tiling = tile_advice.tiling_by_image(image_wh)
+    # A record that step 04 did not write may hold boxes without an area or without a class.
+    if tiling is None or any((areas(image.boxes_xyxy) <= 0).any() for image in images):
+        return None
+    divided = [examples.of_image(image, tiling) for image in images]
+    parts = [one.labelled for found in divided for one in found if one.labelled.classes]
+    if not parts:
+        return None
+    lost = sum(examples.in_no_tile(image, found) for image, found in zip(images, divided))
+    kept = 1 - lost / sum(len(image.boxes_xyxy) for image in images)
+    return kept * _share(_advice(parts, image_wh, grids_wh, threshold))
 
 
 def is_advice(reach: Reach, network: Network) -> bool:
@@ -98,10 +129,11 @@ def expected_text(reach: Reach, network: Network) -> str:
             f"at {times:.1f} times the operations"
         )
     if reach.tiles_share is not None:
-        options = tile_advice.suited_options(tile_advice.suited(network.image_wh))
+        tiling = tile_advice.tiling_by_image(network.image_wh)
         ways.append(
-            f"{reach.tiles_share:.2f}, which these feature maps reach in tiles that suit each "
-            f"image: make the records with {options}"
+            f"{reach.tiles_share:.2f}, which these feature maps reach in tiles by image: make the "
+            f"records with {tile_advice.options(tiling)}, check again, and detect with "
+            f"{both('--tiles auto')}, which takes more time"
         )
     return "; or ".join(ways)
 
@@ -115,9 +147,9 @@ def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool
             "input size and the number of tiles"
         )
         if not is_divided:
-            return f"{reason}. In tiles that suit each image it is hardly more"
+            return f"{reason}. In tiles by image the coverage is hardly higher"
         return (
-            f"{reason}. If they differ from image to image, tiles that suit each image may help: "
+            f"{reason}. If they differ from image to image, tiles by image may help: "
             f"{both('--product-scale')} of step 04 with {both('--product-aspect-ratio')}"
         )
     reason = (
@@ -129,7 +161,7 @@ def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool
             "step 04"
         )
     return (
-        f"{reason}{reach.wanted:.2f}, nor do these feature maps in tiles that suit each image. "
+        f"{reason}{reach.wanted:.2f}, nor is the coverage much higher in tiles by image. "
         f"More tiles may: {both('--tiles')} of step 03 measures them"
     )
 
@@ -150,22 +182,24 @@ def _larger_network(
         if np.prod(image_wh) < own_pixels:
             continue
         for other in build_networks(config, anchor_advice.TABLE_LAYER_COUNTS, image_wh):
-            advice = _advice(images, other, threshold)
+            advice = _advice(images, other.image_wh, other.grids_wh, threshold)
             if _share(advice) >= wanted:
                 return anchor_advice.Candidate(other, advice)
     return None
 
 
-def _advice(images: Sequence[LabelledImage], network: Network, threshold: float) -> search.Advice:
+def _advice(
+    images: Sequence[LabelledImage], image_wh: Size, grids_wh: Sequence[Size], threshold: float
+) -> search.Advice:
     """The best anchors, searched for some of the boxes and measured on all."""
-    resized = _boxes(images, network.image_wh)
+    resized = _boxes(images, image_wh)
     some = search.some_boxes(resized)
-    found = search.best_anchors(some, network.grids_wh, network.image_wh, threshold)
+    found = search.best_anchors(some, grids_wh, image_wh, threshold)
     best_iou, _ = coverage.best_iou(resized, found.layers)
     return found._replace(best_iou=best_iou)
 
 
-def _boxes(images: Sequence[LabelledImage], image_wh: "tuple") -> np.ndarray:
+def _boxes(images: Sequence[LabelledImage], image_wh: Size) -> np.ndarray:
     return np.concatenate(anchors.resized(images, image_wh))
 
 

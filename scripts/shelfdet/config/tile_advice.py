@@ -8,7 +8,6 @@ import numpy as np
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import anchor_advice, pipeline
 from shelfdet.config import network as networks
-from shelfdet.core import tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import examples, labels
@@ -18,7 +17,9 @@ TABLE_TILES = (1, 2, 3)  # in a row
 WORTH_COVERAGE = 0.05
 # The anchor of ssd_inception_v2_products, whose weights `make train START=` begins with, in pixels
 # of the input: 3 cells of the first feature map. Of products of one such size most are covered.
-SUITED_SIDE, SUITED_ASPECT_RATIO = 50, 0.657
+PRODUCT_SIDE, PRODUCT_ASPECT_RATIO = 50, 0.657
+
+LEAST_RATIO = 0.05  # that step 04 accepts; the highest is 1 / LEAST_RATIO
 
 
 class TileRow(NamedTuple):
@@ -28,7 +29,8 @@ class TileRow(NamedTuple):
     products, in pixels of the network's input. scale: the median scale (see ``core.tiles``).
     config_coverage: share of the products that the config's anchors cover; None if they are not one
     per cell. best: the best anchors for these products on the config's feature maps. runs: how
-    often step 08 runs the network for an image, on average.
+    often step 08 runs the network for an image with --tiles N; None where --tiles auto, which tries
+    several numbers, makes such tiles.
     """
 
     tiling: examples.Tiling
@@ -37,27 +39,27 @@ class TileRow(NamedTuple):
     scale: float
     config_coverage: Optional[float]
     best: search.Advice
-    runs: float
+    runs: Optional[int]
 
 
-def suited(image_wh: Tuple[int, int]) -> examples.Tiling:
-    """Tiles that suit each image, for a network with this input (width, height).
+def tiling_by_image(image_wh: Tuple[int, int]) -> Optional[examples.Tiling]:
+    """Tiles by image, for a network with this input (width, height); None if step 04 refuses them.
 
-    In them the median product of each image comes nearest to one size and shape, SUITED_SIDE and
-    SUITED_ASPECT_RATIO: a width of side * sqrt(ratio) and a height of side / sqrt(ratio) pixels of
+    In them the median product of each image comes nearest to one size and shape, PRODUCT_SIDE and
+    PRODUCT_ASPECT_RATIO: a width of side * sqrt(ratio) and a height of side / sqrt(ratio) pixels of
     the input. Sizes and shapes that differ from image to image are made alike.
     """
     width, height = image_wh
-    scale = SUITED_SIDE / math.sqrt(width * height)
+    scale = float(f"{PRODUCT_SIDE / math.sqrt(width * height):.3g}")
     # A Tiling's ratio is that of the shares of the tile's sides.
-    ratio = SUITED_ASPECT_RATIO * height / width
-    return examples.Tiling(
-        product_scale=float(f"{scale:.3g}"), product_aspect_ratio=float(f"{ratio:.3g}")
-    )
+    ratio = float(f"{PRODUCT_ASPECT_RATIO * height / width:.3g}")
+    if scale >= 1 or not LEAST_RATIO <= ratio <= 1 / LEAST_RATIO:
+        return None
+    return examples.Tiling(product_scale=scale, product_aspect_ratio=ratio)
 
 
-def suited_options(tiling: examples.Tiling) -> str:
-    """The options of step 04 for what ``suited`` returned."""
+def options(tiling: examples.Tiling) -> str:
+    """The options of step 04 for what ``tiling_by_image`` returned."""
     scale = both(f"--product-scale {tiling.product_scale:g}")
     return f"{scale} and {both(f'--product-aspect-ratio {tiling.product_aspect_ratio:g}')}"
 
@@ -80,7 +82,9 @@ def tile_rows(
     images: Sequence[labels.LabelledImage],
     seed: int = 0,
 ) -> List[TileRow]:
-    """A TileRow for each of TABLE_TILES, and one for tiles that suit each image.
+    """A TileRow for each of TABLE_TILES, and one for tiles by image.
+
+    Left out are tiles that step 04 refuses, and those in which no product would be labelled.
 
     Args:
       config: as ``pipeline.read`` returns it.
@@ -95,10 +99,13 @@ def tile_rows(
         own_layers = networks.anchor_layers(
             measurement.anchors.anchors_xyxy, measurement.anchors.layer, network
         )
-    tilings = [examples.Tiling((count,)) for count in TABLE_TILES] + [suited(network.image_wh)]
+    by_image = tiling_by_image(network.image_wh)
+    tilings = [examples.Tiling((count,)) for count in TABLE_TILES]
     rows = []
-    for tiling in progress(tilings, "tiles"):
+    for tiling in progress(tilings + ([by_image] if by_image else []), "tiles"):
         parts = divided(images, tiling)
+        if not parts:
+            continue
         boxes_xyxy = np.concatenate(anchors.resized(parts, network.image_wh))
         sizes_wh = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
         scales = np.sqrt(sizes_wh.prod(axis=1) / np.prod(network.image_wh))
@@ -116,17 +123,15 @@ def tile_rows(
                 best=search.best_anchors(
                     boxes_xyxy, network.grids_wh, network.image_wh, threshold, seed
                 ),
-                runs=float(np.mean([_runs(image, tiling) for image in images])),
+                runs=None if tiling is by_image else _runs(*tiling.counts),
             )
         )
     return rows
 
 
-def _runs(image: labels.LabelledImage, tiling: examples.Tiling) -> int:
-    """How often step 08 runs the network if it divides an image so."""
-    (grid,) = examples.grids_of(image, tiling)
-    # It detects in the whole image, too.
-    return 1 if grid == tiles.WHOLE else grid.columns * grid.rows + 1
+def _runs(count: int) -> int:
+    # Step 08 detects in the whole image, too.
+    return 1 if count == 1 else count**2 + 1
 
 
 def table_lines(rows: Sequence[TileRow]) -> List[str]:
@@ -134,10 +139,9 @@ def table_lines(rows: Sequence[TileRow]) -> List[str]:
     threshold = rows[0].best.threshold
     lines = [
         "",
-        f"Training in N x N tiles with step 04's {both('--tiles N')}, or in tiles that suit each "
-        f"image with {suited_options(rows[-1].tiling)}: products at the input, anchor coverage at "
-        f"IoU {threshold:g}, cost",
-        f"{'tiles':8}{'images':>8}{'median product':>18}{'scale':>9}{'this config':>13}"
+        f"Training in tiles with step 04's {both('--tiles N')}: products at the input, anchor "
+        f"coverage at IoU {threshold:g}, cost",
+        f"{'tiles':10}{'images':>8}{'median product':>18}{'scale':>9}{'this config':>13}"
         f"{'best':>8}  {'best scales, ratio':24}{'runs of the network':>20}",
     ]
     for row in rows:
@@ -146,16 +150,23 @@ def table_lines(rows: Sequence[TileRow]) -> List[str]:
         best_share = coverage.shares(row.best.best_iou, [threshold])[0]
         scales = ", ".join(f"{scale:.3g}" for scale in row.best.scales)
         shape = f"{scales}; {row.best.aspect_ratio:.2f}"
+        runs = "-" if row.runs is None else row.runs
         lines.append(
-            f"{_name(row.tiling):8}{row.images:>8}{f'{width:.0f} x {height:.0f} px':>18}"
-            f"{row.scale:>9.3f}{own:>13}{best_share:>8.3f}  {shape:24}{row.runs:>20.3g}"
+            f"{_name(row.tiling):10}{row.images:>8}{f'{width:.0f} x {height:.0f} px':>18}"
+            f"{row.scale:>9.3f}{own:>13}{best_share:>8.3f}  {shape:24}{runs:>20}"
+        )
+    last = rows[-1].tiling
+    if last.product_scale is not None:
+        lines.append(
+            f"by image: as many columns and rows for each image as its products need, with "
+            f"{options(last)}; detect with {both('--tiles auto')}"
         )
     return lines
 
 
 def _name(tiling: examples.Tiling) -> str:
     if tiling.product_scale is not None:
-        return "suited"
+        return "by image"
     (count,) = tiling.counts
     return f"{count} x {count}"
 

@@ -237,30 +237,27 @@ def summary_lines(dataset: Dataset, network: Network) -> List[str]:
     ]
 
 
-def tiles_line(dataset: Dataset, network: Network, seed: int = 0) -> Optional[str]:
+def tiles_line(dataset: Dataset, network: Network) -> Optional[str]:
     """Advice to train in tiles; None where whole images do, or tiles cover hardly more.
 
     Args:
       dataset: with its images.
       network: as ``choose_network`` returns it.
-      seed: of the search for anchors.
     """
     covered = _covered(network)
     if dataset.is_divided or covered >= coverage_advice.GOOD_COVERAGE:
         return None
-    # As wide as high, and with one feature map, as the network that the training starts from.
-    start = networks.build_network(pipeline.read(START / paths.CONFIG_FILE))
-    tiling = tile_advice.suited(start.image_wh)
-    parts = tile_advice.divided(dataset.images, tiling)
-    resized = np.concatenate(anchors.resized(parts, start.image_wh))
-    in_tiles = search.best_anchors(resized, start.grids_wh, start.image_wh, network.matched, seed)
-    share = coverage.shares(in_tiles.best_iou, [network.matched])[0]
-    if share < covered + tile_advice.WORTH_COVERAGE:
+    advice = network.advice
+    tiling = tile_advice.tiling_by_image(advice.image_wh)
+    share = coverage_advice.share_in_tiles(
+        dataset.images, advice.image_wh, advice.grids_wh, network.matched
+    )
+    if share is None or share < covered + tile_advice.WORTH_COVERAGE:
         return None
     name = "" if dataset.name == paths.DEFAULT_DATASET else f" NAME={dataset.name}"
     return (
-        "  The products are small or of different shapes in whole images: in tiles that suit each "
-        f"image {share:.2f} would be covered. Run `make data{name} "
+        "  The products are small or of different shapes in whole images: in tiles by image "
+        f"{share:.2f} would be covered at IoU {network.matched:g}. Run `make data{name} "
         f"PRODUCT_SCALE={tiling.product_scale:g} "
         f"PRODUCT_ASPECT_RATIO={tiling.product_aspect_ratio:g}` with the other options as before, "
         f"then this command again with {both('--overwrite')}. Detection in tiles takes more time."
