@@ -152,6 +152,7 @@ def newest_whole(run_dir: pathlib.Path, which: str) -> str:
 
 
 def print_graph(graph: pathlib.Path, unfolded: bool, replaced: bool) -> None:
+    from shelfdet.data import records
     from shelfdet.evaluation import scored_graph
 
     megabytes = graph.stat().st_size / 1e6
@@ -163,8 +164,11 @@ def print_graph(graph: pathlib.Path, unfolded: bool, replaced: bool) -> None:
     )
     of_graph = next_step.of_graph(graph.parent)
     if of_graph:
-        datasets = ",".join(scored_graph.datasets(graph.parent)) or None
-        next_step.show(next_step.command("eval", **of_graph, NAME=datasets))
+        names = scored_graph.datasets(graph.parent)
+        trained = names or [paths.DEFAULT_DATASET]
+        in_tiles = any(records.holds_tiles(paths.record("val", name)) for name in trained)
+        options = {"NAME": ",".join(names) or None, "TILES": "auto" if in_tiles else None}
+        next_step.show(next_step.command("eval", **of_graph, **options))
 
 
 if __name__ == "__main__":

@@ -278,6 +278,16 @@ def decoded_examples(record):
         ]
 
 
+@pytest.mark.parametrize("options, expected", [(["--tiles", "2"], True), ([], False)])
+def test_a_record_says_whether_it_holds_tiles(tiled, script, options, expected):
+    record = tiled / "train.record"
+    assert not records.holds_tiles(record)  # there is none yet
+    script("04_generate_tfrecords").main(arguments(tiled, *options))
+    assert records.holds_tiles(record) == expected
+    record.write_bytes(record.read_bytes()[:20])
+    assert not records.holds_tiles(record)
+
+
 def test_tiles_are_parts_of_the_image_with_their_boxes(tiled, script, capsys):
     script("04_generate_tfrecords").main(
         arguments(tiled, "test", "--tiles", "2", "--max-side", "0")

@@ -9,13 +9,14 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import toy_graph
 from shelfdet import UserError
 from shelfdet.core import files, paths
 from shelfdet.core.text import Problems
-from shelfdet.data import detections, labels
+from shelfdet.data import detections, examples, labels, records
 from shelfdet.data.formats import voc
 from shelfdet.inference import AUTO_TILES, detector, input_images, predict, summaries
 
@@ -836,3 +837,23 @@ def test_wrong_options_of_pre_labels_are_refused(script, capsys, options, messag
     with pytest.raises(SystemExit):
         script("08_detect").main(options)
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_images_that_are_not_divided_though_the_records_are_tiles_get_a_warning(
+    run_step, tmp_path, capsys
+):
+    save_image(tmp_path / "in" / "a.JPG")
+    save_labels(tmp_path / "test_labels.csv", ["a.JPG"])
+    image = labels.labelled("a.JPG", (400, 300), [("product", BOX)])
+    tile = examples.cut(image, (0, 0, 400, 300))
+    with tf.io.TFRecordWriter(str(tmp_path / "val.record")) as writer:
+        example = records.to_example(
+            tile, (tmp_path / "in" / "a.JPG").read_bytes(), (400, 300), {"product": 1}
+        )
+        writer.write(example.SerializeToString())
+    given = ["--labels", tmp_path / "test_labels.csv", "--images", tmp_path / "in"]
+    run_step(*given)
+    warning = "val.record holds tiles, and the images are not divided: .*--tiles auto"
+    assert re.search(warning, capsys.readouterr().err)
+    run_step(*given, "--tiles", "2")
+    assert "holds tiles" not in capsys.readouterr().err

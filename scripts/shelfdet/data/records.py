@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from shelfdet import UserError
-from shelfdet.core import boxes, files, tensorflow1, tiles
+from shelfdet.core import boxes, files, shards, tensorflow1, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.text import counted
 from shelfdet.data import images
-from shelfdet.data.examples import Example
+from shelfdet.data.examples import Example, tile_of
 
 # A normalised coordinate is stored as float32: the error of that is below this.
 COORDINATE_TOLERANCE = 1e-6
@@ -276,6 +276,24 @@ def stored_sizes(path: pathlib.Path) -> List[Size]:
             f"{path}: cannot be read ({error}); expected a record. Run step 04."
         ) from error
     return sizes
+
+
+def holds_tiles(record: pathlib.Path) -> bool:
+    """Whether a record, or its shards, has tiles; False where there is none that can be read."""
+    tf = tensorflow1.load()
+    from google.protobuf import message
+
+    try:
+        for path in [record] if record.is_file() else shards.present(record):
+            for data in tf.compat.v1.io.tf_record_iterator(str(path)):
+                features = tf.train.Example.FromString(data).features.feature
+                (source_id,) = features["image/source_id"].bytes_list.value
+                if tile_of(source_id.decode("utf-8", "replace")):
+                    return True
+    # Step 05 says what is wrong with the record; nothing else depends on it here.
+    except (tf.errors.OpError, message.DecodeError, ValueError):
+        return False
+    return False
 
 
 def _not_decoded(path, filename, count, error):

@@ -187,6 +187,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     print_graph(args)
     # TensorFlow takes seconds to load: after the checks that need no TensorFlow.
     network = runtimes.load(args.runtime, args.graph, callers=parallel.workers())
+    if args.labels and args.tiles == 1 and args.runtime == TENSORFLOW:
+        warn_of_tiles(args.labels)
     settings = predict.Settings(
         max_side=graph_files.choose_max_side(args.max_side, args.graph),
         exif=args.exif,
@@ -328,6 +330,20 @@ def print_threshold(threshold: Any) -> None:
         print(f"warning: {threshold.source}.", file=sys.stderr)
     else:
         print(f"threshold: score {threshold.value:.3f} ({threshold.source})")
+
+
+def warn_of_tiles(label_file: pathlib.Path) -> None:
+    """Says that a network which was trained on the records beside a label file needs tiles."""
+    from shelfdet.data import records
+
+    record = paths.record_in(label_file.parent, "val")
+    if records.holds_tiles(record):
+        print(
+            f"warning: {paths.shown(record)} holds tiles, and the images are not divided: a "
+            "network that was trained on such tiles misses most products then. Expected "
+            f"{both('--tiles auto')} for it.",
+            file=sys.stderr,
+        )
 
 
 def print_graph(args: argparse.Namespace) -> None:
