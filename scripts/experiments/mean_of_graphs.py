@@ -49,6 +49,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     for prefix in prefixes:
         # find refuses what is no checkpoint.
         checkpoints.check_whole(checkpoints.find(prefix.parent, str(prefix)).prefix)
+        for name in (paths.TRAINED_ON_FILE, paths.LABEL_MAP_FILE):
+            if not prefix.with_name(name).is_file():
+                raise UserError(f"{prefix.parent}: holds no {name}; expected a graph of step 07.")
     check_networks(args.graphs)
     last = args.graphs[-1]
     with files.replacing(args.output) as partial:

@@ -60,6 +60,12 @@ def test_a_folder_without_weights_is_named(graphs, tmp_path):
         mean_of_graphs.main([graphs[0], str(tmp_path / "empty"), "--output", str(tmp_path / "m")])
 
 
+def test_a_graph_whose_images_are_unknown_is_named(graphs, tmp_path):
+    (tmp_path / "first" / "trained_on.json").unlink()
+    with pytest.raises(UserError, match="first: holds no trained_on.json; expected a graph of ste"):
+        mean_of_graphs.main([*graphs, "--output", str(tmp_path / "mean")])
+
+
 def test_an_existing_folder_is_not_replaced(graphs, tmp_path):
     with pytest.raises(UserError, match="--output .*first: exists; expected the name of a new fol"):
         mean_of_graphs.main([*graphs, "--output", graphs[0]])
