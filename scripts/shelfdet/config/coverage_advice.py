@@ -33,8 +33,7 @@ class Reach(NamedTuple):
 
     highest: coverage where each box lies in the centre of an anchor: no feature map covers more.
     wanted: the coverage from which on nothing is advised.
-    network: the first of step 03's inputs with it, from small to large; None if none has it, or
-      it is costly and tiles help.
+    network: the first of step 03's inputs with it, from small to large; None if none has it.
     tiles_share: coverage by the config's own feature maps in tiles by image, if it is worth them;
       otherwise None, as where the examples are tiles already.
     """
@@ -75,8 +74,6 @@ def find(
         share = share_in_tiles(images, network.image_wh, network.grids_wh, threshold)
     if share is None or share < covered + tile_advice.WORTH_COVERAGE:
         return Reach(highest, wanted, larger, None)
-    if larger is not None and _is_costly(larger, network):
-        larger = None
     return Reach(highest, wanted, larger, share)
 
 
@@ -114,7 +111,7 @@ def is_advice(reach: Reach, network: Network) -> bool:
     """Whether what can be reached is worth its operations."""
     if reach.tiles_share is not None:
         return True
-    return not _is_costly(reach.network, network)
+    return reach.network.network.multiply_adds < COSTLY * network.multiply_adds
 
 
 def expected_text(reach: Reach, network: Network) -> str:
@@ -164,10 +161,6 @@ def reason_text(reach: Reach, covered: float, threshold: float, is_divided: bool
         f"{reason}{reach.wanted:.2f}, nor is the coverage much higher in tiles by image. "
         f"More tiles may: {both('--tiles')} of step 03 measures them"
     )
-
-
-def _is_costly(larger: anchor_advice.Candidate, network: Network) -> bool:
-    return larger.network.multiply_adds >= COSTLY * network.multiply_adds
 
 
 def _larger_network(
