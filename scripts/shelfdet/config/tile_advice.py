@@ -1,5 +1,6 @@
 """What tiles would do for a config (step 03): size of the products, anchor coverage and cost."""
 
+import argparse
 import math
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from shelfdet.anchors import anchors, coverage, search
 from shelfdet.config import anchor_advice, pipeline
 from shelfdet.config import network as networks
+from shelfdet.core import command_line
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
 from shelfdet.data import examples, labels
@@ -18,8 +20,6 @@ WORTH_COVERAGE = 0.05
 # The anchor of ssd_inception_v2_products, whose weights `make train START=` begins with, in pixels
 # of the input: 3 cells of the first feature map. Of products of one such size most are covered.
 PRODUCT_SIDE, PRODUCT_ASPECT_RATIO = 50, 0.657
-
-LEAST_RATIO = 0.05  # that step 04 accepts; the highest is 1 / LEAST_RATIO
 
 
 class TileRow(NamedTuple):
@@ -50,10 +50,12 @@ def tiling_by_image(image_wh: Tuple[int, int]) -> Optional[examples.Tiling]:
     the input. Sizes and shapes that differ from image to image are made alike.
     """
     width, height = image_wh
-    scale = float(f"{PRODUCT_SIDE / math.sqrt(width * height):.3g}")
-    # A Tiling's ratio is that of the shares of the tile's sides.
-    ratio = float(f"{PRODUCT_ASPECT_RATIO * height / width:.3g}")
-    if scale >= 1 or not LEAST_RATIO <= ratio <= 1 / LEAST_RATIO:
+    try:
+        # As step 04 reads its options.
+        scale = command_line.share(f"{PRODUCT_SIDE / math.sqrt(width * height):.3g}")
+        # A Tiling's ratio is that of the shares of the tile's sides.
+        ratio = command_line.aspect_ratio(f"{PRODUCT_ASPECT_RATIO * height / width:.3g}")
+    except argparse.ArgumentTypeError:
         return None
     return examples.Tiling(product_scale=scale, product_aspect_ratio=ratio)
 

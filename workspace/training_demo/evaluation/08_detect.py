@@ -340,7 +340,7 @@ def warn_of_tiles(label_file: pathlib.Path) -> None:
     if records.holds_tiles(record):
         print(
             f"warning: {paths.shown(record)} holds tiles, and the images are not divided: a "
-            "network that was trained on such tiles misses most products then. Expected "
+            "network that was trained on such tiles may miss most products then. Expected "
             f"{both('--tiles auto')} for it.",
             file=sys.stderr,
         )
