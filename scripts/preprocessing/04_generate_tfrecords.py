@@ -171,6 +171,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     )
     for record in written:
         print(f"{paths.shown(record.path)}: {description(record, args.max_side)}")
+    if args.product_scale and not any(record.stored.tiles for record in written):
+        print(
+            f"{both(f'--product-scale {args.product_scale:g}')}: no image is divided, for products "
+            "are nearer to this scale in whole images than in any tiles; a larger scale divides "
+            "more"
+        )
     for record in written:
         if record.shards > 1 and record.path.name.startswith(("train", "val")):
             print(f'for the config: input_path: "{paths.shown(record.path)}"')

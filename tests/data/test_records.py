@@ -386,6 +386,17 @@ def test_a_wrong_aspect_ratio_is_refused(script, options, message, capsys):
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_a_scale_that_divides_no_image_is_named(script, tiled, capsys):
+    step_04 = script("04_generate_tfrecords")
+    folders = ["--annotations", str(tiled), "--images", str(tiled), "--splits", "train", "test"]
+    said = "--product-scale 0.001 (make: PRODUCT_SCALE=0.001): no image is divided, for products"
+    step_04.main(["--product-scale", "0.001"] + folders)
+    assert said in capsys.readouterr().out
+    # The median product is 30 x 40 of 400 x 300: a scale of 0.1, and 0.17 in 2 x 2 tiles.
+    step_04.main(["--product-scale", "0.17"] + folders)
+    assert "no image is divided" not in capsys.readouterr().out
+
+
 def test_the_most_frequent_grids_are_named(script):
     step_04 = script("04_generate_tfrecords")
     grids = {tiles.Grid(1, rows): rows for rows in range(1, 8)}

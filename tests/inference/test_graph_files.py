@@ -148,7 +148,11 @@ def test_a_given_threshold_wins_and_tiles_are_noted(tmp_path):
 
 @pytest.mark.parametrize(
     "images, tiles, words",
-    [(1, 1, " on 1 validation image"), (29, "auto", " on 29 validation images without tiles")],
+    [
+        (4, 1, " on 4 validation images (too few: expected 5 at least)"),
+        (5, 1, " on 5 validation images"),
+        (29, "auto", " on 29 validation images without tiles"),
+    ],
 )
 def test_the_number_of_validation_images_is_stated(tmp_path, images, tiles, words):
     path = tmp_path / "metrics.json"

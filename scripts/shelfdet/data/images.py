@@ -340,7 +340,7 @@ def _decode(image, path):
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(
             f"{path}: cannot be decoded to its end ({error}); expected a complete image. Copy it "
-            "again, or leave it and its annotation rows out."
+            "again, or remove it, with its annotations if it has any."
         ) from error
 
 

@@ -178,5 +178,5 @@ def _is_small(image: Matches) -> np.ndarray:
 def _more(tiles: Tiles) -> str:
     """More tiles than step 08 used."""
     if tiles == AUTO_TILES:
-        return "training on tiles (make data TILES=2)"
+        return "training on tiles (make data TILES=2; unless it was trained so already)"
     return f"tiles (make eval TILES={(tiles or 1) + 1}, with its other variables as before)"

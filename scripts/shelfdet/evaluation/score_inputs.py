@@ -13,6 +13,7 @@ from shelfdet.evaluation import detection_info, matched_files, metrics
 from shelfdet.evaluation.match_table import MatchTable
 from shelfdet.evaluation.matched_files import warn
 from shelfdet.evaluation.scored_graph import Info
+from shelfdet.inference.graph_files import FEW_IMAGES
 
 # The options of step 08 that metrics.json states, by their keys in a detection file's "info"
 STATED_OPTIONS = (
@@ -25,7 +26,6 @@ STATED_OPTIONS = (
 )
 # The keys that validation and test detections must share
 MADE_WITH = ("graph_sha256", "config_sha256", "max_side", "exif") + STATED_OPTIONS
-FEW_IMAGES = 5  # a threshold chosen on fewer is chance
 
 
 class Inputs(NamedTuple):

@@ -15,6 +15,7 @@ from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
 DEFAULT_NMS_IOU = 0.45
+FEW_IMAGES = 5  # a threshold chosen on fewer validation images is chance
 
 
 class Choice(NamedTuple):
@@ -206,6 +207,8 @@ def _how_chosen(metrics: Dict[str, Any], tiles: Union[int, str]) -> str:
     validation = metrics.get("validation")
     if isinstance(validation, dict) and isinstance(validation.get("images"), int):
         words += f" on {text.counted(validation['images'], 'validation image')}"
+        if validation["images"] < FEW_IMAGES:
+            words += f" (too few: expected {FEW_IMAGES} at least)"
     scored = metrics.get("tiles", 1)
     if scored != tiles:
         words += {1: " without tiles", AUTO_TILES: f" with {both('--tiles auto')}"}.get(
