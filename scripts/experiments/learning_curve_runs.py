@@ -12,7 +12,7 @@ from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths
 from shelfdet.core.text import counted
-from shelfdet.data import labels
+from shelfdet.data import labels, trained_on
 from shelfdet.inference import graph_files
 
 Row = Dict[str, Any]
@@ -95,8 +95,7 @@ def _check_start(setting: Setting, all_labels: Dict[str, pathlib.Path]) -> None:
         )
     graph = setting.start / paths.GRAPH_FILE
     for split, path in all_labels.items():
-        names = [image.filename for image in labels.read_labels(path)]
-        uses = graph_files.seen_in_training(graph, names, setting.dataset)
+        uses = graph_files.seen_in_training(graph, trained_on.of_labels(path))
         seen = sorted({name for of_use in uses.values() for name in of_use})
         if seen:
             raise UserError(

@@ -14,7 +14,6 @@ Writes  OUTPUT/model.ckpt.*, and pipeline.config, trained_on.json and label_map.
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 import sys
@@ -61,7 +60,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
         shutil.copy2(str(last / paths.CONFIG_FILE), str(partial))
         shutil.copy2(str(last / paths.LABEL_MAP_FILE), str(partial))
-        files.write_text(partial / paths.TRAINED_ON_FILE, trained_on(args.graphs))
+        files.write_text(partial / paths.TRAINED_ON_FILE, images_of(args.graphs))
     mean = paths.shown(args.output / paths.CHECKPOINT_PREFIX)
     print(f"written: {mean}, the mean of {len(prefixes)}")
 
@@ -84,16 +83,16 @@ def check_networks(graphs: Sequence[pathlib.Path]) -> None:
             )
 
 
-def trained_on(graphs: Sequence[pathlib.Path]) -> str:
+def images_of(graphs: Sequence[pathlib.Path]) -> str:
     """The content of trained_on.json for the mean: the last graph's, and "before" all others'."""
+    from shelfdet.data import trained_on
     from shelfdet.training import run_notes
 
-    *others, seen = (files.read_json(graph / paths.TRAINED_ON_FILE) for graph in graphs)
-    before = set(seen.get(run_notes.BEFORE, ()))
+    *others, seen = (trained_on.read(graph / paths.TRAINED_ON_FILE) for graph in graphs)
+    before = seen.setdefault(trained_on.BEFORE, {})
     for other in others:
-        before |= run_notes.images_before(other, seen)
-    seen[run_notes.BEFORE] = sorted(before)
-    return json.dumps(seen, indent=0) + "\n"
+        before.update(run_notes.images_before(other, seen))
+    return trained_on.as_text(seen)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import files, paths
 from shelfdet.core.text import counted
-from shelfdet.data import labels
+from shelfdet.data import labels, trained_on
 
 Figures = Dict[str, Any]  # what step 09 writes to metrics.json
 
@@ -75,12 +75,10 @@ def official_data(config: pathlib.Path, expected: Figures) -> Data:
         split: sorted(image.filename for image in labels.read_labels(path))
         for split, path in label_files.items()
     }
-    trained_on = files.read_json(paths.SHIPPED_GRAPH / paths.TRAINED_ON_FILE)
+    used = trained_on.read(paths.SHIPPED_GRAPH / paths.TRAINED_ON_FILE)
     for split in ("train", "val"):
-        if names[split] != trained_on[split]:
-            raise _other_images(
-                label_files[split], split, len(names[split]), len(trained_on[split])
-            )
+        if names[split] != sorted(used[split]):
+            raise _other_images(label_files[split], split, len(names[split]), len(used[split]))
     # The names of the test images are not stored beside the graph, so their number is compared.
     # The label file's hash, compared below, shows other differences.
     if len(names["test"]) != expected["images"]:

@@ -36,7 +36,8 @@ def test_weights_are_averaged_and_all_images_are_noted(graphs, tmp_path, capsys)
     mean_of_graphs.main([*graphs, "--output", str(output)])
     assert tf.train.load_checkpoint(str(output / "model.ckpt")).get_tensor("weight") == [2.5]
     # w chose the first graph, and does not validate the second.
-    assert json.loads((output / "trained_on.json").read_text()) == {
+    noted = json.loads((output / "trained_on.json").read_text())
+    assert {use: sorted(images) for use, images in noted.items()} == {
         "train": ["a", "d"],
         "val": ["v"],
         "before": ["a", "b", "c", "e", "w"],

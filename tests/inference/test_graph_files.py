@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from shelfdet import UserError
 from shelfdet.config import pipeline
 from shelfdet.core import paths
+from shelfdet.data import labels, trained_on
 from shelfdet.inference import graph_files
 
 NMS_CONFIG = "model { ssd { post_processing { batch_non_max_suppression { %s } } } }"
@@ -170,9 +171,9 @@ def test_a_broken_config_is_refused(tmp_path):
 
 def test_images_seen_in_training_are_those_noted_beside_the_graph(tmp_path):
     graph = tmp_path / "frozen_inference_graph.pb"
-    assert graph_files.seen_in_training(graph, ["a.JPG"]) == {}
+    assert graph_files.seen_in_training(graph, {"a.JPG": ""}) == {}
     (tmp_path / "trained_on.json").write_text('{"val": ["c.JPG"], "train": ["b.JPG", "a.JPG"]}')
-    seen = graph_files.seen_in_training(graph, ["b.JPG", "a.JPG", "new.JPG"])
+    seen = graph_files.seen_in_training(graph, {"b.JPG": "", "a.JPG": "", "new.JPG": ""})
     assert seen == {"train": ["a.JPG", "b.JPG"], "val": []}
 
 
@@ -180,10 +181,30 @@ def test_images_of_equal_names_in_two_datasets_are_two_images(tmp_path):
     graph = tmp_path / "frozen_inference_graph.pb"
     (tmp_path / "trained_on.json").write_text('{"train": ["sku110k/1.jpg", "2.jpg"]}')
     names = ["1.jpg", "2.jpg"]
-    assert graph_files.seen_in_training(graph, names, "sku110k") == {"train": names}
-    assert graph_files.seen_in_training(graph, names, "other") == {"train": ["2.jpg"]}
+
+    def seen(dataset):
+        images = {trained_on.named(name, dataset): "" for name in names}
+        return graph_files.seen_in_training(graph, images)
+
+    assert seen("sku110k") == {"train": names}
+    assert seen("other") == {"train": ["2.jpg"]}
     # Of label files in another folder the dataset is not known.
-    assert graph_files.seen_in_training(graph, names) == {"train": names}
+    assert seen(None) == {"train": names}
+
+
+def test_images_that_are_read_again_with_another_name_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ANNOTATIONS", tmp_path)
+    boxes = [("product", (left, 0, left + 10, 20)) for left in range(0, 50, 10)]
+    label_files = [tmp_path / dataset / "train_labels.csv" for dataset in ("one", "two")]
+    for label_file in label_files:
+        label_file.parent.mkdir()
+        labels.write_labels([labels.labelled("a.jpg", (60, 40), boxes)], label_file)
+    noted = trained_on.as_text({"train": trained_on.of_labels(label_files[0])})
+    (tmp_path / "trained_on.json").write_text(noted)
+    graph = tmp_path / "frozen_inference_graph.pb"
+    images = trained_on.of_labels(label_files[1])
+    assert list(images) == ["two/a.jpg"]
+    assert graph_files.seen_in_training(graph, images) == {"train": ["a.jpg"]}
 
 
 def test_count_errors_are_those_of_this_graphs_test_images(tmp_path):

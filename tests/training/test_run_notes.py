@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from runs import CONFIG, config_of_random_weights, make_run, make_weights
 
 from shelfdet.config import findings
@@ -19,7 +18,7 @@ def test_images_of_the_first_weights_are_noted(tmp_path):
     config = plan.read_config(CONFIG, start)
     assert config.train_config.fine_tune_checkpoint == str(start / "model.ckpt")
     seen = run_notes.images_seen(config, folder, resumes=False)
-    assert seen["before"] == ["a.JPG", "b.JPG", "c.JPG"]
+    assert sorted(seen["before"]) == ["a.JPG", "b.JPG", "c.JPG"]
 
 
 def test_images_that_go_on_validating_are_not_noted_as_seen(tmp_path):
@@ -36,7 +35,7 @@ def test_images_that_go_on_validating_are_not_noted_as_seen(tmp_path):
     config = plan.read_config(tmp_path / "a.config", start)
     seen = run_notes.images_seen(config, tmp_path / "run", resumes=False)
     # a.JPG chose the checkpoint of the first weights, and chooses that of this training.
-    assert seen["before"] == ["b.JPG", "c.JPG", "d.JPG"]
+    assert sorted(seen["before"]) == ["b.JPG", "c.JPG", "d.JPG"]
 
     found = findings.Findings("a.config", text)
     label_files = {name: [tmp_path / f"{name}_labels.csv"] for name in ("train", "val", "test")}
@@ -53,7 +52,7 @@ def test_images_of_the_first_weights_stay_noted_when_a_run_resumes(tmp_path):
     folder = make_run(tmp_path / "run", 10)
     (folder / "trained_on.json").write_text('{"before": ["a.JPG"]}')
     config = plan.read_config(config_of_random_weights(tmp_path))  # without --start-from
-    assert run_notes.images_seen(config, folder, resumes=True)["before"] == ["a.JPG"]
+    assert run_notes.images_seen(config, folder, resumes=True)["before"] == {"a.JPG": ""}
     assert "before" not in run_notes.images_seen(config, folder, resumes=False)
     assert "before" not in run_notes.images_seen(config, tmp_path, resumes=True)
 
@@ -64,7 +63,7 @@ def test_images_of_a_best_checkpoint_are_noted_one_folder_up(tmp_path):
     (tmp_path / "best" / "model.ckpt-7.index").write_text("")
     config = plan.read_config(CONFIG, tmp_path / "best" / "model.ckpt-7")
     seen = run_notes.images_seen(config, tmp_path / "run", resumes=False)
-    assert seen["before"] == ["a.JPG", "b.JPG"]
+    assert sorted(seen["before"]) == ["a.JPG", "b.JPG"]
 
 
 def test_a_byte_order_mark_is_left_out_of_the_copied_config(tmp_path):
@@ -90,21 +89,8 @@ def test_the_images_of_every_dataset_are_noted(tmp_path, monkeypatch):
     )
     (tmp_path / "a.config").write_text(text)
     config = plan.read_config(tmp_path / "a.config")
-    assert run_notes.dataset_images(config) == {
+    images = run_notes.dataset_images(config)
+    assert {split: sorted(names) for split, names in images.items()} == {
         "train": ["second/train_b.JPG", "train_a.JPG"],
         "val": ["second/val_b.JPG", "val_a.JPG"],
     }
-
-
-@pytest.mark.parametrize(
-    "first, now, kept",
-    [
-        ("a.JPG", "a.JPG", True),
-        ("a.JPG", "brands/a.JPG", True),  # the same photographs, read once more with a name
-        ("brands/a.JPG", "a.JPG", True),
-        ("brands/a.JPG", "other/a.JPG", False),
-        ("a.JPG", "brands/b.JPG", False),
-    ],
-)
-def test_validation_images_stay_validation_images_under_a_datasets_name(first, now, kept):
-    assert (first in run_notes.same_images([first], [now])) == kept

@@ -41,8 +41,7 @@ SHIPPED_GRAPHS = (SHIPPED_GRAPH, SHIPPED_FAST_GRAPH, SHIPPED_PRODUCTS_GRAPH, SHI
 # Files in a graph's folder. CONFIG_FILE and TRAINED_ON_FILE are in the folder of a run, too.
 GRAPH_FILE = "frozen_inference_graph.pb"
 CONFIG_FILE = "pipeline.config"
-TRAINED_ON_FILE = "trained_on.json"  # names of the images used for training and validation
-DIGESTS_FILE = "label_digests.json"  # in the folder of a run: digests of the boxes of these images
+TRAINED_ON_FILE = "trained_on.json"  # the images used for training and validation
 LABEL_MAP_FILE = "label_map.pbtxt"  # the classes of the training, in the folder of a run, too
 DEPLOY_FOLDER = "deploy"  # the graph in other formats (step 11)
 CHECKPOINT_PREFIX = "model.ckpt"  # the weights, from which another training can start

@@ -5,8 +5,9 @@ from typing import Optional
 
 from shelfdet.core import files, paths
 from shelfdet.core.text import Problems
-from shelfdet.data import detections, formats
+from shelfdet.data import detections, formats, labels, trained_on
 from shelfdet.data.formats import spark_tables
+from shelfdet.data.formats.image_boxes import ImageBoxes
 from shelfdet.evaluation.matched_files import warn
 from shelfdet.evaluation.scored_graph import Info
 from shelfdet.inference import graph_files, predict
@@ -29,13 +30,13 @@ def read(path: pathlib.Path, format: str, graph_dir: Optional[pathlib.Path] = No
 
 
 def with_seen(
-    info: Info, path: pathlib.Path, format: str, labels: pathlib.Path, labels_format: str
+    info: Info, path: pathlib.Path, format: str, label_file: pathlib.Path, labels_format: str
 ) -> Info:
     """The same with the images that training has seen, which step 08 notes and step 12 cannot.
 
     Args:
       info, path, format: of the detections.
-      labels, labels_format: of the images that are scored.
+      label_file, labels_format: of the images that are scored.
     """
     if format != "parquet":
         return info
@@ -46,10 +47,21 @@ def with_seen(
             "images of its training. Name the folder of that graph with --graph-dir."
         )
         return info
-    names = {image.filename for image in formats.stream(labels, labels_format, Problems(labels))}
-    graph = paths.ROOT / info["graph"]
-    seen = graph_files.seen_in_training(graph, names, paths.dataset_of(labels.parent))
+    dataset = paths.dataset_of(label_file.parent)
+    images = {
+        trained_on.named(image.filename, dataset): _digest(image)
+        for image in formats.stream(label_file, labels_format, Problems(label_file))
+    }
+    seen = graph_files.seen_in_training(paths.ROOT / info["graph"], images)
     return {**info, "seen_in_training": seen}
+
+
+def _digest(image: ImageBoxes) -> str:
+    """As trained_on.json has it; "" of an image whose size or pixels of boxes are not stated."""
+    if image.size_wh is None or image.in_shares:
+        return ""
+    rows = [(row.label, row.box_xyxy) for row in image.rows]
+    return trained_on.digest(labels.labelled(image.filename, image.size_wh, rows))
 
 
 def _of_tables(folder: pathlib.Path, graph_dir: Optional[pathlib.Path]) -> Info:

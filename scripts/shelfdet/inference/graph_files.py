@@ -1,16 +1,16 @@
-"""The files beside a frozen graph: its config, its metrics and the names of its training images."""
+"""The files beside a frozen graph: its config, its metrics and what lists its training images."""
 
 import json
 import pathlib
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from shelfdet.anchors import anchors
 from shelfdet.config import pipeline
-from shelfdet.core import files, paths, text
+from shelfdet.core import paths, text
 from shelfdet.core.make_variables import both
-from shelfdet.data import MAX_SIDE
+from shelfdet.data import MAX_SIDE, trained_on
 from shelfdet.inference import AUTO_TILES, DEFAULT_THRESHOLD, confidence
 
 # NMS IoU of tiles for a graph without a pipeline.config beside it; the included graphs' value.
@@ -217,35 +217,20 @@ def _how_chosen(metrics: Dict[str, Any], tiles: Union[int, str]) -> str:
     return words and f", chosen{words}"
 
 
-def seen_in_training(
-    graph: pathlib.Path, filenames: Iterable[str], dataset: Optional[str] = None
-) -> Dict[str, List[str]]:
+def seen_in_training(graph: pathlib.Path, images: trained_on.Images) -> Dict[str, List[str]]:
     """Which images the graph was trained or validated on, where step 07 wrote that beside it.
-
-    Images of equal names are the same one, unless they are known to be of two datasets.
 
     Args:
       graph: the graph's file.
-      filenames: of the images.
-      dataset: the dataset that they are of; None where it is not known.
+      images: by their names with the dataset.
 
     Returns:
-      the names of each use, such as "train" and "val"; empty where nothing is known.
+      the names of their files by use, such as "train" and "val"; empty where nothing is known.
     """
-    trained_on = graph.with_name(paths.TRAINED_ON_FILE)
-    if not trained_on.is_file():
+    noted = graph.with_name(paths.TRAINED_ON_FILE)
+    if not noted.is_file():
         return {}
-    wanted = set(filenames)
-    used = files.read_json(trained_on)
     return {
-        use: sorted(wanted & {_name_in(dataset, name) for name in used[use]})
-        for use in sorted(used)
+        use: sorted(name.rpartition("/")[2] for name in trained_on.same(images, used))
+        for use, used in sorted(trained_on.read(noted).items())
     }
-
-
-def _name_in(dataset: Optional[str], name: str) -> Optional[str]:
-    """The file name of an image of trained_on.json; None if it is of another dataset."""
-    of_dataset, _, filename = name.rpartition("/")
-    if of_dataset and dataset and of_dataset != dataset:
-        return None
-    return filename

@@ -28,7 +28,7 @@ from shelfdet import UserError
 from shelfdet.core import boxes, files, parallel, paths, tiles
 from shelfdet.core.make_variables import both
 from shelfdet.core.progress import progress
-from shelfdet.data import MAX_SIDE, images
+from shelfdet.data import MAX_SIDE, images, trained_on
 from shelfdet.data.detections import Detections
 from shelfdet.data.label_map import read_display_names, read_label_map
 from shelfdet.inference import (
@@ -183,9 +183,7 @@ def describe(
     # Only labelled images are scored, and only for those it matters what training has seen.
     seen_in_training = {}
     if label_file:
-        seen_in_training = graph_files.seen_in_training(
-            graph, [image.name for image in inputs], paths.dataset_of(label_file.parent)
-        )
+        seen_in_training = graph_files.seen_in_training(graph, trained_on.of_labels(label_file))
     info = {
         "graph": paths.shown(graph),
         "graph_sha256": files.sha256(graph),

@@ -1,11 +1,12 @@
 """Checks that validation and test images are new to the weights that a training starts from."""
 
 import pathlib
-from typing import List, Mapping, Sequence, Set
+from typing import List, Mapping, Sequence
 
 from shelfdet.config import pipeline
 from shelfdet.config.findings import Findings
 from shelfdet.core import text
+from shelfdet.data import trained_on
 from shelfdet.training import run_notes
 
 CHECKPOINT = "train_config.fine_tune_checkpoint"
@@ -29,7 +30,7 @@ def check(
       run: the run's folder.
       findings: for the warning.
     """
-    known = set(run_notes.images_seen(config, run, resumes=False).get(run_notes.BEFORE, ()))
+    known = run_notes.images_seen(config, run, resumes=False).get(trained_on.BEFORE, {})
     seen = {use: _known_images(label_files.get(use, ()), known) for use in USES}
     parts = [
         f"{text.counted(len(names), f'{USES[use]} image')} ({text.listed(names)})"
@@ -47,6 +48,8 @@ def check(
         )
 
 
-def _known_images(label_files: Sequence[pathlib.Path], known: Set[str]) -> List[str]:
-    names = {name for path in label_files for name in run_notes.label_digests_in(path)}
-    return sorted(run_notes.same_images(names, known))
+def _known_images(label_files: Sequence[pathlib.Path], known: trained_on.Images) -> List[str]:
+    images: trained_on.Images = {}
+    for path in label_files:
+        images.update(trained_on.of_labels(path))
+    return sorted(trained_on.same(images, known))

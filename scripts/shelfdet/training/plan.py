@@ -17,6 +17,7 @@ from shelfdet.config import (
 )
 from shelfdet.core import parallel, paths, text
 from shelfdet.core.make_variables import both
+from shelfdet.data import trained_on
 from shelfdet.training import resume_checks, resume_point, run_notes
 from shelfdet.training.run_lock import RunLock
 
@@ -187,7 +188,7 @@ def changes(plan: Plan) -> str:
         field = difference.key.rpartition(".")[2]
         (unused if field in pipeline.FINE_TUNE_FIELDS else used).append(difference)
     lines = []
-    relabelled = run_notes.relabelled(plan.config, plan.run).get(run_notes.TRAIN)
+    relabelled = run_notes.relabelled(plan.config, plan.run).get(trained_on.TRAIN)
     if relabelled:
         lines.append(
             "changed, and used from now on: the boxes of "

@@ -5,9 +5,9 @@ from typing import Mapping, Optional
 
 from shelfdet import UserError
 from shelfdet.config import network, pipeline
-from shelfdet.core import files, paths, text
+from shelfdet.core import paths, text
 from shelfdet.core.make_variables import both
-from shelfdet.data import label_map
+from shelfdet.data import label_map, trained_on
 from shelfdet.inference import checkpoints
 from shelfdet.training import run_notes
 
@@ -89,9 +89,9 @@ def check_same_images(config: pipeline.Config, run: pathlib.Path) -> None:
       UserError: the images that the run's trained_on.json lists differ.
     """
     noted = run / paths.TRAINED_ON_FILE
-    before = files.read_json(noted) if noted.exists() else {}
+    before = trained_on.read(noted) if noted.exists() else {}
     now = run_notes.dataset_images(config)
-    changed = [split for split in now if split in before and now[split] != before[split]]
+    changed = [split for split in now if split in before and set(now[split]) != set(before[split])]
     if changed:
         raise UserError(
             f"{run}: its checkpoints were trained on another split: {' and '.join(changed)} images "
@@ -131,7 +131,7 @@ def check_same_val_boxes(config: pipeline.Config, run: pathlib.Path) -> None:
     Raises:
       UserError: the boxes of a validation image differ from those that the run was validated on.
     """
-    names = run_notes.relabelled(config, run).get(run_notes.VAL)
+    names = run_notes.relabelled(config, run).get(trained_on.VAL)
     if names:
         raise UserError(
             f"{run}: the boxes of {text.counted(len(names), 'validation image')} "

@@ -1,0 +1,108 @@
+"""trained_on.json: the images that a network was trained and validated on.
+
+It lists them under TRAIN and VAL, and those that its first weights have seen under BEFORE: the name
+of each image, DATASET/FILE or, of the dataset without a name, FILE, with a digest of its labels. By
+the digest an image is known again in a dataset of another name. Earlier versions wrote lists of
+names alone.
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any, Dict, Iterable, Optional, Sequence, Set
+
+from shelfdet.core import files, paths
+from shelfdet.data import labels
+
+TRAIN = "train"
+VAL = "val"
+BEFORE = "before"
+DIGEST_LENGTH = 16  # of each of the two parts of a digest
+# Two photographs can have the same size and few boxes at the same places: one box that is the whole
+# image, for example.
+LEAST_BOXES = 5
+
+Images = Dict[str, str]  # name with dataset -> digest, "" where it is not known
+
+
+def read(path: pathlib.Path) -> Dict[str, Images]:
+    """The content of a trained_on.json; the digests are "" in a file of an earlier version."""
+    return {
+        use: names if isinstance(names, dict) else dict.fromkeys(names, "")
+        for use, names in files.read_json(path).items()
+    }
+
+
+def as_text(seen: Dict[str, Images]) -> str:
+    """The text of a trained_on.json."""
+    return json.dumps(seen, indent=0, sort_keys=True) + "\n"
+
+
+def of_labels(label_file: pathlib.Path) -> Images:
+    """The images of a label file, by their names with the dataset of its folder."""
+    dataset = paths.dataset_of(label_file.parent)
+    images = labels.read_labels(label_file)
+    return {named(image.filename, dataset): digest(image) for image in images}
+
+
+def named(filename: str, dataset: Optional[str]) -> str:
+    """The name of an image with its dataset, which may be None or the one without a name."""
+    return filename if dataset in (None, paths.DEFAULT_DATASET) else f"{dataset}/{filename}"
+
+
+def digest(image: labels.LabelledImage) -> str:
+    """A digest of an image's size, boxes and classes; after a hyphen, one without its classes.
+
+    The second is left out of an image with fewer than LEAST_BOXES boxes.
+    """
+    # Neither the order of the boxes nor how a number is written matters.
+    boxes_xyxy = image.boxes_xyxy.tolist()
+    found = _hashed(image.size_wh, zip(image.classes, boxes_xyxy))
+    if len(boxes_xyxy) < LEAST_BOXES:
+        return found
+    return f"{found}-{_hashed(image.size_wh, boxes_xyxy)}"
+
+
+def relabelled(before: Images, now: Images) -> Set[str]:
+    """The images that are in both and have other boxes, classes or sizes now."""
+    return {
+        name
+        for name, labels_now in now.items()
+        if before.get(name) and before[name][:DIGEST_LENGTH] != labels_now[:DIGEST_LENGTH]
+    }
+
+
+def same(images: Images, others: Images) -> Set[str]:
+    """The names of those of ``images`` that are one of ``others``.
+
+    They are if they have one name. The same photographs can also be read once without a name of the
+    dataset and once with one, for example to keep their classes, or with two names. Then their
+    sizes and boxes are equal, or, where that is not known, the names of the files are, and one of
+    the two has no dataset.
+    """
+    geometries = {_geometry_in(digest) for digest in others.values()} - {""}
+    # Of each file's name: the geometries of the images that have it, without and with a dataset.
+    alone: Dict[str, Set[str]] = {}
+    in_dataset: Dict[str, Set[str]] = {}
+    for name, digest in others.items():
+        by_file = in_dataset if "/" in name else alone
+        by_file.setdefault(name.rpartition("/")[2], set()).add(_geometry_in(digest))
+    found = set()
+    for name, digest in images.items():
+        geometry = _geometry_in(digest)
+        of_name = alone.get(name.rpartition("/")[2], set())
+        if "/" not in name:
+            of_name = of_name | in_dataset.get(name, set())
+        may_be = of_name and (not geometry or "" in of_name)
+        if name in others or geometry in geometries or may_be:
+            found.add(name)
+    return found
+
+
+def _hashed(size_wh: Sequence[int], boxes: Iterable[Any]) -> str:
+    content = json.dumps([list(size_wh), sorted(boxes)])
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()[:DIGEST_LENGTH]
+
+
+def _geometry_in(digest: str) -> str:
+    return digest.partition("-")[2]
