@@ -206,15 +206,15 @@ def shelf(product_wh, gap=40):
     "product_wh, grid, runs",
     [
         # In parts of 100 of the input, by hand: N tiles in a row make a product N - 0.2 (N - 1)
-        # times as large. The last numbers are those of the flipped tiles of the three best grids.
+        # times as large. The last numbers are those of the flipped tiles of the best grids.
         # 10 x 10 in the whole image: tiles find fewer
         ((90, 60), (1, 1), 1 + 4),
         # 14 x 7 in the whole image, 26 x 12 in 2 x 2 tiles: 14 x 12 in 1 x 2 is not tried
         ((128, 40), (1, 1), 1 + 4),
         # 10 x 10 in 2 x 2 tiles, 14 x 14 in 3 x 3, 14 x 10 in 3 x 2
-        ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6 + (4 + 6 + 6)),
+        ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6 + (4 + 6 + 6 + 9)),
         # Wide: 12 x 6 in 2 x 2 tiles, 17 x 9 in 3 x 3, then 12 x 9, 12 x 11 and 12 x 14
-        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10 + (8 + 10 + 6)),
+        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10 + (8 + 6 + 10 + 4 + 9)),
         # Narrow: 5 x 17 in 2 x 2 tiles, 7 x 24 in 3 x 3, then 7 x 17, 9 x 17 and 11 x 17
         ((24, 55), (4, 2), 1 + 4 + 9 + 6 + 8 + 10 + 12 + (8 + 10 + 6)),
         # 1 x 1 in the whole image and still only 10 x 10 in 8 x 8 tiles, which are the most
@@ -225,6 +225,30 @@ def test_the_grid_of_tiles_is_that_of_the_most_products(product_wh, grid, runs):
     pixels, products = shelf(product_wh)
     network = SizedDetector()
     found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
+    assert (best, network.runs) == (grid, runs)
+    assert found_products(found) == set(products)
+
+
+@pytest.mark.parametrize(
+    "product_wh, anchor_wh, grid, runs",
+    [
+        # 10 x 10 in the whole image: larger than the anchor
+        ((90, 60), 0.09, (1, 1), 1 + 4),
+        # Smaller: 18 x 10 and 10 x 18 are tried, and merged, since they find more than LEAST_SHARE
+        ((90, 60), 0.12, (1, 1), 1 + 4 + 2 + 2 + (1 + 2 + 2)),
+        # 14 x 7 in the whole image, lower than the anchor: 14 x 12 in 1 x 2 tiles, which fit, then
+        # 14 x 17
+        ((128, 40), 0.1, (1, 2), 1 + 4 + 2 + 3 + (2 + 3)),
+    ],
+)
+def test_products_smaller_than_the_anchor_are_looked_for_in_other_tiles_than_2_x_2(
+    product_wh, anchor_wh, grid, runs
+):
+    pixels, products = shelf(product_wh)
+    network = SizedDetector()
+    found, best = tiling.detect_in_best_tiles(
+        network, pixels, network(pixels), NMS_IOU, anchor_wh=(anchor_wh, anchor_wh)
+    )
     assert (best, network.runs) == (grid, runs)
     assert found_products(found) == set(products)
 
@@ -281,6 +305,43 @@ def test_products_that_only_the_next_best_grids_find_are_found_too(
     found, best = tiling.detect_in_best_tiles(network, pixels, network(pixels), NMS_IOU)
     assert best == (2, 2)
     assert found_products(found) & small == (small if is_found else set())
+
+
+@pytest.mark.parametrize("small, is_found", [(6, False), (10, True)])
+def test_tiles_add_products_where_the_whole_image_shows_the_most(small, is_found):
+    pixels, products = shelf((90, 60))  # 10 x 10 in the whole image, 18 x 18 in 2 x 2 tiles
+    pixels[400:] = 0
+    large = {product for product in products if product[3] <= 400}
+    # 10 x 10 in 2 x 2 tiles; 10 are more than LEAST_SHARE of the large ones.
+    added = {(x, 500, x + 50, 533) for x in range(20, 20 + 60 * small, 60)}
+    for xmin, ymin, xmax, ymax in added:
+        pixels[ymin:ymax, xmin:xmax] = 255
+    network = SizedDetector(lowest_score=0.8)
+    found, best = tiling.detect_in_best_tiles(
+        network, pixels, network(pixels), NMS_IOU, anchor_wh=(0.12, 0.12)
+    )
+    assert (best, len(large)) == (tiles.WHOLE, 24)
+    assert found_products(found) == large | (added if is_found else set())
+
+
+def test_at_each_place_the_grid_that_finds_most_products_there_counts_most(monkeypatch):
+    monkeypatch.setattr(tiling, "CELLS", 8)
+    left, right = ([0.5, x, 0.6, x + 0.02] for x in (0.05, 0.9))  # [ymin, xmin, ymax, xmax]
+    boxes_yxyx = np.array([left] * 4 + [right] * 4)
+
+    def found(on_the_left, on_the_right):
+        scores = np.repeat([on_the_left, on_the_right], 4)
+        return boxes_yxyx, scores, np.ones(8, dtype=int)
+
+    weights = tiling._by_place([found(0.9, 0.5), found(0.3, 0.6)])
+    assert weights.shape == (2, 8, 8)
+    # Four products of score s are 4 s**3 for certain: the weight is sqrt((0.3 / 0.9)**3).
+    middle, far_left, far_right = 4, 0, 7  # a row, and columns
+    assert weights[:, middle, far_left] == pytest.approx([1, 1 / 3**1.5])
+    assert weights[:, middle, far_right] == pytest.approx([(5 / 6) ** 1.5, 1])
+    # The cells around those of the boxes, and no others
+    assert weights[1, middle - 1, 1] == pytest.approx(1 / 3**1.5)
+    assert weights[1, middle, 2] == weights[1, middle + 2, far_left] == 1
 
 
 def test_boxes_of_a_flipped_image_are_those_of_the_image():

@@ -6,7 +6,7 @@ it is narrower than the overlap less the two margins of BORDER_SHARE; a larger p
 enough to be found in the whole image, or in fewer tiles.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,7 +22,13 @@ BORDER_SHARE = 0.01
 # keeps it, because its IoU with either is low.
 MAX_COVERED_SHARE = 0.8
 # How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
-MERGED_GRIDS = 3
+MERGED_GRIDS = 5
+# How many products for certain they find at least, as a share of those of the best grid.
+LEAST_SHARE = 0.3
+# Columns and rows of the cells of an image in each of which grids are compared, and a cell with
+# those around it.
+CELLS = 8
+NEIGHBOURS = [(row, column) for row in range(3) for column in range(3)]
 # Detections of this score and above say how large the products of an image are.
 SIZED_SCORE = 0.5
 
@@ -80,20 +86,22 @@ def detect_in_best_tiles(
     are tried until a grid finds fewer. The products found in the best grid, of SIZED_SCORE and
     above, say in which grid they would have the size of the anchor, which is tried next, and again
     from there while it finds more. Then more columns than in the best grid are tried, and then more
-    rows. The best MERGED_GRIDS of all are merged: the products of one image differ in size and
-    shape. The network also runs on the tiles of these grids flipped horizontally, and what it finds
-    is merged with the rest. Where 2 x 2 tiles do not help, other grids are not tried: of products
-    too large for the network they find parts.
+    rows. Where 2 x 2 tiles find no more than the whole image, all that is only done if its products
+    are smaller than the anchor: of larger ones, tiles find parts.
+
+    The products of one image differ in size and shape, so that the best MERGED_GRIDS are merged, as
+    ``_by_place`` describes. The network also runs on the tiles of these grids flipped horizontally,
+    and what it finds is merged with the rest.
 
     Args:
-      whole: the detections in the whole image, which are not merged with those of tiles: its boxes
-        of products too small for the network are seldom right.
+      whole: the detections in the whole image. They are merged with those of tiles only where no
+        grid finds more: its boxes of products too small for the network are seldom right.
       anchor_wh: width and height of the network's anchor as shares of its input; None if unknown.
       others: as in ``detect``.
 
     Returns:
       (detections, grid): as ``merged``, and the best grid, of at most ``core.tiles.MOST_TILES``
-      columns and rows; ``whole`` and ``core.tiles.WHOLE`` where 2 x 2 tiles find no more.
+      columns and rows; ``core.tiles.WHOLE`` where none finds more than ``whole``.
     """
     found = {tiles.WHOLE: whole}
 
@@ -104,7 +112,7 @@ def detect_in_best_tiles(
         return confidence.certain_products(found[grid][1])
 
     best = _enlarged(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
-    if best == tiles.WHOLE:
+    if best == tiles.WHOLE and not _has_small_products(whole, anchor_wh):
         return whole, best
     while anchor_wh is not None:
         fitting = _fitting_grid(found[best], anchor_wh)
@@ -113,13 +121,64 @@ def detect_in_best_tiles(
         best = fitting
     best = _enlarged(certain_products, best, more_columns=1, more_rows=0)
     best = _enlarged(certain_products, best, more_columns=0, more_rows=1)
-    del found[tiles.WHOLE]
-    chosen = sorted(found, key=certain_products, reverse=True)[:MERGED_GRIDS]
-    parts = [found[grid] for grid in chosen]
-    for grid in chosen:
+    if best != tiles.WHOLE:
+        del found[tiles.WHOLE]
+    least = LEAST_SHARE * certain_products(best)
+    chosen = [grid for grid in found if certain_products(grid) >= least]
+    chosen = sorted(chosen, key=certain_products, reverse=True)[:MERGED_GRIDS]
+    weights = _by_place([found[grid] for grid in chosen])
+    parts = []
+    for grid, weights_of_grid in zip(chosen, weights):
         in_flipped = detect_in_tiles(flipped(run_network), pixels, grid, max_side)
-        parts.append(merged(in_flipped, nms_iou))
+        for part in (found[grid], merged(in_flipped, nms_iou)):
+            parts.append(_weighted(part, weights_of_grid))
     return merged(_together(*parts), nms_iou), best
+
+
+def _by_place(found: Sequence[RawDetections]) -> np.ndarray:
+    """How much the scores of the detections in each grid count at each place of the image.
+
+    At a place, the grid in which its products have the size for the network finds most of them for
+    certain. The weight of a grid is the square root of what it finds there as a share of what the
+    best grid does. A place is a cell of the image, of CELLS columns and rows, with those around it.
+
+    Args:
+      found: the detections in each of N grids.
+
+    Returns:
+      float64 (N, CELLS, CELLS), by row and column, 0 to 1; 1 where no grid finds anything.
+    """
+    certain = np.array([_certain_products_at(detections) for detections in found])
+    most = certain.max(axis=0)
+    shares = np.divide(certain, most, out=np.ones_like(certain), where=most > 0)
+    return np.sqrt(shares)
+
+
+def _certain_products_at(detections: RawDetections) -> np.ndarray:
+    """``confidence.certain_products`` of each cell with those around it, (CELLS, CELLS)."""
+    boxes_yxyx, scores, _ = detections
+    sums = []
+    for values in (scores, scores**2):
+        of_cell = np.zeros((CELLS + 2, CELLS + 2))
+        rows, columns = _cells(boxes_yxyx)
+        np.add.at(of_cell, (rows + 1, columns + 1), values)
+        around = (of_cell[row : row + CELLS, column : column + CELLS] for row, column in NEIGHBOURS)
+        sums.append(sum(around))
+    of_scores, of_squares = sums
+    return np.divide(of_squares**2, of_scores, out=np.zeros((CELLS, CELLS)), where=of_scores > 0)
+
+
+def _cells(boxes_yxyx: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The row and the column of the cell in which the middle of each box is, int (N,) each."""
+    middles = (boxes_yxyx[:, :2] + boxes_yxyx[:, 2:]) / 2
+    rows, columns = np.clip((middles * CELLS).astype(int), 0, CELLS - 1).T
+    return rows, columns
+
+
+def _weighted(detections: RawDetections, weights: np.ndarray) -> RawDetections:
+    """Detections whose scores are multiplied by the weight (CELLS, CELLS) of their cell."""
+    boxes_yxyx, scores, class_ids = detections
+    return boxes_yxyx, scores * weights[_cells(boxes_yxyx)], class_ids
 
 
 def flipped(run_network: DetectFunction) -> DetectFunction:
@@ -136,15 +195,26 @@ def flipped(run_network: DetectFunction) -> DetectFunction:
     return run
 
 
+def _has_small_products(whole: RawDetections, anchor_wh: Optional[Tuple[float, float]]) -> bool:
+    """Whether the median product in the whole image is narrower or lower than the anchor."""
+    product_wh = _median_product(whole)
+    if product_wh is None or anchor_wh is None:
+        return False
+    return any(side < wanted for side, wanted in zip(product_wh, anchor_wh))
+
+
 def _fitting_grid(detections: RawDetections, anchor_wh: Tuple[float, float]) -> tiles.Grid:
     """The grid in whose tiles the detected products come nearest to the size of the anchor."""
+    product_wh = _median_product(detections)
+    return tiles.WHOLE if product_wh is None else tiles.grid_for(product_wh, anchor_wh)
+
+
+def _median_product(detections: RawDetections) -> Optional[Tuple[float, float]]:
+    """The median width and height of products of SIZED_SCORE, as shares of the image's."""
     boxes_yxyx, scores, _ = detections
     boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, (1, 1))
     sized = boxes_xyxy[(scores >= SIZED_SCORE) & (boxes.areas(boxes_xyxy) > 0)]
-    if not len(sized):
-        return tiles.WHOLE
-    product_wh = tiles.median_product(sized, (1, 1))
-    return tiles.grid_for(product_wh, anchor_wh)
+    return tiles.median_product(sized, (1, 1)) if len(sized) else None
 
 
 def _enlarged(
