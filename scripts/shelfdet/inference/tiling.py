@@ -25,6 +25,8 @@ MAX_COVERED_SHARE = 0.8
 MERGED_GRIDS = 5
 # How many products for certain they find at least, as a share of those of the best grid.
 LEAST_SHARE = 0.3
+# Products are smaller than the anchor if they have less than this share of its width or height.
+SMALL_SHARE = 0.8
 # Columns and rows of the cells of an image in each of which grids are compared, and a cell with
 # those around it.
 CELLS = 8
@@ -196,11 +198,14 @@ def flipped(run_network: DetectFunction) -> DetectFunction:
 
 
 def _has_small_products(whole: RawDetections, anchor_wh: Optional[Tuple[float, float]]) -> bool:
-    """Whether the median product in the whole image is narrower or lower than the anchor."""
+    """Whether the median product in the whole image is narrower or lower than the anchor.
+
+    That is, by more than what SMALL_SHARE leaves: sizes of products in one image differ as much.
+    """
     product_wh = _median_product(whole)
     if product_wh is None or anchor_wh is None:
         return False
-    return any(side < wanted for side, wanted in zip(product_wh, anchor_wh))
+    return any(side < SMALL_SHARE * wanted for side, wanted in zip(product_wh, anchor_wh))
 
 
 def _fitting_grid(detections: RawDetections, anchor_wh: Tuple[float, float]) -> tiles.Grid:
