@@ -211,7 +211,7 @@ class CertainAt:
         (10, (1, 1), 1),  # certain at once: 9.5 of 10 px
         # 9.5 px are 17 in 2 x 2 tiles, and 25 in 3 x 3. The last numbers are flipped tiles.
         (18, (2, 2), 1 + 4 + 9 + 6 + 6 + (4 + 9 + 6 + 6)),
-        (26, (3, 3), 1 + 4 + 9 + 16 + 12 + 12 + (4 + 9 + 16 + 12 + 12)),  # ... and 32
+        (26, (3, 3), 1 + 4 + 9 + 16 + 12 + 12 + (9 + 16 + 12 + 12)),  # ... and 32 in 4 x 4
         (4, (1, 1), 1 + 4),  # more tiles only make it less certain
     ],
 )

@@ -214,7 +214,7 @@ def shelf(product_wh, gap=40):
         # 10 x 10 in 2 x 2 tiles, 14 x 14 in 3 x 3, 14 x 10 in 3 x 2
         ((50, 33), (2, 2), 1 + 4 + 9 + 6 + 6 + (4 + 6 + 6 + 9)),
         # Wide: 12 x 6 in 2 x 2 tiles, 17 x 9 in 3 x 3, then 12 x 9, 12 x 11 and 12 x 14
-        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10 + (8 + 6 + 10 + 4 + 9)),
+        ((60, 20), (2, 4), 1 + 4 + 9 + 6 + 6 + 8 + 10 + (8 + 6 + 10 + 4)),
         # Narrow: 5 x 17 in 2 x 2 tiles, 7 x 24 in 3 x 3, then 7 x 17, 9 x 17 and 11 x 17
         ((24, 55), (4, 2), 1 + 4 + 9 + 6 + 8 + 10 + 12 + (8 + 10 + 6)),
         # 1 x 1 in the whole image and still only 10 x 10 in 8 x 8 tiles, which are the most
@@ -288,6 +288,36 @@ def test_detections_without_area_do_not_say_how_large_products_are():
         run_network, pixels, run_network(pixels), NMS_IOU, anchor_wh=(0.1, 0.1)
     )
     assert best == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "number, sides, score, grids",
+    [
+        (1, (0.1, 0.05), 0.9, [(2, 4)]),  # of 20: low; 4 rows make 0.0278 of the image 0.094
+        (1, (0.1, 0.07), 0.9, []),  # not low enough
+        (1, (0.1, 0.05), 0.4, []),  # not sure enough
+        (1, (0.2, 0.1), 0.9, [(1, 2)]),  # wide
+        (1, (0.2, 0.05), 0.9, [(1, 4)] * 2),  # low and wide
+        (0, (0.1, 0.1), 0.9, []),
+    ],
+)
+def test_products_of_another_size_than_most_have_grids_of_their_own(number, sides, score, grids):
+    def found(sides, count, score):
+        """Products of these (width, height) as shares of one of 2 x 2 tiles, in the image."""
+        width, height = np.array(sides) / 1.8
+        boxes_yxyx = np.tile([0.5, 0.5, 0.5 + height, 0.5 + width], (count, 1))
+        return boxes_yxyx, np.full(count, score), np.ones(count, dtype=int)
+
+    detections = tiling._together(found((0.1, 0.1), 20 - number, 0.9), found(sides, number, score))
+    others = tiling._grids_of_other_sizes(detections, tiles.Grid(2, 2), (0.1, 0.1))
+    assert others == grids
+    few = tiling._together(detections, found((0.1, 0.1), 1, 0.9))  # less than OTHER_SHARE
+    assert tiling._grids_of_other_sizes(few, tiles.Grid(2, 2), (0.1, 0.1)) == []
+
+
+def test_no_products_have_no_grids():
+    nothing = np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int)
+    assert tiling._grids_of_other_sizes(nothing, tiles.Grid(2, 2), (0.1, 0.1)) == []
 
 
 @pytest.mark.parametrize("merged_grids, is_found", [(1, False), (3, True)])

@@ -22,9 +22,14 @@ BORDER_SHARE = 0.01
 # keeps it, because its IoU with either is low.
 MAX_COVERED_SHARE = 0.8
 # How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
-MERGED_GRIDS = 5
+MERGED_GRIDS = 4
 # How many products for certain they find at least, as a share of those of the best grid.
 LEAST_SHARE = 0.3
+# Products that have a side over so many times as long as the anchor's, or as much shorter, in the
+# tiles of the best grid are of another size. Where at least this share of all are of one, a grid
+# that suits these is merged, too.
+OTHER_SIZE = 1.5
+OTHER_SHARE = 0.05
 # Products are smaller than the anchor if they have less than this share of its width or height.
 SMALL_SHARE = 0.8
 # Columns and rows of the cells of an image in each of which grids are compared, and a cell with
@@ -91,9 +96,9 @@ def detect_in_best_tiles(
     rows. Where 2 x 2 tiles find no more than the whole image, all that is only done if its products
     are smaller than the anchor: of larger ones, tiles find parts.
 
-    The products of one image differ in size and shape, so that the best MERGED_GRIDS are merged, as
-    ``_by_place`` describes. The network also runs on the tiles of these grids flipped horizontally,
-    and what it finds is merged with the rest.
+    The products of one image differ in size and shape, so that the best MERGED_GRIDS are merged,
+    and those of ``_grids_of_other_sizes``, as ``_by_place`` describes. The network also runs on the
+    tiles of these grids flipped horizontally, and what it finds is merged with the rest.
 
     Args:
       whole: the detections in the whole image. They are merged with those of tiles only where no
@@ -128,6 +133,11 @@ def detect_in_best_tiles(
     least = LEAST_SHARE * certain_products(best)
     chosen = [grid for grid in found if certain_products(grid) >= least]
     chosen = sorted(chosen, key=certain_products, reverse=True)[:MERGED_GRIDS]
+    if anchor_wh is not None:
+        for grid in _grids_of_other_sizes(found[best], best, anchor_wh):
+            if grid not in chosen and grid != tiles.WHOLE:
+                certain_products(grid)
+                chosen.append(grid)
     weights = _by_place([found[grid] for grid in chosen])
     parts = []
     for grid, weights_of_grid in zip(chosen, weights):
@@ -214,12 +224,41 @@ def _fitting_grid(detections: RawDetections, anchor_wh: Tuple[float, float]) -> 
     return tiles.WHOLE if product_wh is None else tiles.grid_for(product_wh, anchor_wh)
 
 
+def _grids_of_other_sizes(
+    detections: RawDetections, grid: tiles.Grid, anchor_wh: Tuple[float, float]
+) -> List[tiles.Grid]:
+    """The grids for products that are much narrower, wider, lower or higher than the anchor.
+
+    Args:
+      detections: in the tiles of a grid.
+
+    Returns:
+      for each of the four kinds, if it is OTHER_SHARE of the products at least, the grid that fits
+      its median product.
+    """
+    sized_xyxy = _sized(detections)
+    sides_wh = sized_xyxy[:, 2:] - sized_xyxy[:, :2]
+    tile_wh = np.array([tiles.share(count) for count in grid])
+    ratios = sides_wh / tile_wh / anchor_wh
+    grids = []
+    for kind in [*(ratios < 1 / OTHER_SIZE).T, *(ratios > OTHER_SIZE).T]:
+        if kind.any() and kind.mean() >= OTHER_SHARE:
+            product_wh = tiles.median_product(sized_xyxy[kind], (1, 1))
+            grids.append(tiles.grid_for(product_wh, anchor_wh))
+    return grids
+
+
 def _median_product(detections: RawDetections) -> Optional[Tuple[float, float]]:
     """The median width and height of products of SIZED_SCORE, as shares of the image's."""
+    sized_xyxy = _sized(detections)
+    return tiles.median_product(sized_xyxy, (1, 1)) if len(sized_xyxy) else None
+
+
+def _sized(detections: RawDetections) -> np.ndarray:
+    """The boxes (N, 4) of xmin, ymin, xmax, ymax in 0 to 1 that say how large products are."""
     boxes_yxyx, scores, _ = detections
     boxes_xyxy = boxes.from_normalised_yxyx(boxes_yxyx, (1, 1))
-    sized = boxes_xyxy[(scores >= SIZED_SCORE) & (boxes.areas(boxes_xyxy) > 0)]
-    return tiles.median_product(sized, (1, 1)) if len(sized) else None
+    return boxes_xyxy[(scores >= SIZED_SCORE) & (boxes.areas(boxes_xyxy) > 0)]
 
 
 def _enlarged(
