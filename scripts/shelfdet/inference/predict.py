@@ -48,7 +48,7 @@ from shelfdet.inference.processed_images import ImageResult, ProcessedImages
 Size = Tuple[int, int]  # (width, height) in pixels
 # Raised whenever equal options give an image other boxes than before, or its results another form.
 # A run of another version is not resumed, so that no output mixes two.
-DETECTION_VERSION = 5
+DETECTION_VERSION = 6
 
 
 class ClassNames(NamedTuple):

@@ -21,13 +21,13 @@ BORDER_SHARE = 0.01
 # are small in the whole image are often detected two at a time there, by one box across both; NMS
 # keeps it, because its IoU with either is low.
 MAX_COVERED_SHARE = 0.8
-# How many grids of tiles ``detect_in_best_tiles`` merges: the best of those that it has tried.
+# How many of the grids that ``detect_in_best_tiles`` has tried it merges, beside those of
+# ``_grids_of_other_sizes``.
 MERGED_GRIDS = 4
 # How many products for certain they find at least, as a share of those of the best grid.
 LEAST_SHARE = 0.3
-# Products that have a side over so many times as long as the anchor's, or as much shorter, in the
-# tiles of the best grid are of another size. Where at least this share of all are of one, a grid
-# that suits these is merged, too.
+# A product is of another size than most if, in the tiles of the best grid, a side is more than
+# OTHER_SIZE times the anchor's, or less than 1 / OTHER_SIZE. Fewer than OTHER_SHARE do not count.
 OTHER_SIZE = 1.5
 OTHER_SHARE = 0.05
 # Products are smaller than the anchor if they have less than this share of its width or height.
@@ -107,16 +107,19 @@ def detect_in_best_tiles(
       others: as in ``detect``.
 
     Returns:
-      (detections, grid): as ``merged``, and the best grid, of at most ``core.tiles.MOST_TILES``
-      columns and rows; ``core.tiles.WHOLE`` where none finds more than ``whole``.
+      (detections, grid): as ``merged``, and the best grid of tiles, of at most
+      ``core.tiles.MOST_TILES`` columns and rows; ``whole`` and ``core.tiles.WHOLE`` where tiles add
+      nothing.
     """
     found = {tiles.WHOLE: whole}
 
-    def certain_products(grid: tiles.Grid) -> float:
+    def detections_in(grid: tiles.Grid) -> RawDetections:
         if grid not in found:
-            parts = detect_in_tiles(run_network, pixels, grid, max_side)
-            found[grid] = merged(parts, nms_iou)
-        return confidence.certain_products(found[grid][1])
+            found[grid] = merged(detect_in_tiles(run_network, pixels, grid, max_side), nms_iou)
+        return found[grid]
+
+    def certain_products(grid: tiles.Grid) -> float:
+        return confidence.certain_products(detections_in(grid)[1])
 
     best = _enlarged(certain_products, tiles.WHOLE, more_columns=1, more_rows=1)
     if best == tiles.WHOLE and not _has_small_products(whole, anchor_wh):
@@ -134,17 +137,18 @@ def detect_in_best_tiles(
     chosen = [grid for grid in found if certain_products(grid) >= least]
     chosen = sorted(chosen, key=certain_products, reverse=True)[:MERGED_GRIDS]
     if anchor_wh is not None:
-        for grid in _grids_of_other_sizes(found[best], best, anchor_wh):
-            if grid not in chosen and grid != tiles.WHOLE:
-                certain_products(grid)
-                chosen.append(grid)
-    weights = _by_place([found[grid] for grid in chosen])
-    parts = []
-    for grid, weights_of_grid in zip(chosen, weights):
+        chosen += _grids_of_other_sizes(detections_in(best), best, anchor_wh)
+    chosen = list(dict.fromkeys(chosen))  # each once
+    divided = [grid for grid in chosen if grid != tiles.WHOLE]
+    if not divided:
+        return whole, tiles.WHOLE
+    runs = []
+    for grid in chosen:
         in_flipped = detect_in_tiles(flipped(run_network), pixels, grid, max_side)
-        for part in (found[grid], merged(in_flipped, nms_iou)):
-            parts.append(_weighted(part, weights_of_grid))
-    return merged(_together(*parts), nms_iou), best
+        runs.append([detections_in(grid), merged(in_flipped, nms_iou)])
+    weights = _by_place([_together(*of_grid) for of_grid in runs])
+    parts = [_weighted(part, places) for of_grid, places in zip(runs, weights) for part in of_grid]
+    return merged(_together(*parts), nms_iou), divided[0]
 
 
 def _by_place(found: Sequence[RawDetections]) -> np.ndarray:
@@ -155,7 +159,7 @@ def _by_place(found: Sequence[RawDetections]) -> np.ndarray:
     best grid does. A place is a cell of the image, of CELLS columns and rows, with those around it.
 
     Args:
-      found: the detections in each of N grids.
+      found: the detections in each of N grids, those in flipped tiles with the others.
 
     Returns:
       float64 (N, CELLS, CELLS), by row and column, 0 to 1; 1 where no grid finds anything.
@@ -210,7 +214,7 @@ def flipped(run_network: DetectFunction) -> DetectFunction:
 def _has_small_products(whole: RawDetections, anchor_wh: Optional[Tuple[float, float]]) -> bool:
     """Whether the median product in the whole image is narrower or lower than the anchor.
 
-    That is, by more than what SMALL_SHARE leaves: sizes of products in one image differ as much.
+    That is, less than SMALL_SHARE of its width or height.
     """
     product_wh = _median_product(whole)
     if product_wh is None or anchor_wh is None:
@@ -234,7 +238,7 @@ def _grids_of_other_sizes(
 
     Returns:
       for each of the four kinds, if it is OTHER_SHARE of the products at least, the grid that fits
-      its median product.
+      its median product, unless that is the whole image.
     """
     sized_xyxy = _sized(detections)
     sides_wh = sized_xyxy[:, 2:] - sized_xyxy[:, :2]
@@ -245,7 +249,7 @@ def _grids_of_other_sizes(
         if kind.any() and kind.mean() >= OTHER_SHARE:
             product_wh = tiles.median_product(sized_xyxy[kind], (1, 1))
             grids.append(tiles.grid_for(product_wh, anchor_wh))
-    return grids
+    return [grid for grid in grids if grid != tiles.WHOLE]
 
 
 def _median_product(detections: RawDetections) -> Optional[Tuple[float, float]]:
