@@ -89,10 +89,9 @@ def images_of(graphs: Sequence[pathlib.Path]) -> str:
     from shelfdet.training import run_notes
 
     *others, seen = (trained_on.read(graph / paths.TRAINED_ON_FILE) for graph in graphs)
-    before = seen.setdefault(trained_on.BEFORE, {})
-    for other in others:
-        before.update(run_notes.images_before(other, seen))
-    return trained_on.as_text(seen)
+    before = [run_notes.images_before(other, seen) for other in others]
+    before.append(seen.get(trained_on.BEFORE, {}))
+    return trained_on.as_text({**seen, trained_on.BEFORE: trained_on.joined(*before)})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 Reads   a training/*.config, and what it names: the records and the label map (paths from the
         repository root).
 Writes  the run's folder (default: training/NAME-OF-THE-CONFIG/): checkpoints, event files for
-        TensorBoard, pipeline.config (a copy of the config), trained_on.json (names of the images),
+        TensorBoard, pipeline.config (a copy of the config), trained_on.json (which images),
         train.log (all that model_main.py printed), evaluations.jsonl (COCO AP on validation) and
         best/ (the checkpoint with the highest).
 

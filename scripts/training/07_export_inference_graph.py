@@ -5,7 +5,7 @@ Reads   a run's folder (step 06): its pipeline.config and best/, or its newest o
         checkpoint, or the last five, to average their weights.
 Writes  trained-inference-graphs/NAME/frozen_inference_graph.pb, the pipeline.config it was made
         with, model.ckpt.* (the weights of the graph, and initial weights for layers that it does
-        not use, from which another training can start), trained_on.json (names of the images it
+        not use, from which another training can start), trained_on.json (the images that it
         was trained on, so that step 09 notices when it is scored on them), and label_map.pbtxt
         (its classes). NAME is that of the run. The folder is written elsewhere, tested on a noise
         image, and then moved into place; only then is an older graph of that name removed, with its

@@ -73,7 +73,7 @@ def test_what_was_tried_is_not_advised_but_a_graph_of_more_products_is():
     assert "pad" not in report and "--tiles" not in report
     # counts.csv names the same causes.
     assert "  1 image of one shelf row: margins were added\n" in report
-    assert "smaller than in validation in 1 image: tiles were used\n" in report
+    assert "smaller than in validation in 1 image: tiles were tried\n" in report
     assert "more kinds of products: `make predict GRAPH=other`" in report
 
 

@@ -315,6 +315,41 @@ def test_products_of_another_size_than_most_have_grids_of_their_own(number, side
     assert tiling._grids_of_other_sizes(few, tiles.Grid(2, 2), (0.1, 0.1)) == []
 
 
+@pytest.mark.parametrize("other_share, is_merged", [(0.05, True), (2, False)])
+def test_grids_of_other_sizes_are_merged(monkeypatch, other_share, is_merged):
+    monkeypatch.setattr(tiling, "OTHER_SHARE", other_share)
+    monkeypatch.setattr(tiling, "MERGED_GRIDS", 1)
+    pixels, _ = shelf((50, 33))
+    pixels[470:] = 0
+    pixels[500:516, 200:250] = 255  # 10 x 4.8 in 2 x 2 tiles, 10 x 9.1 in 2 x 4
+    pixels[500:516, 400:450] = 255
+    pixels[500:516, 600:650] = 255
+    network = SizedDetector()
+    found, best = tiling.detect_in_best_tiles(
+        network, pixels, network(pixels), NMS_IOU, anchor_wh=(0.1, 0.1)
+    )
+    assert best == (2, 2)
+    low = found[0][:, 0] > 0.8
+    # In 2 x 2 tiles they have exp(-log(4.8 / 10)**2) = 0.58.
+    assert low.sum() == 3 and (found[1][low] > 0.7).all() == is_merged
+
+
+def test_scores_are_multiplied_by_the_weights_of_their_places(monkeypatch):
+    def by_place(found):
+        weights = np.ones((len(found), 8, 8))
+        weights[:, 6, 1] = 0.25  # the seventh row of cells from the top, the second from the left
+        return weights
+
+    monkeypatch.setattr(tiling, "_by_place", by_place)
+    pixels, _ = shelf((50, 33))
+    network = SizedDetector()
+    (boxes_yxyx, scores, _), _ = tiling.detect_in_best_tiles(
+        network, pixels, network(pixels), NMS_IOU
+    )
+    lowered = boxes_yxyx[scores < 0.5] * [600, 900, 600, 900]
+    assert lowered == pytest.approx(np.array([[478, 130, 511, 180]]), abs=0.5)
+
+
 def test_no_products_have_no_grids():
     nothing = np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=int)
     assert tiling._grids_of_other_sizes(nothing, tiles.Grid(2, 2), (0.1, 0.1)) == []

@@ -9,7 +9,7 @@ names alone.
 import hashlib
 import json
 import pathlib
-from typing import Any, Dict, Iterable, Optional, Sequence, Set
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence, Set
 
 from shelfdet.core import files, paths
 from shelfdet.data import labels
@@ -17,7 +17,7 @@ from shelfdet.data import labels
 TRAIN = "train"
 VAL = "val"
 BEFORE = "before"
-DIGEST_LENGTH = 16  # of each of the two parts of a digest
+DIGEST_LENGTH = 16
 # Two photographs can have the same size and few boxes at the same places: one box that is the whole
 # image, for example.
 LEAST_BOXES = 5
@@ -51,24 +51,31 @@ def named(filename: str, dataset: Optional[str]) -> str:
 
 
 def digest(image: labels.LabelledImage) -> str:
-    """A digest of an image's size, boxes and classes; after a hyphen, one without its classes.
+    """A digest of an image's size, boxes and classes, one of its size and boxes, and their number.
 
-    The second is left out of an image with fewer than LEAST_BOXES boxes.
+    They have hyphens between them.
     """
     # Neither the order of the boxes nor how a number is written matters.
     boxes_xyxy = image.boxes_xyxy.tolist()
-    found = _hashed(image.size_wh, zip(image.classes, boxes_xyxy))
-    if len(boxes_xyxy) < LEAST_BOXES:
-        return found
-    return f"{found}-{_hashed(image.size_wh, boxes_xyxy)}"
+    with_classes = _hashed(image.size_wh, zip(image.classes, boxes_xyxy))
+    return f"{with_classes}-{_hashed(image.size_wh, boxes_xyxy)}-{len(boxes_xyxy)}"
+
+
+def joined(*parts: Images) -> Images:
+    """The images of all, with the digest of the last part that has one."""
+    images: Images = {}
+    for part in parts:
+        for name, digest_of_part in part.items():
+            images[name] = digest_of_part or images.get(name, "")
+    return images
 
 
 def relabelled(before: Images, now: Images) -> Set[str]:
     """The images that are in both and have other boxes, classes or sizes now."""
     return {
         name
-        for name, labels_now in now.items()
-        if before.get(name) and before[name][:DIGEST_LENGTH] != labels_now[:DIGEST_LENGTH]
+        for name, digest_now in now.items()
+        if before.get(name) and _parsed(before[name]).labels != _parsed(digest_now).labels
     }
 
 
@@ -77,32 +84,44 @@ def same(images: Images, others: Images) -> Set[str]:
 
     They are if they have one name. The same photographs can also be read once without a name of the
     dataset and once with one, for example to keep their classes, or with two names. Then their
-    sizes and boxes are equal, or, where that is not known, the names of the files are, and one of
-    the two has no dataset.
+    sizes and boxes are equal, of LEAST_BOXES or more. If there are fewer, or a digest is not known,
+    the names of the files are equal, too, and one of the two has no dataset.
     """
-    geometries = {_geometry_in(digest) for digest in others.values()} - {""}
-    # Of each file's name: the geometries of the images that have it, without and with a dataset.
+    known = [_parsed(digest_of_other) for digest_of_other in others.values()]
+    telling = {other.boxes for other in known if other.count >= LEAST_BOXES}
+    # The digests of the boxes by the names of files, without and with a dataset
     alone: Dict[str, Set[str]] = {}
     in_dataset: Dict[str, Set[str]] = {}
-    for name, digest in others.items():
+    for name, digest_of_other in others.items():
         by_file = in_dataset if "/" in name else alone
-        by_file.setdefault(name.rpartition("/")[2], set()).add(_geometry_in(digest))
+        by_file.setdefault(name.rpartition("/")[2], set()).add(_parsed(digest_of_other).boxes)
     found = set()
-    for name, digest in images.items():
-        geometry = _geometry_in(digest)
+    for name, digest_of_image in images.items():
+        boxes = _parsed(digest_of_image).boxes
         of_name = alone.get(name.rpartition("/")[2], set())
         if "/" not in name:
             of_name = of_name | in_dataset.get(name, set())
-        may_be = of_name and (not geometry or "" in of_name)
-        if name in others or geometry in geometries or may_be:
+        by_name = of_name and (not boxes or boxes in of_name or "" in of_name)
+        if name in others or boxes in telling or by_name:
             found.add(name)
     return found
+
+
+class _Digest(NamedTuple):
+    """The parts of a digest; "", "" and 0 of one that is not known."""
+
+    labels: str
+    boxes: str
+    count: int
+
+
+def _parsed(text: str) -> _Digest:
+    if not text:
+        return _Digest("", "", 0)
+    with_classes, boxes, count = text.split("-")
+    return _Digest(with_classes, boxes, int(count))
 
 
 def _hashed(size_wh: Sequence[int], boxes: Iterable[Any]) -> str:
     content = json.dumps([list(size_wh), sorted(boxes)])
     return hashlib.sha256(content.encode("utf-8")).hexdigest()[:DIGEST_LENGTH]
-
-
-def _geometry_in(digest: str) -> str:
-    return digest.partition("-")[2]

@@ -60,8 +60,9 @@ def _digest(image: ImageBoxes) -> str:
     """As trained_on.json has it; "" of an image whose size or pixels of boxes are not stated."""
     if image.size_wh is None or image.in_shares:
         return ""
-    rows = [(row.label, row.box_xyxy) for row in image.rows]
-    return trained_on.digest(labels.labelled(image.filename, image.size_wh, rows))
+    # Each once, as labels.read_labels has them
+    rows = dict.fromkeys((row.label, tuple(row.box_xyxy)) for row in image.rows)
+    return trained_on.digest(labels.labelled(image.filename, image.size_wh, list(rows)))
 
 
 def _of_tables(folder: pathlib.Path, graph_dir: Optional[pathlib.Path]) -> Info:
@@ -73,7 +74,7 @@ def _of_tables(folder: pathlib.Path, graph_dir: Optional[pathlib.Path]) -> Info:
     settings = predict.Settings(**{key: run[key] for key in predict.Settings._fields if key in run})
     graph = _graph_of(run["graph_sha256"], graph_dir)
     if graph is not None:
-        info = predict.describe(graph, None, settings, [])
+        info = predict.describe(graph, None, settings)
     else:
         described = predict.describe_settings(settings)
         info = {"graph": None, "graph_sha256": run["graph_sha256"], **described}

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from shelfdet import UserError
 from shelfdet.core import files, paths
+from shelfdet.data import trained_on
 
 # Keys of the record, and the files in a graph's folder that they are of.
 HASHED_FILES = {"graph_sha256": paths.GRAPH_FILE, "config_sha256": paths.CONFIG_FILE}
@@ -84,6 +85,7 @@ def datasets(folder: pathlib.Path) -> List[str]:
     noted = folder / paths.TRAINED_ON_FILE
     if not noted.is_file():
         return []
-    used = files.read_json(noted)
-    names = {name.rpartition("/")[0] for use in ("train", "val") for name in used.get(use, ())}
+    used = trained_on.read(noted)
+    uses = (trained_on.TRAIN, trained_on.VAL)
+    names = {name.rpartition("/")[0] for use in uses for name in used.get(use, ())}
     return sorted(name or paths.DEFAULT_DATASET for name in names)

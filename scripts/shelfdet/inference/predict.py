@@ -168,7 +168,6 @@ def describe(
     graph: pathlib.Path,
     label_file: Optional[pathlib.Path],
     settings: Settings,
-    inputs: List[InputImage],
     network: Any = None,
 ) -> Dict[str, Any]:
     """How detections are made, for the "info" of the output; ``outcomes`` completes it.
@@ -176,7 +175,7 @@ def describe(
     Args:
       graph: the frozen graph.
       label_file: of the images; None where they have no labels.
-      settings, inputs: as in ``detect_images``.
+      settings: as in ``detect_images``.
       network: as ``runtimes.load`` returns it; None is TensorFlow's.
     """
     config = graph.with_name(paths.CONFIG_FILE)

@@ -164,8 +164,7 @@ def confidence_report(
     Args:
       summaries: of all images.
       validated: the detector's validation images; None where nothing is known of them.
-      padded, tiled: whether strips had margins, and the network ran on tiles; neither is advised
-        then.
+      padded, tiled: whether strips had margins, and tiles were tried; neither is advised then.
       other_graph: a graph that knows more kinds of products, or the command that takes it; None if
         there is none.
     """
@@ -184,12 +183,12 @@ def confidence_report(
     strips = sum(reason.endswith(STRIP) for reason in notes)
     small = sum(reason.endswith(SMALL) for reason in notes)
     if strips:
-        remedy = "margins were added" if padded else both("--pad-strips")
-        lines.append(f"  {text.counted(strips, 'image')} of one shelf row: {remedy}")
+        tried = "margins were added" if padded else both("--pad-strips")
+        lines.append(f"  {text.counted(strips, 'image')} of one shelf row: {tried}")
     if small:
-        remedy = "tiles were used" if tiled else both("--tiles auto")
+        tried = "tiles were tried" if tiled else both("--tiles auto")
         lines.append(
-            f"  products are smaller than in validation in {text.counted(small, 'image')}: {remedy}"
+            f"  products are smaller than in validation in {text.counted(small, 'image')}: {tried}"
         )
     if other_graph:
         lines.append(f"  a graph that was trained on more kinds of products: {other_graph}")

@@ -105,15 +105,15 @@ def images_seen(
       Images that validated the first weights and validate this training are not among them.
     """
     seen = dataset_images(config)
-    before: trained_on.Images = {}
+    before = []
     own = run / paths.TRAINED_ON_FILE
     if resumes and own.is_file():
-        before.update(trained_on.read(own).get(trained_on.BEFORE, {}))
+        before.append(trained_on.read(own).get(trained_on.BEFORE, {}))
     noted = _trained_on_file_of(config.train_config.fine_tune_checkpoint)
     if noted is not None:
-        before.update(images_before(trained_on.read(noted), seen))
-    if before:
-        seen[trained_on.BEFORE] = before
+        before.append(images_before(trained_on.read(noted), seen))
+    if any(before):
+        seen[trained_on.BEFORE] = trained_on.joined(*before)
     return seen
 
 
@@ -129,12 +129,12 @@ def images_before(
     # Nothing was learned from validation images: they can go on choosing checkpoints.
     val = trained_on.VAL
     still_validation = trained_on.same(earlier.get(val, {}), seen.get(val, {}))
-    before: trained_on.Images = {}
-    for use, images in earlier.items():
-        for name, digest in images.items():
-            if use != val or name not in still_validation:
-                before[name] = digest
-    return before
+    learned = {
+        name: digest
+        for name, digest in earlier.get(val, {}).items()
+        if name not in still_validation
+    }
+    return trained_on.joined(*dict(earlier, **{val: learned}).values())
 
 
 def _trained_on_file_of(checkpoint: str) -> Optional[pathlib.Path]:

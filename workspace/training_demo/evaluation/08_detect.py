@@ -204,7 +204,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         settings = settings._replace(
             nms_iou=nms_iou.value, anchor_wh=graph_files.anchor_wh(args.graph)
         )
-    info = predict.describe(args.graph, args.labels, settings, inputs, network)
+    info = predict.describe(args.graph, args.labels, settings, network)
     if args.draw or args.prelabel:
         metrics_files = inference_options.metrics_files(args.metrics, args.graph)
         sha256 = info["graph_sha256"]
