@@ -282,10 +282,10 @@ def _count_seen(
             purpose += " or to choose its checkpoint"
         raise UserError(
             f"{path}: {len(names)} of its images were used {purpose} "
-            f"({text.listed(sorted(names))}), by their names or by their sizes and boxes; expected "
+            f"({text.listed(sorted(names))}), by their names or their sizes and boxes; expected "
             "images that are new to it. Score images of the other split, or train a graph on this "
-            "split (`make train RUN_DIR=folder`); --allow-seen scores them and records their number "
-            "in the figures."
+            "split (`make train RUN_DIR=folder`); --allow-seen scores them and records how many in "
+            "the figures."
         )
     return len(names)
 
