@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import scored_images
 from scored_images import BOX, FAR
 
 from conftest import load_script
@@ -218,7 +219,7 @@ def test_one_class_has_no_figures_of_classes(shelf):
 
 
 def test_figures_at_the_threshold_that_validation_chose(shelf):
-    figures, counts, _ = score.evaluate(inputs(shelf), resamples=20)
+    figures, counts, _, _ = score.evaluate(inputs(shelf), resamples=20)
     figures = score.rounded(figures)
     assert figures["threshold"] == 0.4502
     assert "val_detections.json, 2 images" in figures["threshold_from"]
@@ -247,6 +248,43 @@ def test_the_script_prints_the_graph_and_the_figures(shelf, capsys):
     assert "graph: one" in printed
     assert "2 true positives (TP), 1 false positive (FP), 1 false negative (FN)" in printed
     assert "duplicate labels" not in printed
+
+
+def test_the_images_that_have_half_of_the_count_error_are_named(shelf, capsys):
+    # One too few, three too many, and one too many
+    boxes = [BOX, FAR, FALSE_POSITIVE]
+    write_split(
+        shelf,
+        "test",
+        [
+            (FIRST, [BOX], []),
+            (SECOND, [], [(0.7, box) for box in boxes]),
+            ("C3_P01_N1_S2_1.JPG", [BOX], [(0.7, BOX), (0.6, FAR), (0.1, FAR)]),
+        ],
+    )
+    run_script(**files_of(shelf, threshold=0.5))
+    printed = capsys.readouterr().out
+    assert f"\nhalf of the count error is in 1 of 3 images: {SECOND} (+3 of 0)\n" in printed
+
+
+@pytest.mark.parametrize(
+    "errors, named",
+    [
+        ([0, 0], []),
+        ([-2, 1, -2, 1], [-2, -2]),  # 4 of 6; one is a third
+        ([1, 5, -3, 1], [5]),  # exactly a half
+    ],
+)
+def test_no_more_images_are_named_than_have_half_of_the_count_error(errors, named):
+    # Images of three products, with three or so detections
+    images = [
+        (f"{number}.jpg", [BOX, FAR, FALSE_POSITIVE], [(0.9, BOX)] * (3 + error))
+        for number, error in enumerate(errors)
+    ]
+    found = score.far_off(scored_images.match(*images), 0.5)
+    assert [image.error for image in found] == named
+    assert all(image.products == 3 for image in found)
+    assert score.far_off(scored_images.match(*images), None) == []
 
 
 def test_duplicate_labels_are_counted(shelf, capsys):

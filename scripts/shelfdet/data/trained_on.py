@@ -116,9 +116,10 @@ class _Digest(NamedTuple):
 
 
 def _parsed(text: str) -> _Digest:
-    if not text:
+    parts = text.split("-")
+    if len(parts) != len(_Digest._fields):
         return _Digest("", "", 0)
-    with_classes, boxes, count = text.split("-")
+    with_classes, boxes, count = parts
     return _Digest(with_classes, boxes, int(count))
 
 

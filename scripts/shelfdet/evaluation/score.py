@@ -32,16 +32,26 @@ from shelfdet.inference import confidence
 DIGITS = 6  # of the figures in metrics.json
 
 
+class ImageCount(NamedTuple):
+    """How far the count of one image is off: detections from the threshold on, less products."""
+
+    filename: str
+    error: int
+    products: int
+
+
 class Evaluation(NamedTuple):
     """What an evaluation found.
 
     figures: the content of metrics.json.
     counts: products in each image, file name -> number; None without a threshold.
+    far_off: as the function ``far_off`` returns it.
     advice: what to change, in sentences; may be empty.
     """
 
     figures: Dict[str, Any]
     counts: Optional[Dict[str, int]]
+    far_off: List[ImageCount]
     advice: List[str]
 
 
@@ -129,6 +139,7 @@ def _evaluated(
     return Evaluation(
         figures,
         count_products(matches, threshold.value),
+        far_off(matches, threshold.value),
         advice.advise(matches, threshold.value, detector.info.get("tiles")),
     )
 
@@ -189,6 +200,32 @@ def count_products(
     if threshold is None:
         return None
     return {image.filename: int((image.scores >= threshold).sum()) for image in matches}
+
+
+def far_off(matches: Sequence[Matches], threshold: Optional[float]) -> List[ImageCount]:
+    """The images with the largest count errors, the largest first, that have half of the sum.
+
+    Empty without a threshold or an error.
+    """
+    if threshold is None:
+        return []
+    images = [
+        ImageCount(
+            image.filename,
+            int((image.scores >= threshold).sum()) - len(image.truth_xyxy),
+            len(image.truth_xyxy),
+        )
+        for image in matches
+    ]
+    images.sort(key=lambda image: -abs(image.error))
+    remaining = sum(abs(image.error) for image in images) / 2
+    found = []
+    for image in images:
+        if remaining <= 0:
+            break
+        found.append(image)
+        remaining -= abs(image.error)
+    return found
 
 
 # ---- writing -----------------------------------------------------------------------------------

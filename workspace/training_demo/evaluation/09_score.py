@@ -263,6 +263,7 @@ def main(argv: Optional[List[str]] = None) -> None:
             print_figures(evaluation.figures, args.detections.name, boxes.DUPLICATE_IOU)
             print_left_out(args, evaluation.figures["images"])
         print_classes(evaluation.figures)
+        print_far_off(evaluation.far_off, evaluation.figures["images"])
         for line in evaluation.advice:
             print(f"advice: {line}")
         contents = outputs(args, evaluation, beside_graph)
@@ -396,6 +397,16 @@ def print_figures(figures: Dict[str, Any], name: str, duplicate_iou: float) -> N
         for kind, error in figures["errors"].items()
     ]
     print(f"errors by kind (cost in mAP): {', '.join(kinds)}")
+
+
+def print_far_off(images: Sequence["score.ImageCount"], scored: int) -> None:
+    """The images that have half of the count error."""
+    if images:
+        parts = [f"{image.filename} ({image.error:+d} of {image.products})" for image in images]
+        print(
+            f"half of the count error is in {len(images)} of {counted(scored, 'image')}: "
+            f"{listed(parts)}"
+        )
 
 
 def print_left_out(args: argparse.Namespace, scored: int) -> None:
