@@ -55,13 +55,14 @@ def test_what_validation_images_have_in_common_is_written_and_read():
         image([0.2]),
     ]
     described = confidence.describe(validation, 0.5)
-    assert described["lowest_confidence"] == pytest.approx(0.2)
+    # The lowest two confidences are 0.2 and 1.94 / 2.4: a tenth is 0.3 of the way between them.
+    assert described["low_confidence"] == pytest.approx(0.2 + 0.3 * (1.94 / 2.4 - 0.2))
     assert described["product_scales"] == pytest.approx(
         list(np.percentile([0.05, 0.075, 0.1], [5, 95]))
     )
     low, high = described["product_scales"]
-    lowest = described["lowest_confidence"] - confidence.ROUNDING
-    assert confidence.read(json.loads(json.dumps(described))) == Validated(lowest, (low, high))
+    least = described["low_confidence"] - confidence.ROUNDING
+    assert confidence.read(json.loads(json.dumps(described))) == Validated(least, (low, high))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.95])
@@ -75,9 +76,10 @@ def test_without_products_nothing_is_written(threshold):
         None,
         {},
         [],
-        {"lowest_confidence": 0.5},
-        {"lowest_confidence": None, "product_scales": [1, 2]},
-        {"lowest_confidence": 0.5, "product_scales": [1]},
+        {"low_confidence": 0.5},
+        {"low_confidence": None, "product_scales": [1, 2]},
+        {"low_confidence": 0.5, "product_scales": [1]},
+        {"product_scales": [1, 2]},
     ],
 )
 def test_files_of_earlier_versions_state_nothing(validation):
@@ -97,5 +99,18 @@ def test_the_metrics_of_the_graph_count(tmp_path):
 
 
 def test_a_certain_image_is_never_below_those_of_validation():
-    stated = {"lowest_confidence": 0.97, "product_scales": [0.1, 0.2]}
-    assert confidence.read(stated).lowest_confidence == confidence.CERTAIN == 0.85
+    stated = {"low_confidence": 0.97, "product_scales": [0.1, 0.2]}
+    assert confidence.read(stated).low_confidence == confidence.CERTAIN == 0.85
+
+
+def test_a_single_validation_image_that_is_not_certain_does_not_count():
+    images = [image([score]) for score in [0.1] + [0.7] * 10 + [0.8] * 10]
+    # Of 21 images the tenth percentile is the third.
+    assert confidence.describe(images, 0.5)["low_confidence"] == pytest.approx(0.7)
+
+
+def test_the_lowest_confidence_of_earlier_versions_is_read():
+    stated = {"lowest_confidence": 0.6, "product_scales": [0.1, 0.2]}
+    assert confidence.read(stated).low_confidence == pytest.approx(0.6, abs=1e-5)
+    stated["low_confidence"] = 0.7
+    assert confidence.read(stated).low_confidence == pytest.approx(0.7, abs=1e-5)

@@ -211,11 +211,12 @@ def test_count_errors_are_those_of_this_graphs_test_images(tmp_path):
     path = tmp_path / "metrics.json"
     one = {"images": 4, "boxes": 50, "mean_absolute_count_error": 1.25}
     path.write_text(json.dumps(dict(one, graph_sha256="this")))
-    assert graph_files.count_errors([tmp_path / "none.json", path], "this") == [("", 4, 12.5, 1.25)]
+    files = [tmp_path / "none.json", path]
+    assert graph_files.count_errors(files, "this") == [("", 4, 12.5, 1.25, 1)]
     assert graph_files.count_errors([path], "another") == []
     both = {"a": one, "b": dict(one, images=5, mean_absolute_count_error=0)}
-    path.write_text(json.dumps(dict(one, graph_sha256="this", by_dataset=both)))
-    expected = [("a", 4, 12.5, 1.25), ("b", 5, 10.0, 0.0)]
+    path.write_text(json.dumps(dict(one, graph_sha256="this", tiles="auto", by_dataset=both)))
+    expected = [("a", 4, 12.5, 1.25, "auto"), ("b", 5, 10.0, 0.0, "auto")]
     assert graph_files.count_errors([path], "this") == expected
 
 

@@ -50,7 +50,7 @@ def test_uncertain_images_are_named_with_the_reason_and_the_remedy():
     assert notes == ["", "uncertain", "uncertain: small products", "uncertain: strip", "not read"]
     assert summaries.confidence_report(images, VALIDATED).splitlines() == [
         "counts are unreliable in 3 of 4 images: confidence 0.70 (median), expected at least 0.80 "
-        "as in the validation images of this graph",
+        "as in most validation images of this graph",
         "  they are: other.jpg, small.jpg, strip.jpg",
         "  1 image of one shelf row: --pad-strips (make: PAD=1)",
         "  products are smaller than in validation in 1 image: --tiles auto (make: TILES=auto)",
@@ -88,3 +88,12 @@ def test_count_errors_are_named_with_their_datasets():
         "image (57 test images of b)"
     )
     assert summaries.count_error_report([]) == ""
+    tiled = [CountError("", 57, 152.5, 18.8, "auto")]
+    report = summaries.count_error_report(tiled)
+    assert "in its evaluation, which used --tiles auto (make: TILES=auto): 18.8 of" in report
+    assert "which used" not in summaries.count_error_report(tiled, "auto")
+
+
+def test_without_a_remedy_none_is_referred_to():
+    report = summaries.confidence_report([summary("a.jpg", 0.6)], VALIDATED)
+    assert report.splitlines()[-1].startswith("  these may be other products or other photographs")

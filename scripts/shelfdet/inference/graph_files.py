@@ -152,12 +152,14 @@ class CountError(NamedTuple):
     images: their number.
     products: by their labels, an image.
     mae: mean absolute error of the count of an image, in products.
+    tiles: as in Settings.
     """
 
     dataset: str
     images: int
     products: float
     mae: float
+    tiles: Union[int, str] = 1
 
 
 def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[CountError]:
@@ -175,6 +177,7 @@ def count_errors(metrics_files: List[pathlib.Path], graph_sha256: str) -> List[C
                 int(scored["images"]),
                 float(scored["boxes"] / scored["images"]),
                 float(scored["mean_absolute_count_error"]),
+                metrics.get("tiles", 1),
             )
             for dataset, scored in (metrics.get("by_dataset") or {"": metrics}).items()
         ]

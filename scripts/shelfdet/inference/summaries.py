@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -18,6 +18,7 @@ UNCERTAIN = "uncertain"
 SMALL = "small products"
 STRIP = "strip"
 NOT_READ = "not read"
+SHORTEST = 2  # lines of a report on confidence without any remedy
 
 
 class Summary(NamedTuple):
@@ -143,7 +144,7 @@ def note(image: Summary, validated: Optional[confidence.Validated]) -> str:
     """
     if image.size_wh is None:
         return NOT_READ
-    if validated is None or image.confidence >= validated.lowest_confidence:
+    if validated is None or image.confidence >= validated.low_confidence:
         return ""
     if images.is_strip(image.size_wh):
         return f"{UNCERTAIN}: {STRIP}"
@@ -176,8 +177,8 @@ def confidence_report(
     median = float(np.median([image.confidence for image in uncertain]))
     lines = [
         f"counts are unreliable in {len(uncertain)} of {text.counted(len(readable), 'image')}: "
-        f"confidence {median:.2f} (median), expected at least {validated.lowest_confidence:.2f} "
-        "as in the validation images of this graph",
+        f"confidence {median:.2f} (median), expected at least {validated.low_confidence:.2f} "
+        "as in most validation images of this graph",
         f"  they are: {text.listed(image.filename for image in uncertain)}",
     ]
     strips = sum(reason.endswith(STRIP) for reason in notes)
@@ -192,24 +193,32 @@ def confidence_report(
         )
     if other_graph:
         lines.append(f"  a graph that was trained on more kinds of products: {other_graph}")
+    begin = "where that does not help, these are" if len(lines) > SHORTEST else "these may be"
     lines.append(
-        "  where that does not help, these are other products or other photographs than the graph "
-        "knows: label some of them and train on them (docs/data.md)"
+        f"  {begin} other products or other photographs than the graph knows: label some of them "
+        "and train on them (docs/data.md)"
     )
     return "\n".join(lines)
 
 
-def count_error_report(errors: Sequence[CountError]) -> str:
-    """The count MAE of the graph's test images; empty where nothing is known."""
+def count_error_report(errors: Sequence[CountError], tiles: Union[int, str] = 1) -> str:
+    """The count MAE of the graph's test images; empty where nothing is known.
+
+    Args:
+      errors: of each dataset.
+      tiles: of these detections, as in Settings; the report says if others were used there.
+    """
     if not errors:
         return ""
+    evaluated = errors[0].tiles
+    how = "" if evaluated == tiles else f", which used {both(f'--tiles {evaluated}')}"
     parts = [
         f"{error.mae:.1f} of {error.products:.0f} products an image "
         f"({text.counted(error.images, 'test image')}"
         + (f" of {error.dataset})" if error.dataset else ")")
         for error in errors
     ]
-    return f"count MAE of this graph in its evaluation: {', '.join(parts)}"
+    return f"count MAE of this graph in its evaluation{how}: {', '.join(parts)}"
 
 
 def tiles_report(summaries: Sequence[Summary]) -> str:

@@ -301,7 +301,7 @@ def detect_and_write(
         if args.threshold is None:
             metrics_files = inference_options.metrics_files(args.metrics, args.graph)
             errors = graph_files.count_errors(metrics_files, info["graph_sha256"])
-            print_report(summaries.count_error_report(errors))
+            print_report(summaries.count_error_report(errors, args.tiles))
     if args.draw or args.prelabel:
         print_report(
             summaries.confidence_report(

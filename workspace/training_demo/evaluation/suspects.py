@@ -214,7 +214,7 @@ def print_uncertain(compared: Compared, info: Dict[str, Any]) -> None:
     validated = graph_files.validated(metrics_files(info), info.get("graph_sha256", ""))
     if validated is None:
         return
-    lowest = validated.lowest_confidence
+    lowest = validated.low_confidence
     uncertain = [
         match.filename for match in compared.matches if confidence.confidence(match.scores) < lowest
     ]
