@@ -15,6 +15,7 @@ from shelfdet.core import files, paths
 from shelfdet.data import detections, labels
 from shelfdet.data.detections import Detections
 from shelfdet.evaluation import bootstrap, score
+from shelfdet.inference import confidence
 
 INFO = {
     "graph": "nets/one/frozen_inference_graph.pb",
@@ -219,7 +220,7 @@ def test_one_class_has_no_figures_of_classes(shelf):
 
 
 def test_figures_at_the_threshold_that_validation_chose(shelf):
-    figures, counts, _, _ = score.evaluate(inputs(shelf), resamples=20)
+    figures, counts, *_ = score.evaluate(inputs(shelf), resamples=20)
     figures = score.rounded(figures)
     assert figures["threshold"] == 0.4502
     assert "val_detections.json, 2 images" in figures["threshold_from"]
@@ -285,6 +286,32 @@ def test_no_more_images_are_named_than_have_half_of_the_count_error(errors, name
     assert [image.error for image in found] == named
     assert all(image.products == 3 for image in found)
     assert score.far_off(scored_images.match(*images), None) == []
+
+
+def test_count_errors_of_certain_and_of_uncertain_images():
+    images = [
+        ("certain.jpg", [BOX, FAR], [(0.9, BOX)]),  # one too few
+        ("right.jpg", [BOX], [(0.9, BOX)]),
+        ("uncertain.jpg", [BOX, FAR, FALSE_POSITIVE], [(0.4, BOX)]),  # three too few
+    ]
+    matches = scored_images.match(*images)
+    validated = confidence.Validated(0.8, (0.1, 0.2))
+    found = score.counts_by_confidence(matches, 0.5, validated)
+    assert found == (0.8, 2, 0.5, 1, 3.0)
+    assert score.counts_by_confidence(matches[:2], 0.5, validated) is None
+    assert score.counts_by_confidence(matches, None, validated) is None
+    assert score.counts_by_confidence(matches, 0.5, None) is None
+
+
+def test_the_script_prints_the_count_errors_of_uncertain_images(capsys):
+    script = load_script("09_score")
+    script.print_by_confidence(score.CountsByConfidence(0.721, 48, 13.1, 1, 49.25))
+    assert capsys.readouterr().out == (
+        "count MAE of 48 images with a confidence of 0.72 or more, as most validation images have: "
+        "13.1; of 1 other image, which make predict calls unreliable: 49.2\n"
+    )
+    script.print_by_confidence(None)
+    assert capsys.readouterr().out == ""
 
 
 def test_duplicate_labels_are_counted(shelf, capsys):

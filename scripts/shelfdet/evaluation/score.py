@@ -7,6 +7,8 @@ import pathlib
 import re
 from typing import Any, Dict, List, Mapping, Match, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
+
 from shelfdet.core import files
 from shelfdet.core.progress import progress
 from shelfdet.evaluation import (
@@ -40,18 +42,33 @@ class ImageCount(NamedTuple):
     products: int
 
 
+class CountsByConfidence(NamedTuple):
+    """The count MAE of images from a confidence on (certain) and below it (uncertain).
+
+    low_confidence: that of the validation images, as ``confidence.read`` returns it.
+    """
+
+    low_confidence: float
+    certain_images: int
+    certain_mae: float
+    uncertain_images: int
+    uncertain_mae: float
+
+
 class Evaluation(NamedTuple):
     """What an evaluation found.
 
     figures: the content of metrics.json.
     counts: products in each image, file name -> number; None without a threshold.
     far_off: as the function ``far_off`` returns it.
+    by_confidence: as ``counts_by_confidence`` returns it.
     advice: what to change, in sentences; may be empty.
     """
 
     figures: Dict[str, Any]
     counts: Optional[Dict[str, int]]
     far_off: List[ImageCount]
+    by_confidence: Optional[CountsByConfidence]
     advice: List[str]
 
 
@@ -140,6 +157,7 @@ def _evaluated(
         figures,
         count_products(matches, threshold.value),
         far_off(matches, threshold.value),
+        counts_by_confidence(matches, threshold.value, confidence.read(figures["validation"])),
         advice.advise(matches, threshold.value, detector.info.get("tiles")),
     )
 
@@ -210,11 +228,7 @@ def far_off(matches: Sequence[Matches], threshold: Optional[float]) -> List[Imag
     if threshold is None:
         return []
     images = [
-        ImageCount(
-            image.filename,
-            int((image.scores >= threshold).sum()) - len(image.truth_xyxy),
-            len(image.truth_xyxy),
-        )
+        ImageCount(image.filename, _count_error(image, threshold), len(image.truth_xyxy))
         for image in matches
     ]
     images.sort(key=lambda image: -abs(image.error))
@@ -226,6 +240,43 @@ def far_off(matches: Sequence[Matches], threshold: Optional[float]) -> List[Imag
         found.append(image)
         remaining -= abs(image.error)
     return found
+
+
+def counts_by_confidence(
+    matches: Sequence[Matches],
+    threshold: Optional[float],
+    validated: Optional[confidence.Validated],
+) -> Optional[CountsByConfidence]:
+    """How far counts are off in images that `make predict` calls unreliable, and in the others.
+
+    Args:
+      matches: of the scored images.
+      threshold: the lowest score of a product; None where there is none.
+      validated: of the validation images; None where there are none.
+
+    Returns:
+      None without a threshold or validation images, and where all images are of one kind.
+    """
+    if threshold is None or validated is None:
+        return None
+    certain, uncertain = [], []
+    for image in matches:
+        is_certain = confidence.confidence(image.scores) >= validated.low_confidence
+        (certain if is_certain else uncertain).append(abs(_count_error(image, threshold)))
+    if not certain or not uncertain:
+        return None
+    return CountsByConfidence(
+        validated.low_confidence,
+        len(certain),
+        float(np.mean(certain)),
+        len(uncertain),
+        float(np.mean(uncertain)),
+    )
+
+
+def _count_error(image: Matches, threshold: float) -> int:
+    """Detections from the threshold on, less products."""
+    return int((image.scores >= threshold).sum()) - len(image.truth_xyxy)
 
 
 # ---- writing -----------------------------------------------------------------------------------

@@ -264,6 +264,7 @@ def main(argv: Optional[List[str]] = None) -> None:
             print_left_out(args, evaluation.figures["images"])
         print_classes(evaluation.figures)
         print_far_off(evaluation.far_off, evaluation.figures["images"])
+        print_by_confidence(evaluation.by_confidence)
         for line in evaluation.advice:
             print(f"advice: {line}")
         contents = outputs(args, evaluation, beside_graph)
@@ -406,6 +407,17 @@ def print_far_off(images: Sequence["score.ImageCount"], scored: int) -> None:
         print(
             f"half of the count error is in {len(images)} of {counted(scored, 'image')}: "
             f"{listed(parts)}"
+        )
+
+
+def print_by_confidence(counts: Optional["score.CountsByConfidence"]) -> None:
+    """The count MAE of images that make predict would call unreliable, and of the others."""
+    if counts is not None:
+        print(
+            f"count MAE of {counted(counts.certain_images, 'image')} with a confidence of "
+            f"{counts.low_confidence:.2f} or more, as most validation images have: "
+            f"{counts.certain_mae:.1f}; of {counted(counts.uncertain_images, 'other image')}, "
+            f"which make predict calls unreliable: {counts.uncertain_mae:.1f}"
         )
 
 
