@@ -185,3 +185,6 @@ def test_datasets_of_the_training_that_are_not_scored_are_named(workspace, monke
     assert note in capsys.readouterr().out
     score("--dataset=default,second")
     assert "trained on" not in capsys.readouterr().out
+    paths.labels("test", "second").unlink()  # trained elsewhere
+    score()
+    assert "trained on" not in capsys.readouterr().out

@@ -358,11 +358,15 @@ def print_graph(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> Non
 
 
 def print_datasets_not_scored(args: argparse.Namespace, folder: Optional[pathlib.Path]) -> None:
-    """Names the datasets without which the threshold is that of a part of the validation images."""
+    """Names the datasets without which the threshold is that of a part of the validation images.
+
+    Only those that are in this workspace: the graph may be trained elsewhere, or with another name.
+    """
     from shelfdet.evaluation import scored_graph
 
     scored = args.dataset or [paths.DEFAULT_DATASET]
     others = scored_graph.datasets_not_scored(folder, scored) if args.latest and folder else []
+    others = [name for name in others if paths.labels("test", name).is_file()]
     if others:
         print(
             f"  it was trained on {', '.join(others)}, too; `make eval NAME="
