@@ -117,6 +117,15 @@ def test_the_matrix_by_hand():
     assert all(np.array_equal(one, other) for one, other in zip(restored, matrix))
 
 
+def test_a_product_that_is_labelled_twice_is_a_true_positive_once():
+    double = [("tea", (0, 0, 20, 10))] * 2
+    # Both detections overlap the first label most, the first by exactly a half.
+    matches = match_classes(double, [(0.9, "tea", BOX), (0.8, "tea", (0, 0, 20, 10))])
+    matrix = confusion.confusion_matrix(matches, 0.5)
+    assert matrix.counts.tolist() == [[1]]
+    assert (matrix.missed.tolist(), matrix.background.tolist()) == ([1], [1])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     scenes(tied=True, labels=st.sampled_from(["product", "price tag", "bag"])),

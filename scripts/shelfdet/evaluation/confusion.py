@@ -51,7 +51,7 @@ def confusion_matrix(matches: Sequence[Matches], threshold: float) -> Confusion:
 
     A ground-truth box and a detection belong together in this order: true positives of the pascal
     rule; then each other detection, by falling score, has the free ground-truth box that it
-    overlaps most, of any class, if their IoU is at least 0.5.
+    overlaps most, of another class, if their IoU is at least 0.5.
     """
     names = class_names(matches, threshold)
     place = {name: index for index, name in enumerate(names)}
@@ -112,6 +112,9 @@ def _pairs(image: Matches, kept: np.ndarray) -> np.ndarray:
     truth_of = np.where(is_true_positive, image.truth_index[kept], -1)
     free, candidates = _free(image, truth_of)
     iou = boxes.iou(image.boxes_xyxy[kept][candidates], image.truth_xyxy[free])
+    # One of its own class that the pascal rule does not give it is missed: of two boxes on one
+    # product, for example.
+    iou[image.classes[kept][candidates][:, None] == image.truth_classes[free]] = 0
     for row, detection in enumerate(candidates):  # by falling score, as in Matches
         if not iou.shape[1]:
             break
